@@ -1,0 +1,46 @@
+"""What a long workflow reports while it works; the command line draws it, scripts read it as JSON."""
+
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage begins: the `index`-th (from 1) of `count`."""
+
+    name: str
+    index: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a stage is done; `seconds` since the stage began."""
+
+    stage: str
+    step: int
+    num_steps: int
+    loss: float | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something worth knowing."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Warn:
+    """Something the user may want to change."""
+
+    text: str
+
+
+Event = Stage | Step | Note | Warn
+_NAMES = {Stage: "stage", Step: "step", Note: "note", Warn: "warning"}
+
+
+def to_json(event: Event) -> dict[str, object]:
+    """The event as one JSON object, its kind under `event`."""
+    return {"event": _NAMES[type(event)], **asdict(event)}
