@@ -1,0 +1,91 @@
+"""What can go wrong, as the command line tells it: one message, one hint, one exit code.
+
+CavError (1)
+├─ InvalidInput (2)       a bad name, weight, setting or prompt; also a ValueError
+├─ NotFound (3)           no such motion, absorber, model or run; also a LookupError
+├─ Conflict (4)           a name is taken, a run or the registry is in use
+├─ IntegrityFailure (5)   a checksum differs, a newer schema, not a weights file
+├─ Incompatible (1)       another base model, another shape; also a ValueError
+├─ MediaError (1)         an unreadable video, too few frames
+├─ TrainingError (1)      a loss that is not finite, a damaged checkpoint; also a RuntimeError
+└─ RequirementError (6)   no ffmpeg, no accelerator, no memory, no such model on this machine
+"""
+# ruff: noqa: N818 - the names say what happened; `Error` would say it twice
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import ClassVar
+
+
+class CavError(Exception):
+    """A failure the user can read: `message` says what, `hint` what to do about it (neither ends in a period).
+
+    `code` names the kind of failure to scripts and never changes; `exit_code` is what the command returns.
+    """
+
+    code: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class InvalidInput(CavError, ValueError):
+    """The user asked for something that means nothing."""
+
+    code = "invalid-input"
+    exit_code = 2
+
+
+class NotFound(CavError, LookupError):
+    """Nothing has that name; the hint offers the closest one that exists."""
+
+    code = "not-found"
+    exit_code = 3
+
+
+class Conflict(CavError):
+    """Something else has the name, or is at work on it."""
+
+    code = "conflict"
+    exit_code = 4
+
+
+class IntegrityFailure(CavError):
+    """What is on disk is not what was written there, or is not for this version."""
+
+    code = "integrity-failure"
+    exit_code = 5
+
+
+class Incompatible(CavError, ValueError):
+    """Two good things that do not fit together."""
+
+    code = "incompatible"
+
+
+class MediaError(CavError):
+    """A video that cannot be used."""
+
+    code = "media-error"
+
+
+class TrainingError(CavError, RuntimeError):
+    """A training that cannot go on."""
+
+    code = "training-error"
+
+
+class RequirementError(CavError):
+    """The machine lacks something."""
+
+    code = "requirement-missing"
+    exit_code = 6
+
+
+def closest(name: str, among: Iterable[str]) -> str | None:
+    """A hint that offers what `name` was probably meant to be, if anything is close."""
+    matches = get_close_matches(name, among, n=1)
+    return f"did you mean `{matches[0]}`?" if matches else None

@@ -1,0 +1,44 @@
+"""Where things are kept. Every function only names a place and creates nothing; `CAV_HOME` moves them all."""
+
+import os
+from pathlib import Path
+
+from platformdirs import PlatformDirs
+
+# No author folder on Windows: data would else lie under "cav\cav".
+_DIRS = PlatformDirs("cav", appauthor=False)
+
+
+def data_dir() -> Path:
+    """What the user would miss: motions and absorbers."""
+    return _under_home("data") or _DIRS.user_data_path
+
+
+def config_dir() -> Path:
+    """What the user has set."""
+    return _under_home("config") or _DIRS.user_config_path
+
+
+def cache_dir() -> Path:
+    """What can be made or fetched again."""
+    return _under_home("cache") or _DIRS.user_cache_path
+
+
+def state_dir() -> Path:
+    """What is under way: training runs."""
+    return _under_home("state") or _DIRS.user_state_path
+
+
+def assets_dir() -> Path:
+    """The registry: one folder per motion or absorber."""
+    return data_dir() / "assets"
+
+
+def runs_dir() -> Path:
+    """One folder per training run."""
+    return state_dir() / "runs"
+
+
+def _under_home(part: str) -> Path | None:
+    home = os.environ.get("CAV_HOME")
+    return Path(home).expanduser().absolute() / part if home else None

@@ -1,0 +1,62 @@
+import pickle
+import subprocess
+import sys
+
+import pytest
+
+from cavtool import errors
+from cavtool.errors import CavError, closest
+
+# Scripts rely on these: a kind may be added, none may change.
+PUBLISHED = {
+    "CavError": ("error", 1),
+    "InvalidInput": ("invalid-input", 2),
+    "NotFound": ("not-found", 3),
+    "Conflict": ("conflict", 4),
+    "IntegrityFailure": ("integrity-failure", 5),
+    "Incompatible": ("incompatible", 1),
+    "MediaError": ("media-error", 1),
+    "TrainingError": ("training-error", 1),
+    "RequirementError": ("requirement-missing", 6),
+}
+KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, CavError)]
+
+
+def test_codes_and_exit_codes_are_the_published_ones() -> None:
+    assert {kind.__name__: (kind.code, kind.exit_code) for kind in KINDS} == PUBLISHED
+
+
+def test_tree_in_the_docstring_is_the_tree() -> None:
+    for name, (_, exit_code) in PUBLISHED.items():
+        assert f"{name} ({exit_code})" in (errors.__doc__ or "")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_error_carries_message_and_hint(kind: type[CavError]) -> None:
+    error = kind("no motion `twril`", hint="did you mean `twirl`?")
+    assert (str(error), error.message, error.hint) == ("no motion `twril`",) * 2 + ("did you mean `twirl`?",)
+    assert kind("plain").hint is None
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes: errors cross process borders
+    assert (type(copy), copy.message, copy.hint) == (kind, error.message, error.hint)
+
+
+def test_python_habits_still_catch_them() -> None:
+    for kind, habit in [
+        (errors.InvalidInput, ValueError),
+        (errors.Incompatible, ValueError),
+        (errors.NotFound, LookupError),
+        (errors.TrainingError, RuntimeError),
+    ]:
+        assert issubclass(kind, habit)
+
+
+def test_closest() -> None:
+    assert closest("twril", ["dolly_zoom", "twirl", "zigzag"]) == "did you mean `twirl`?"
+    assert closest("completely-else", ["twirl"]) is None
+    assert closest("twirl", []) is None
+
+
+def test_imports_nothing_of_ours() -> None:
+    code = "import sys, cavtool.errors; print(*sorted(m for m in sys.modules if m.startswith('cavtool')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["cavtool", "cavtool.errors"]
