@@ -1,0 +1,445 @@
+"""How cav-mini's weights are made, from nothing: `python -m cavtool.mini.pretrain WORK --plan cpu`.
+
+Stages, each resumable from its last checkpoint and logged to `WORK/log.jsonl`:
+
+1. data         render stills and clips of the pretraining world (never a held-out look or course)
+2. autoencoder  AutoencoderTiny, 8x8x8 latents: L1 + gradient L1, latents kept near zero mean and unit variance
+3. latents      encode all stills and clips once
+4. stills       UNet and text encoder together, on single frames with time bypassed
+5. videos       the same on clips, with some bypassed still batches mixed in
+6. export       the averaged weights as a fp16 diffusers pipeline folder, `WORK/pipeline`
+
+`--minutes M` stops after M minutes at a checkpoint; the same command goes on. `--start FOLDER` begins from the weights
+of an exported pipeline: Adam restarts with its warm-up. The denoiser is trained to predict v with zero terminal SNR.
+"""
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cavtool.core.backbones.unet3d import without_time
+from cavtool.mini import world
+
+MAX_TOKENS = 32
+VOCABULARY = 2_000  # more than there are merges to make of the world's words
+SEED = 20240222
+_CLIP_SEEDS, _STILL_SEEDS = 10_000_000, 20_000_000  # far apart, and far from the seeds tests and benchmarks use
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much of everything; what the two machines differ in."""
+
+    num_stills: int
+    num_clips: int
+    autoencoder_steps: int
+    still_steps: int
+    video_steps: int
+    frames_per_step: int = 32
+    stills_per_step: int = 64
+    clips_per_step: int = 16
+    stills_every: int = 5  # one video-stage step in so many is a bypassed still batch
+    autoencoder_lr: float = 2e-3
+    lr: float = 8e-4
+
+
+PLANS = {
+    "cpu": Plan(num_stills=30_000, num_clips=12_000, autoencoder_steps=3_000, still_steps=1_600, video_steps=3_600),
+    "cuda": Plan(
+        num_stills=120_000,
+        num_clips=60_000,
+        autoencoder_steps=8_000,
+        still_steps=6_000,
+        video_steps=24_000,
+        stills_per_step=128,
+        clips_per_step=64,
+    ),
+}
+
+
+# The models, small
+
+
+def new_autoencoder() -> nn.Module:
+    """64x64 RGB in [-1, 1] to 8 channels of 8x8, 0.6 M parameters."""
+    from diffusers import AutoencoderTiny
+
+    blocks = (1, 3, 3, 3)
+    return AutoencoderTiny(
+        latent_channels=8,
+        encoder_block_out_channels=(32,) * 4,
+        decoder_block_out_channels=(32,) * 4,
+        num_encoder_blocks=blocks,
+        num_decoder_blocks=blocks[::-1],
+        scaling_factor=1.0,
+    )
+
+
+def new_unet() -> nn.Module:
+    """8.5 M parameters; its temporal attention starts as the identity, so videos start from the still model."""
+    from diffusers import UNet3DConditionModel
+    from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
+
+    unet = UNet3DConditionModel(
+        sample_size=8,
+        in_channels=8,
+        out_channels=8,
+        down_block_types=("CrossAttnDownBlock3D", "CrossAttnDownBlock3D"),
+        up_block_types=("CrossAttnUpBlock3D", "CrossAttnUpBlock3D"),
+        block_out_channels=(64, 128),
+        layers_per_block=1,
+        cross_attention_dim=128,
+        attention_head_dim=32,
+    )
+    for layer in unet.modules():
+        if isinstance(layer, TransformerTemporalModel):
+            nn.init.zeros_(layer.proj_out.weight)
+            nn.init.zeros_(layer.proj_out.bias)
+    return unet.eval()  # no dropout, in training either
+
+
+def new_tokenizer() -> Any:
+    """A CLIP tokenizer with whole words for the world's words; any other word falls to letters."""
+    from transformers import CLIPTokenizer
+
+    blank = CLIPTokenizer(vocab={"<|startoftext|>": 0, "<|endoftext|>": 1}, merges=[])
+    tokenizer = blank.train_new_from_iterator(world.words(), vocab_size=VOCABULARY)
+    tokenizer.model_max_length = MAX_TOKENS
+    return tokenizer
+
+
+def new_text_encoder(tokenizer: Any) -> nn.Module:
+    """CLIP's text model, 2 layers of width 128."""
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=128,
+            intermediate_size=512,
+            projection_dim=128,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=MAX_TOKENS,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    ).eval()
+
+
+def new_scheduler() -> Any:
+    """DDIM, v-prediction, zero terminal SNR."""
+    from diffusers import DDIMScheduler
+
+    return DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+    )
+
+
+# Data
+
+
+def render_still(seed: int) -> tuple[world.Frames, str]:
+    """One frame (H, W, 3) of a still scene and its caption."""
+    scene = world.sample_still(seed)
+    return world.render(scene, 1)[0], scene.caption
+
+
+def render_clip(seed: int) -> tuple[world.Frames, str]:
+    """A clip (F, H, W, 3) and its caption."""
+    scene = world.sample_scene(seed)
+    return world.render(scene), scene.caption
+
+
+def _render_all(
+    draw: Callable[[int], tuple[world.Frames, str]], first: int, count: int
+) -> Iterator[tuple[world.Frames, str]]:
+    with get_context("spawn").Pool(os.cpu_count()) as pool:
+        yield from pool.imap(draw, range(first, first + count), chunksize=32)
+
+
+def make_data(work: Path, plan: Plan) -> None:
+    """Render everything: `stills.npy` (N, H, W, 3), `clips.npy` (N, F, H, W, 3), and their captions as JSON."""
+    shapes: dict[str, tuple[Any, int, int, tuple[int, ...]]] = {
+        "stills": (render_still, _STILL_SEEDS, plan.num_stills, ()),
+        "clips": (render_clip, _CLIP_SEEDS, plan.num_clips, (world.NUM_FRAMES,)),
+    }
+    for name, (draw, first, count, lead) in shapes.items():
+        if (work / f"{name}.json").exists():
+            continue
+        shape = (count, *lead, world.SIDE, world.SIDE, 3)
+        frames = np.lib.format.open_memmap(work / f"{name}.npy", mode="w+", dtype=np.uint8, shape=shape)
+        captions = []
+        for i, (pixels, caption) in enumerate(_render_all(draw, first, count)):
+            frames[i] = pixels
+            captions.append(caption)
+        frames.flush()
+        (work / f"{name}.json").write_text(json.dumps(captions))
+
+
+def to_model_range(frames: np.ndarray[Any, Any]) -> Tensor:
+    """(..., H, W, 3) bytes to (..., 3, H, W) floats in [-1, 1]."""
+    return torch.from_numpy(frames).movedim(-1, -3).float() / 127.5 - 1
+
+
+# One loop for all three trained stages
+
+
+@dataclass
+class Stage:
+    """A stage in training: `loss_at(step)` gives the loss of that step, from nothing but the step's number."""
+
+    name: str
+    model: nn.Module
+    num_steps: int
+    lr: float
+    loss_at: Callable[[int], Tensor]
+    ema_decay: float = 0.998
+
+    def train(self, work: Path, deadline: float) -> bool:
+        """Train until done (True) or until the deadline (False), from the last checkpoint; then load the average."""
+        params = list(self.model.parameters())
+        optimizer = torch.optim.AdamW(params, self.lr, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+        average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        step = self._load(work, optimizer, average)
+        losses: list[Tensor] = []
+        began, first = time.monotonic(), step
+        while step < self.num_steps and time.monotonic() < deadline:
+            for group in optimizer.param_groups:
+                group["lr"] = self.lr * self._schedule(step, step - first)
+            loss = self.loss_at(step)
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(params, 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            step += 1
+            self._average(average, step)
+            losses.append(loss.detach())
+            if step % 50 == 0:
+                mean, seconds = torch.stack(losses).mean().item(), (time.monotonic() - began) / (step - first)
+                _log(work, stage=self.name, step=step, loss=round(mean, 5), seconds_per_step=round(seconds, 4))
+                losses.clear()
+            if step % 500 == 0:
+                self._save(work, step, optimizer, average)
+        self._save(work, step, optimizer, average)
+        self.model.load_state_dict(average)
+        return step >= self.num_steps
+
+    def _schedule(self, step: int, since_start: int) -> float:
+        """Warm-up (again after every restart), then flat, then down to a twentieth over the last quarter."""
+        warm_up = min(1.0, (since_start + 1) / 100)
+        left = (self.num_steps - step) / (0.25 * self.num_steps)
+        return warm_up * max(0.05, min(1.0, left))
+
+    def _average(self, average: dict[str, Tensor], step: int) -> None:
+        decay = min(self.ema_decay, (1 + step) / (10 + step))
+        values = self.model.state_dict()
+        floats = [name for name in average if average[name].is_floating_point()]
+        torch._foreach_lerp_([average[name] for name in floats], [values[name] for name in floats], 1 - decay)  # noqa: SLF001
+
+    def _save(self, work: Path, step: int, optimizer: torch.optim.Optimizer, average: dict[str, Tensor]) -> None:
+        state = {"step": step, "model": self.model.state_dict(), "average": average, "optim": optimizer.state_dict()}
+        torch.save(state, work / "checkpoint.tmp")
+        (work / "checkpoint.tmp").replace(work / f"{self.name}.pt")
+
+    def _load(self, work: Path, optimizer: torch.optim.Optimizer, average: dict[str, Tensor]) -> int:
+        path = work / f"{self.name}.pt"
+        if not path.exists():
+            return 0
+        state = torch.load(path, map_location=next(self.model.parameters()).device, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optim"])
+        for name, value in state["average"].items():
+            average[name].copy_(value)
+        return int(state["step"])
+
+
+def _log(work: Path, **event: object) -> None:
+    with (work / "log.jsonl").open("a") as file:
+        file.write(json.dumps(event) + "\n")
+    print(*(f"{key} {value}" for key, value in event.items()), flush=True)  # noqa: T201 a recipe run by hand
+
+
+def _generator(step: int) -> torch.Generator:
+    return torch.Generator().manual_seed(SEED * 1_000_003 + step)
+
+
+# Stage 2: the autoencoder
+
+
+def autoencoder_stage(work: Path, plan: Plan, vae: Any, device: str) -> Stage:
+    """L1 + gradient L1 over stills, some with their colour channels shuffled so that it is no expert of ten colours."""
+    stills = np.load(work / "stills.npy", mmap_mode="r")
+
+    def loss_at(step: int) -> Tensor:
+        generator = _generator(step)
+        picks = torch.randint(len(stills), (plan.frames_per_step,), generator=generator).numpy()
+        frames_BCHW = to_model_range(stills[picks])
+        shuffled = plan.frames_per_step // 4
+        frames_BCHW[:shuffled] = frames_BCHW[:shuffled, torch.randperm(3, generator=generator)]
+        frames_BCHW = frames_BCHW.to(device, memory_format=torch.channels_last)
+        with torch.autocast(device, torch.bfloat16):
+            latents_BCHW = vae.encode(frames_BCHW).latents.float()
+            noise = torch.randn(latents_BCHW.shape, generator=generator).to(device)
+            decoded_BCHW = vae.decode(latents_BCHW + 0.1 * noise).sample.float()
+        return _picture_loss(decoded_BCHW, frames_BCHW) + 0.01 * _unit_loss(latents_BCHW)
+
+    return Stage("autoencoder", vae, plan.autoencoder_steps, plan.autoencoder_lr, loss_at)
+
+
+def _picture_loss(a_BCHW: Tensor, b_BCHW: Tensor) -> Tensor:
+    down, right = (a_BCHW.diff(dim=d) - b_BCHW.diff(dim=d) for d in (2, 3))
+    return (a_BCHW - b_BCHW).abs().mean() + 0.5 * (down.abs().mean() + right.abs().mean())
+
+
+def _unit_loss(latents_BCHW: Tensor) -> Tensor:
+    mean, std = latents_BCHW.mean((0, 2, 3)), latents_BCHW.std((0, 2, 3))
+    return (mean.square() + std.log().square()).mean()
+
+
+# Stage 3: the latents, once
+
+
+@torch.inference_mode()
+def encode_all(work: Path, vae: Any, tokenizer: Any, device: str) -> None:
+    """`latents-{stills,clips}.pt`: latents (N, C, F, H, W) in fp16 and token ids (N, L)."""
+    for name in ("stills", "clips"):
+        path = work / f"latents-{name}.pt"
+        if path.exists():
+            continue
+        frames = np.load(work / f"{name}.npy", mmap_mode="r")
+        flat = frames.reshape(-1, *frames.shape[-3:])
+        chunks = []
+        for i in range(0, len(flat), 512):
+            batch = to_model_range(flat[i : i + 512]).to(device, memory_format=torch.channels_last)
+            with torch.autocast(device, torch.bfloat16):
+                chunks.append(vae.encode(batch).latents.half().cpu())
+        latents = torch.cat(chunks).unflatten(0, (len(frames), -1)).transpose(1, 2).contiguous()
+        captions = json.loads((work / f"{name}.json").read_text())
+        torch.save({"latents": latents, "tokens": _tokens(tokenizer, captions)}, path)
+
+
+def _tokens(tokenizer: Any, captions: list[str]) -> Tensor:
+    ids = tokenizer(captions, padding="max_length", truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
+    return torch.as_tensor(ids.input_ids)
+
+
+# Stages 4 and 5: the denoiser
+
+
+def denoiser_stages(work: Path, plan: Plan, denoiser: nn.ModuleDict, tokenizer: Any, device: str) -> list[Stage]:
+    """Stills with time bypassed, then clips with such batches mixed in."""
+    stills, clips = (torch.load(work / f"latents-{name}.pt", weights_only=True) for name in ("stills", "clips"))
+    no_text = _tokens(tokenizer, [""])
+    alphas = new_scheduler().alphas_cumprod
+
+    def loss_of(data: dict[str, Tensor], count: int, step: int) -> Tensor:
+        generator = _generator(step)
+        picks = torch.randint(len(data["latents"]), (count,), generator=generator)
+        latents_BCFHW = data["latents"][picks].float().to(device)
+        dropped = torch.rand(count, 1, generator=generator) < 0.1
+        tokens_BL = torch.where(dropped, no_text, data["tokens"][picks]).to(device)
+        noise_BCFHW = torch.randn(latents_BCFHW.shape, generator=generator).to(device)
+        timesteps_B = torch.randint(len(alphas), (count,), generator=generator)
+        alpha = alphas[timesteps_B].sqrt().view(-1, 1, 1, 1, 1).to(device)
+        sigma = (1 - alphas[timesteps_B]).sqrt().view(-1, 1, 1, 1, 1).to(device)
+        with torch.autocast(device, torch.bfloat16):
+            text_BLD = denoiser["text_encoder"](tokens_BL)[0]
+            noisy_BCFHW = alpha * latents_BCFHW + sigma * noise_BCFHW
+            v_pred = denoiser["unet"](noisy_BCFHW, timesteps_B.to(device), text_BLD).sample
+        return (v_pred.float() - (alpha * noise_BCFHW - sigma * latents_BCFHW)).square().mean()
+
+    def still_loss(step: int) -> Tensor:
+        with without_time(denoiser["unet"]):
+            return loss_of(stills, plan.stills_per_step, step)
+
+    def video_loss(step: int) -> Tensor:
+        if step % plan.stills_every == 0:
+            return still_loss(step)
+        return loss_of(clips, plan.clips_per_step, step)
+
+    return [
+        Stage("stills", denoiser, plan.still_steps, plan.lr, still_loss),
+        Stage("videos", denoiser, plan.video_steps, plan.lr, video_loss),
+    ]
+
+
+# Stage 6, and the whole
+
+
+def export(folder: Path, vae: Any, tokenizer: Any, denoiser: nn.ModuleDict) -> None:
+    """A fp16 pipeline folder that `TextToVideoSDPipeline.from_pretrained` loads unchanged."""
+    from diffusers import TextToVideoSDPipeline
+
+    pipeline = TextToVideoSDPipeline(vae, denoiser["text_encoder"], tokenizer, denoiser["unet"], new_scheduler())
+    pipeline.to(dtype=torch.float16).save_pretrained(folder, safe_serialization=True)
+    pipeline.to(dtype=torch.float32)
+
+
+def start_from(folder: Path, vae: nn.Module, denoiser: nn.ModuleDict) -> None:
+    """Begin with the weights of an exported pipeline."""
+    from diffusers import TextToVideoSDPipeline
+
+    pipeline = TextToVideoSDPipeline.from_pretrained(folder)
+    for mine, theirs in (
+        (vae, pipeline.vae),
+        (denoiser["unet"], pipeline.unet),
+        (denoiser["text_encoder"], pipeline.text_encoder),
+    ):
+        mine.load_state_dict(theirs.state_dict())
+
+
+def pretrain(work: Path, plan: Plan, *, device: str, minutes: float, start: Path | None = None) -> bool:
+    """Run the stages that are not done yet, until done (True) or out of time (False)."""
+    deadline = time.monotonic() + 60 * minutes
+    work.mkdir(parents=True, exist_ok=True)
+    make_data(work, plan)
+    torch.manual_seed(SEED)
+    tokenizer = new_tokenizer()
+    vae = new_autoencoder().to(device, memory_format=torch.channels_last)
+    denoiser = nn.ModuleDict({"unet": new_unet(), "text_encoder": new_text_encoder(tokenizer)}).to(device)
+    if device == "cpu":
+        from diffusers.models.attention_processor import AttnProcessor
+
+        denoiser["unet"].set_attn_processor(AttnProcessor())  # SDPA is slow on thousands of short sequences
+    if start:
+        start_from(start, vae, denoiser)
+    if not autoencoder_stage(work, plan, vae, device).train(work, deadline):
+        return False
+    encode_all(work, vae, tokenizer, device)
+    done = all(stage.train(work, deadline) for stage in denoiser_stages(work, plan, denoiser, tokenizer, device))
+    export(work / "pipeline", vae, tokenizer, denoiser)
+    return done
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("work", type=Path, help="folder for data, checkpoints, log and result")
+    parser.add_argument("--plan", choices=PLANS, default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop at a checkpoint after so many")
+    parser.add_argument("--start", type=Path, help="begin from the weights of an exported pipeline folder")
+    args = parser.parse_args()
+    done = pretrain(args.work, PLANS[args.plan], device=args.device, minutes=args.minutes, start=args.start)
+    print("done" if done else "out of time: the same command goes on")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
