@@ -1,0 +1,6 @@
+"""Motions and absorbers on disk, one folder each."""
+
+from cavtool.registry.records import Clip, Kind, Origin, Parent, Record, check_name
+from cavtool.registry.store import Asset, Registry
+
+__all__ = ["Asset", "Clip", "Kind", "Origin", "Parent", "Record", "Registry", "check_name"]

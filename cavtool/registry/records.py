@@ -1,0 +1,162 @@
+"""What is known of an asset, and its form on disk: `record.toml`, schema 1."""
+
+import re
+import tomllib
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin
+
+from cavtool import __version__
+from cavtool.errors import IntegrityFailure, InvalidInput
+
+SCHEMA = 1
+RECORD = "record.toml"
+WEIGHTS = "weights.safetensors"
+
+Kind = Literal["motion", "absorber"]
+Origin = Literal["learned", "mixed", "imported"]
+Scalar = str | int | float | bool
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_FILE = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+# Windows opens a device where a file of such a name is asked for.
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """The part of a video a motion was learned from: seconds, frames a second, pixels; the file only by its hash."""
+
+    sha256: str
+    start: float
+    duration: float
+    fps: float
+    num_frames: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parent:
+    """A motion that went into a mix."""
+
+    name: str
+    content_id: str
+    weight: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """All that is known of an asset; `Registry.put` fills in `content_id`, `files` and `created`.
+
+    `content_id` is the sha256 of the weights, `files` maps every file to its sha256, `fingerprint` stands for the
+    base model's architecture and `revision` for its weights, `created` is ISO 8601 in UTC. The fields are in the
+    order of the file: plain values first, because one that followed a table would belong to it.
+    """
+
+    schema: int = SCHEMA
+    name: str
+    kind: Kind
+    origin: Origin
+    content_id: str = ""
+    base_model: str
+    fingerprint: str
+    revision: str
+    prompt: str
+    appearance: str
+    rank: int
+    target_modules: tuple[str, ...] = ()
+    created: str = ""
+    tool_version: str = __version__
+    recipe: Mapping[str, Scalar] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    clip: Clip | None = None
+    parents: tuple[Parent, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def short_id(self) -> str:
+        """The content id as people see it: its first 12 digits."""
+        return self.content_id[:12]
+
+
+def is_name(name: str) -> bool:
+    """Whether `name` is safe as a folder's name on every file system."""
+    return _NAME.fullmatch(name) is not None and name not in _DEVICES
+
+
+def check_name(name: str) -> str:
+    """The name itself; InvalidInput, with a name that would do, where `is_name` says no."""
+    if is_name(name):
+        return name
+    if name in _DEVICES:
+        raise InvalidInput(f"`{name}` cannot be a name: it is a device on Windows", hint=f"try `my-{name}`")
+    rule = "a name has 1 to 64 of `a-z`, `0-9`, `_` and `-`, and starts with a letter or a digit"
+    usable = _usable(name)
+    shown = name if len(name) <= 64 else f"{name[:60]}…"
+    raise InvalidInput(f"`{shown}` cannot be a name", hint=f"{rule}; try `{usable}`" if usable else rule)
+
+
+def to_toml(record: Record) -> str:
+    """The text of `record.toml`."""
+    import tomlkit
+
+    return tomlkit.dumps({key: value for key, value in asdict(record).items() if value not in (None, ())})
+
+
+def from_toml(text: str) -> Record:
+    """The record in the text of a `record.toml`; IntegrityFailure if it is damaged or of a newer schema."""
+    try:
+        table = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise IntegrityFailure(f"the record is not TOML: {error}") from error
+    schema = _read(int, table.get("schema"), "schema")
+    if schema > SCHEMA:
+        hint = "a newer `cav` wrote it: upgrade this one"
+        raise IntegrityFailure(f"the record has schema {schema}, this version reads up to {SCHEMA}", hint=hint)
+    record: Record = _read(Record, table, "")
+    if not _SHA256.fullmatch(record.content_id) or record.files.get(WEIGHTS) != record.content_id:
+        raise IntegrityFailure("the record does not name its weights by their sha256")
+    if not is_name(record.name) or not all(map(_FILE.fullmatch, record.files)):
+        raise IntegrityFailure("the record holds a name that cannot be one")
+    return record
+
+
+def _usable(name: str) -> str | None:
+    """A name like `name` that would do, if enough of it is left."""
+    plain = unicodedata.normalize("NFKD", name.lower()).encode("ascii", "ignore").decode()
+    usable = re.sub(r"[^a-z0-9_]+", "-", plain).lstrip("-_")[:64].rstrip("-_")
+    return usable if is_name(usable) else None
+
+
+def _read(kind: Any, value: Any, where: str) -> Any:
+    """`value`, as TOML gave it, in the type `kind` that a field of a record is declared with."""
+    origin, args = get_origin(kind), get_args(kind)
+    if is_dataclass(kind) and isinstance(value, dict):
+        return _build(kind, value, where)
+    if origin is Mapping and isinstance(value, dict):
+        return {key: _read(args[1], item, f"{where}.{key}") for key, item in value.items()}
+    if origin is tuple and isinstance(value, list):
+        return tuple(_read(args[0], item, where) for item in value)
+    if origin is UnionType and type(value) not in args:
+        return _read(args[0], value, where)
+    if kind is float and type(value) is int:  # who writes by hand writes 1 for 1.0
+        return float(value)
+    if not (value in args if origin is Literal else type(value) in (args if origin is UnionType else (kind,))):
+        raise IntegrityFailure(f"the record has no valid `{where}`")
+    return value
+
+
+def _build(kind: Any, table: Mapping[str, Any], where: str) -> Any:
+    """The dataclass `kind` from a table; keys it does not know are left alone."""
+    optional = {f.name for f in fields(kind) if f.default is not MISSING or f.default_factory is not MISSING}
+    return kind(
+        **{
+            f.name: _read(f.type, table.get(f.name), f"{where}.{f.name}".lstrip("."))
+            for f in fields(kind)
+            if f.name in table or f.name not in optional
+        }
+    )

@@ -1,0 +1,299 @@
+"""The registry: one folder per asset, whole at every moment, whatever is killed and whoever reads meanwhile.
+
+    <root>/<name>/           record.toml, weights.safetensors, reference.mp4, …
+    <root>/.tmp-<name>/      being written: nobody's yet
+    <root>/.new-<name>/      whole and on the disk, on its way to <name>
+    <root>/../trash/         what was removed or replaced, as <name>-<stamp>
+
+Writers hold the lock `<root>/.lock`; readers hold none. A write is four steps, each one atomic:
+
+    1  fill .tmp-<name> and fsync it    2  rename it to .new-<name>
+    3  move an old <name> to the trash  4  rename .new-<name> to <name>
+
+Whoever looks for a name takes <name>, or .new-<name> where that is missing, and looks again if both slipped by (between
+3 and 4). So a name that exists is found at any moment, killed writer or not, and what is found is whole: the old until
+3, the new from then on (a new name: from 2 on). The next writer clears up what a killed one left: it drops every .tmp-,
+and a .new- whose <name> is still there (step 3 never came), and finishes step 4 for any other.
+
+No rename keeps a reader that opens several files from getting one of the old asset and one of the new. `Registry.read`
+does: it reads again if the asset was replaced meanwhile.
+"""
+
+import builtins
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+from cavtool import paths
+from cavtool.disk import failpoint, sync, writing_to
+from cavtool.errors import CavError, Conflict, IntegrityFailure, NotFound, closest
+from cavtool.registry.records import RECORD, WEIGHTS, Kind, Record, check_name, from_toml, is_name, to_toml
+
+_TMP, _NEW = ".tmp-", ".new-"
+_TRIES = 50  # how often a reader looks again: once or twice is enough, unless a writer replaces without pause
+_PATIENCE = 120.0  # seconds to wait for other writers, each of which takes well under one
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A motion or an absorber: its record and the folder it lies in."""
+
+    record: Record
+    folder: Path
+
+    @property
+    def weights(self) -> Path:
+        """The weights, always there."""
+        return self.folder / WEIGHTS
+
+    @property
+    def reference(self) -> Path:
+        """The clip it was learned from, if kept."""
+        return self.folder / "reference.mp4"
+
+    @property
+    def preview(self) -> Path:
+        """A first result, if kept."""
+        return self.folder / "preview.mp4"
+
+    @property
+    def size(self) -> int:
+        """Bytes in its files; one that is gone by now counts nothing."""
+        total = 0
+        for name in self.record.files:
+            with suppress(FileNotFoundError):
+                total += (self.folder / name).stat().st_size
+        return total
+
+
+class Registry:
+    """The motions and absorbers in a folder, by default `paths.assets_dir()`.
+
+    `on_wait` is told, once, what is waited for when another process is writing.
+    """
+
+    def __init__(self, root: Path | None = None, *, on_wait: Callable[[str], None] | None = None) -> None:
+        self.root = root or paths.assets_dir()
+        self.trash = self.root.parent / "trash"
+        self._on_wait = on_wait
+
+    def names(self) -> builtins.list[str]:
+        """Every name in use, sorted, without a look inside."""
+        try:
+            with os.scandir(self.root) as entries:
+                found = {entry.name.removeprefix(_NEW) for entry in entries if entry.is_dir()}
+        except FileNotFoundError:
+            return []
+        return sorted(filter(is_name, found))
+
+    def list(self, kind: Kind | None = None) -> builtins.list[Asset]:
+        """Every asset, or those of one kind, by name; broken ones are left out (see `broken`)."""
+        assets = [found for _, found in self._scan() if isinstance(found, Asset)]
+        return [asset for asset in assets if kind in (None, asset.record.kind)]
+
+    def broken(self) -> builtins.list[tuple[str, IntegrityFailure]]:
+        """The names whose record cannot be read, and why."""
+        return [(name, found) for name, found in self._scan() if isinstance(found, IntegrityFailure)]
+
+    def get(self, name: str, kind: Kind | None = None) -> Asset:
+        """The asset of that name; NotFound if there is none of that kind, IntegrityFailure if its record is damaged."""
+        asset = self._find(name)
+        if asset is None:
+            known = self.names() if kind is None else [asset.record.name for asset in self.list(kind)]
+            raise NotFound(f"no {kind or 'motion or absorber'} named `{name}`", hint=closest(name, known))
+        if kind not in (None, asset.record.kind):
+            raise NotFound(f"no {kind} named `{name}`", hint=f"`{name}` names another kind: {asset.record.kind}")
+        return asset
+
+    def read(self, name: str, use: Callable[[Asset], _T], kind: Kind | None = None) -> _T:
+        """What `use` makes of the asset and its files, all of one version: used again if replaced meanwhile.
+
+        Raises what `get` and `use` raise, and Conflict where the asset never stands still.
+        """
+        for _ in range(_TRIES):
+            asset = self.get(name, kind)
+            try:
+                result = use(asset)
+            except (OSError, CavError):
+                if self._find(name) == asset:
+                    raise
+            else:
+                if self._find(name) == asset:
+                    return result
+        raise Conflict(f"`{name}` is being replaced again and again")
+
+    def verify(self, name: str) -> None:
+        """Compare every file with its sha256 in the record; IntegrityFailure names the first that differs."""
+        self.read(name, _verify)
+
+    def check_free(self, name: str) -> None:
+        """Raise Conflict if the name is taken, InvalidInput if it cannot be one."""
+        if self._is_taken(check_name(name)):
+            raise Conflict(f"`{name}` exists already", hint="choose another name, or pass `--replace`")
+
+    def put(self, draft: Record, files: Mapping[str, Path], *, replace: bool = False) -> Asset:
+        """Keep copies of `files` (name in the asset → where it is now; the weights among them) under the draft's name.
+
+        With `replace` an older asset of that name goes to the trash, else it is a Conflict. Also raises InvalidInput
+        for a bad name and RequirementError where the disk refuses; the registry is then as it was.
+        """
+        name = check_name(draft.name)
+        with self._writing():
+            if not replace:
+                self.check_free(name)
+            record = self._stage(draft, files)
+            self._bring_in(name)
+        return Asset(record, self.root / name)
+
+    def remove(self, name: str) -> None:
+        """Move an asset, broken or not, to the trash; NotFound if there is none."""
+        with self._writing():
+            if not (is_name(name) and self._is_taken(name)):
+                raise NotFound(f"no motion or absorber named `{name}`", hint=closest(name, self.names()))
+            self._discard(name)
+
+    def _is_taken(self, name: str) -> bool:
+        return (self.root / name).exists() or (self.root / f"{_NEW}{name}").exists()
+
+    def _scan(self) -> Iterator[tuple[str, Asset | IntegrityFailure | None]]:
+        for name in self.names():
+            try:
+                yield name, self._find(name)
+            except IntegrityFailure as failure:
+                yield name, failure
+
+    def _find(self, name: str) -> Asset | None:
+        if not is_name(name):
+            return None
+        for _ in range(_TRIES):
+            for folder in (self.root / name, self.root / f"{_NEW}{name}"):
+                with suppress(FileNotFoundError):
+                    return Asset(_load(folder / RECORD, name), folder)
+        if self._is_taken(name):
+            raise IntegrityFailure(f"`{name}` has no `{RECORD}`")
+        return None
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """The lock, with what killed writers left cleared up; with what a failing one leaves cleared up too."""
+        with writing_to(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            with self._lock():
+                self._recover()
+                try:
+                    yield
+                except BaseException:
+                    self._recover()
+                    raise
+
+    def _lock(self) -> AbstractContextManager[object]:
+        from filelock import FileLock, Timeout  # 50 ms that readers do not need
+
+        lock = FileLock(self.root / ".lock")
+        with suppress(Timeout):
+            return lock.acquire(timeout=0)
+        if self._on_wait is not None:
+            self._on_wait("waiting for another process to finish with the registry")
+        try:
+            return lock.acquire(timeout=_PATIENCE)
+        except Timeout:
+            raise Conflict("the registry is in use by another process", hint="try again when that is done") from None
+
+    def _recover(self) -> None:
+        for entry in list(self.root.iterdir()):
+            if entry.name.startswith(_TMP):
+                shutil.rmtree(entry)
+            elif entry.name.startswith(_NEW):
+                self._settle(entry.name.removeprefix(_NEW))
+
+    def _settle(self, name: str) -> None:
+        pending = self.root / f"{_NEW}{name}"
+        if (self.root / name).exists():
+            # By way of .tmp-: half removed, it must not be taken for whole.
+            dropped = pending.rename(self.root / f"{_TMP}{name}")
+            failpoint("recover:undone")
+            shutil.rmtree(dropped)
+        else:
+            pending.rename(self.root / name)
+            failpoint("recover:redone")
+
+    def _stage(self, draft: Record, files: Mapping[str, Path]) -> Record:
+        folder = self.root / f"{_TMP}{draft.name}"
+        folder.mkdir()
+        failpoint("put:begun")
+        hashes = {}
+        for name, source in files.items():
+            hashes[name] = _copy(source, folder / name)
+            failpoint(f"put:copied {name}")
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        record = replace(draft, content_id=hashes[WEIGHTS], files=hashes, created=created)
+        (folder / RECORD).write_text(to_toml(record), encoding="utf-8", newline="\n")
+        failpoint("put:recorded")
+        sync(folder / RECORD)
+        sync(folder)
+        failpoint("put:staged")
+        return record
+
+    def _bring_in(self, name: str) -> None:
+        pending = (self.root / f"{_TMP}{name}").rename(self.root / f"{_NEW}{name}")
+        failpoint("put:pending")
+        sync(self.root)
+        if (self.root / name).exists():
+            self._discard(name)
+        pending.rename(self.root / name)
+        failpoint("put:named")
+        sync(self.root)
+
+    def _discard(self, name: str) -> None:
+        self.trash.mkdir(exist_ok=True)
+        # Microseconds make it unique: there is one writer, and it syncs in between.
+        (self.root / name).rename(self.trash / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}")
+        failpoint("discard:moved")
+        sync(self.trash)
+        sync(self.root)
+
+
+def _load(path: Path, name: str) -> Record:
+    """The record in `path`; FileNotFoundError if there is none, IntegrityFailure if it is not a record of `name`."""
+    try:
+        record = from_toml(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise
+    except (OSError, UnicodeDecodeError) as error:
+        raise IntegrityFailure(f"the record of `{name}` cannot be read: {error}") from error
+    except IntegrityFailure as failure:
+        raise IntegrityFailure(f"`{name}`: {failure.message}", hint=failure.hint) from failure
+    if record.name != name:
+        raise IntegrityFailure(f"`{name}` holds the record of `{record.name}`", hint="rename its folder back")
+    return record
+
+
+def _verify(asset: Asset) -> None:
+    for name, expected in asset.record.files.items():
+        try:
+            with (asset.folder / name).open("rb") as file:
+                actual = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise IntegrityFailure(f"`{name}` of `{asset.record.name}` cannot be read: {error.strerror}") from error
+        if actual != expected:
+            raise IntegrityFailure(f"`{name}` of `{asset.record.name}` is not what was written there")
+
+
+def _copy(source: Path, target: Path) -> str:
+    """Copy a file, wait until it is on the disk, and return its sha256."""
+    digest = hashlib.sha256()
+    with source.open("rb") as reader, target.open("xb") as writer:
+        while chunk := reader.read(1 << 20):
+            digest.update(chunk)
+            writer.write(chunk)
+        writer.flush()
+        os.fsync(writer.fileno())
+    return digest.hexdigest()

@@ -1,0 +1,234 @@
+"""A training run on disk, so that a training killed at any moment can go on.
+
+    <root>/<id>/run.toml              what was asked for, and how it ended
+                inputs.safetensors    what the training reads
+                step-N.safetensors    its state after N steps; the highest is the latest
+                log.jsonl             what it reported
+                previews/             what it showed
+                lock, pid             held while a process is at work on it, and which
+
+Every file is whole: written beside its place, then moved there. The operating system drops the lock of a process that
+died, so the lock, not the pid, says whether a run is being driven.
+"""
+
+import json
+import os
+import re
+import secrets
+import shutil
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from cavtool import paths
+from cavtool.disk import failpoint, write_atomic, writing_to
+from cavtool.errors import Conflict, IntegrityFailure, NotFound, closest
+from cavtool.registry.records import check_name
+
+Status = Literal["running", "done", "failed", "stopped"]
+
+_STEP = re.compile(r"step-(\d+)\.safetensors")
+_PATIENCE = 1.0  # seconds: whoever asks for the status of a run has its lock for a moment
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run; `folder.name` is its id."""
+
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        """As in `twirl-20261122-1432-3f2a`: what is learned, when it began, four random digits."""
+        return self.folder.name
+
+    @property
+    def name(self) -> str:
+        """The name of what is being learned."""
+        return str(_load(self.folder)["name"])
+
+    @property
+    def created(self) -> str:
+        """When it began, ISO 8601 in UTC."""
+        return str(_load(self.folder)["created"])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The recipe it was created with, without the values that were None."""
+        return dict(_load(self.folder)["settings"])
+
+    @property
+    def result(self) -> str | None:
+        """What came of it, if it is done."""
+        return _outcome(self.folder).get("result")
+
+    @property
+    def reason(self) -> str | None:
+        """Why it failed, if it did."""
+        return _outcome(self.folder).get("reason")
+
+    @property
+    def status(self) -> Status:
+        """`running` while a live process drives it; `stopped` if that ended without a result or a reason."""
+        if self.driver is not None:
+            return "running"
+        outcome = _outcome(self.folder)
+        return "done" if "result" in outcome else "failed" if "reason" in outcome else "stopped"
+
+    @property
+    def driver(self) -> int | None:
+        """The id of the live process that drives it, if there is one."""
+        from filelock import FileLock, Timeout  # 50 ms that a list of ended runs does not need
+
+        try:
+            pid = int((self.folder / "pid").read_text())
+        except (OSError, ValueError):
+            return None
+        try:
+            with FileLock(self.folder / "lock").acquire(timeout=0):
+                return None
+        except Timeout:
+            return pid
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Drive the run; Conflict if another process does. A failure of before is forgotten."""
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.folder / "lock")
+        with writing_to(self.folder):
+            try:
+                lock.acquire(timeout=_PATIENCE)
+            except Timeout:
+                driver = f"process {pid}" if (pid := self.driver) else "another process"
+                raise Conflict(f"run `{self.id}` is being driven by {driver}") from None
+        try:
+            self.write("pid", lambda path: path.write_text(str(os.getpid())))
+            if self.reason is not None:
+                self._end({})
+            yield
+        finally:
+            (self.folder / "pid").unlink(missing_ok=True)
+            lock.release()
+
+    def finish(self, result: str) -> None:
+        """Mark it done: `result` came of it."""
+        self._end({"result": result})
+
+    def fail(self, reason: str) -> None:
+        """Mark it failed, and say why."""
+        self._end({"reason": reason})
+
+    @property
+    def inputs(self) -> Path:
+        """What the training reads, once `write` has put it there."""
+        return self.folder / "inputs.safetensors"
+
+    def write(self, name: str, save: Callable[[Path], object]) -> Path:
+        """Let `save` write the file `name`; it appears whole or not at all. RequirementError if the disk refuses."""
+        path = self.folder / name
+        with writing_to(self.folder):
+            path.parent.mkdir(exist_ok=True)
+            return write_atomic(path, save)
+
+    def checkpoint(self, step: int, save: Callable[[Path], object], keep: int = 2) -> None:
+        """Let `save` write the state after `step` steps, then drop all but the `keep` latest states."""
+        self.write(f"step-{step}.safetensors", save)
+        for _, path in self._checkpoints()[:-keep]:
+            path.unlink()
+            failpoint("checkpoint:dropped")
+
+    def latest(self) -> tuple[int, Path] | None:
+        """The highest step whose state is kept, and where."""
+        return max(self._checkpoints(), default=None)
+
+    def log(self, event: Mapping[str, object]) -> None:
+        """Append one line of JSON to the log."""
+        with writing_to(self.folder), (self.folder / "log.jsonl").open("a", encoding="utf-8", newline="\n") as file:
+            file.write(json.dumps(event) + "\n")
+
+    def remove(self) -> None:
+        """Delete it all; Conflict while a process drives it."""
+        if (pid := self.driver) is not None:
+            raise Conflict(f"run `{self.id}` is being driven by process {pid}", hint="stop it first")
+        with writing_to(self.folder.parent):
+            # Hidden first: half deleted, it is no run any more.
+            shutil.rmtree(self.folder.rename(self.folder.with_name(f".tmp-{self.id}")))
+
+    def _checkpoints(self) -> list[tuple[int, Path]]:
+        found = ((_STEP.fullmatch(path.name), path) for path in self.folder.iterdir())
+        return sorted((int(match[1]), path) for match, path in found if match)
+
+    def _end(self, outcome: Mapping[str, str]) -> None:
+        _save(self.folder, _load(self.folder) | {"outcome": outcome})
+
+
+def create(name: str, recipe: Mapping[str, Any], root: Path | None = None) -> Run:
+    """A new run that is to learn `name` as `recipe` says: scalars, lists and tables of them; None is left out."""
+    now = datetime.now(UTC)
+    root = root or paths.runs_dir()
+    folder = root / f"{check_name(name)}-{now.astimezone():%Y%m%d-%H%M}-{secrets.token_hex(2)}"
+    with writing_to(root):
+        folder.mkdir(parents=True)
+    created = now.isoformat(timespec="seconds")
+    _save(folder, {"name": name, "created": created, "settings": _without_none(recipe)})
+    return Run(folder)
+
+
+def open_run(run_id: str, root: Path | None = None) -> Run:
+    """The run of that id; NotFound if there is none."""
+    runs = {run.id: run for run in _all(root)}
+    if run_id not in runs:
+        raise NotFound(f"no run `{run_id}`", hint=closest(run_id, runs))
+    return runs[run_id]
+
+
+def list_runs(root: Path | None = None) -> list[Run]:
+    """The runs that can be read, the newest first."""
+    dated = []
+    for run in _all(root):
+        with suppress(IntegrityFailure):
+            dated.append((run.created, run.id, run))
+    return [run for *_, run in sorted(dated, reverse=True)]
+
+
+def _all(root: Path | None) -> list[Run]:
+    try:
+        folders = list((root or paths.runs_dir()).iterdir())
+    except FileNotFoundError:
+        return []
+    return [Run(folder) for folder in folders if folder.name[0] != "." and (folder / "run.toml").exists()]
+
+
+def _load(folder: Path) -> dict[str, Any]:
+    try:
+        state = tomllib.loads((folder / "run.toml").read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise IntegrityFailure(f"`run.toml` of run `{folder.name}` cannot be read: {error}") from error
+    if not {"name", "created", "settings"} <= state.keys():
+        raise IntegrityFailure(f"`run.toml` of run `{folder.name}` is not whole")
+    return state
+
+
+def _save(folder: Path, state: Mapping[str, Any]) -> None:
+    import tomlkit
+
+    text = tomlkit.dumps(state)
+    with writing_to(folder):
+        write_atomic(folder / "run.toml", lambda path: path.write_text(text, encoding="utf-8", newline="\n"))
+
+
+def _outcome(folder: Path) -> dict[str, str]:
+    return dict(_load(folder).get("outcome", {}))
+
+
+def _without_none(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_none(value) if isinstance(value, Mapping) else value
+        for key, value in recipe.items()
+        if value is not None
+    }
