@@ -44,3 +44,11 @@ _NAMES = {Stage: "stage", Step: "step", Note: "note", Warn: "warning"}
 def to_json(event: Event) -> dict[str, object]:
     """The event as one JSON object, its kind under `event`."""
     return {"event": _NAMES[type(event)], **asdict(event)}
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C stopped a training run whose state is kept: `run_id` names what to resume."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(run_id)
+        self.run_id = run_id

@@ -1,0 +1,121 @@
+"""What is in the registry: `cav list`, `cav show`, `cav rm`."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+
+from cavtool.cli.output import Output
+from cavtool.cli.params import Json, asset_names
+from cavtool.errors import CavError, IntegrityFailure, NotFound
+from cavtool.registry.records import to_toml
+from cavtool.registry.store import Asset, Registry
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+# Flags, not `--kind KIND`: to read anything but a flag typer loads pydantic, which doubles the time this takes.
+@app.command("list")
+def list_(
+    *,
+    motions: Annotated[bool, typer.Option("--motions", help="Only motions.")] = False,
+    absorbers: Annotated[bool, typer.Option("--absorbers", help="Only absorbers.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List motions and absorbers."""
+    with Output("list", json=as_json) as out:
+        kinds = {"motion": motions or not absorbers, "absorber": absorbers or not motions}
+        assets = [asset for asset in _readable(Registry(), out) if kinds[asset.record.kind]]
+        out.table(("NAME", "KIND", "BASE", "RANK", "SIZE", "CREATED"), map(_row, assets), map(describe, assets))
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="A motion or an absorber.", autocompletion=asset_names)],
+    *,
+    path: Annotated[bool, typer.Option("--path", help="Print only the folder it is kept in.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show all that is known of a motion or absorber.
+
+    On a terminal, with pictures of the reference and the preview.
+    """
+    with Output("show", json=as_json) as out:
+        asset = Registry().get(name)
+        out.result(describe(asset), [asset.folder if path else to_toml(asset.record).rstrip()])
+        if sys.stdout.isatty() and not (path or as_json):
+            _draw(asset, out)
+
+
+@app.command()
+def rm(
+    names: Annotated[list[str], typer.Argument(help="Motions and absorbers.", autocompletion=asset_names)],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Move motions and absorbers to the trash folder."""
+    with Output("rm", json=as_json) as out:
+        if not (yes or dry_run or out.confirm(f"Move {', '.join(names)} to the trash?", hint="add `--yes`")):
+            raise typer.Exit(1)
+        registry = Registry()
+        removed, failures = [], []
+        for name in dict.fromkeys(names):
+            try:
+                (registry.get if dry_run else registry.remove)(name)
+                removed.append(name)
+            except CavError as failure:
+                out.error(failure)
+                failures.append(failure)
+        out.result({"removed": removed, "dry_run": dry_run}, removed, failure=_shortfall(removed, failures))
+
+
+def describe(asset: Asset) -> dict[str, Any]:
+    """An asset for scripts: its record, and where and how large it is."""
+    return {**asdict(asset.record), "path": str(asset.folder), "size": asset.size}
+
+
+def size_text(num_bytes: int) -> str:
+    """A size in decimal units, as disks are sold: 1.2 MB."""
+    return f"{num_bytes / 1e6:.1f} MB" if num_bytes >= 1e6 else f"{num_bytes / 1e3:.1f} kB"
+
+
+def date_text(moment: str) -> str:
+    """A moment in ISO 8601, in local time and to the minute: 2026-11-22 14:32."""
+    return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def _readable(registry: Registry, out: Output) -> Iterator[Asset]:
+    for name in registry.names():
+        try:
+            yield registry.get(name)
+        except NotFound:  # removed since
+            continue
+        except IntegrityFailure as failure:
+            out.warning(failure.message)
+
+
+def _row(asset: Asset) -> tuple[str, ...]:
+    record = asset.record
+    size, created = size_text(asset.size), date_text(record.created)
+    return record.name, record.kind, record.base_model, str(record.rank), size, created
+
+
+def _shortfall(removed: list[str], failures: list[CavError]) -> CavError | None:
+    """The failure of the whole: of the first one's kind, for the exit code."""
+    return type(failures[0])(f"{len(removed)} removed, {len(failures)} not") if failures else None
+
+
+def _draw(asset: Asset, out: Output) -> None:
+    from cavtool.cli.pictures import draw
+
+    for label, video in (("reference", asset.reference), ("preview", asset.preview)):
+        if video.exists():
+            try:
+                draw(label, video)
+            except CavError as error:
+                out.note(f"no picture of the {label}: {error.message}")

@@ -1,0 +1,76 @@
+"""`cav learn`: a motion from one video."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cavtool.cli.assets import describe, size_text
+from cavtool.cli.output import Output
+from cavtool.cli.params import Device, Json, Model, Seed
+from cavtool.recipes import AbsorberKind, DType
+from cavtool.recipes import LearnRecipe as Recipe
+from cavtool.registry.store import Asset
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command()
+def learn(
+    name: Annotated[str, typer.Argument(help="What to call the motion.")],
+    video: Annotated[Path, typer.Argument(help="The video that shows it: any file ffmpeg reads.")],
+    *,
+    prompt: Annotated[
+        str, typer.Option(help="What the video shows, with its motion; NAME if not given.")
+    ] = Recipe.prompt,
+    appearance: Annotated[str, typer.Option(help="What the video shows, without its motion.")] = Recipe.appearance,
+    absorber_kind: Annotated[AbsorberKind, typer.Option(help="What keeps the looks out.")] = Recipe.absorber_kind,
+    start: Annotated[
+        float | None, typer.Option(help="Where the clip begins, in seconds; else where most moves.")
+    ] = None,
+    duration: Annotated[
+        float | None, typer.Option(help="How long the clip is, in seconds; else as the model's.")
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Training steps of the motion.")] = Recipe.steps,
+    absorber_steps: Annotated[int, typer.Option(help="Training steps of the absorber.")] = Recipe.absorber_steps,
+    rank: Annotated[int, typer.Option(help="Rank of the LoRAs.")] = Recipe.rank,
+    lr: Annotated[float, typer.Option(help="Learning rate of the motion.")] = Recipe.lr,
+    batch_size: Annotated[int, typer.Option(help="Noised copies of the clip in a step.")] = Recipe.batch_size,
+    seed: Seed = Recipe.seed,
+    device: Device = Recipe.device,
+    dtype: Annotated[DType, typer.Option(help="Arithmetic.")] = Recipe.dtype,
+    model: Model = Recipe.model,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a motion of that name.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Learn a motion from one video."""
+    with Output("learn", json=as_json) as out:
+        recipe = Recipe(
+            prompt=prompt,
+            appearance=appearance,
+            absorber_kind=absorber_kind,
+            start=start,
+            duration=duration,
+            steps=steps,
+            absorber_steps=absorber_steps,
+            rank=rank,
+            lr=lr,
+            batch_size=batch_size,
+            seed=seed,
+            device=device,
+            dtype=dtype,
+            model=model,
+        )
+        from cavtool.studio import learn as studio
+
+        with out.progress() as on_event:
+            asset = studio.learn(name, video, recipe, replace=replace, on_event=on_event)
+        out.result(describe(asset), learned(asset))
+
+
+def learned(asset: Asset) -> Iterator[str]:
+    """What to say of a motion that has just been learned."""
+    record = asset.record
+    yield f"{record.name}  {record.short_id}  {size_text(asset.size)}"
+    yield f'try: cav generate "ironman" --motion {record.name}'

@@ -1,0 +1,126 @@
+"""What a command says and where: data on stdout, all else on stderr, JSON with `--json`."""
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Self
+
+import typer
+
+from cavtool.cli.progress import OnEvent, live, plain
+from cavtool.errors import CavError, InvalidInput
+from cavtool.events import Interrupted, to_json
+
+SCHEMA = 1
+
+
+class Stopped(CavError):  # noqa: N818 - named as its siblings are
+    """The user pressed Ctrl-C."""
+
+    code = "interrupted"
+    exit_code = 130
+
+
+class Output:
+    """One command's voice, and the boundary where an error becomes two lines and an exit code.
+
+    `with Output("rm", json=...) as out:` around a command's body. CAV_DEBUG=1 lets errors through, for a traceback.
+    """
+
+    def __init__(self, command: str, *, json: bool) -> None:
+        self.command = command
+        self.json = json
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        told = _told(error)
+        if told and os.environ.get("CAV_DEBUG") != "1":
+            self._fail(told)
+
+    def table(self, columns: Iterable[str], rows: Iterable[Iterable[str]], data: Iterable[Mapping[str, Any]]) -> None:
+        """Print `rows` of cells under their `columns`; for scripts, `data` as a bare array."""
+        if self.json:
+            self._print_json(list(data))
+            return
+        lines = [tuple(columns), *map(tuple, rows)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        for line in lines:
+            typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+    def result(self, data: Mapping[str, Any], lines: Iterable[object], *, failure: CavError | None = None) -> None:
+        """Say what came of it, last of all: `lines` for people, `data` for scripts; then exit, if it failed in part."""
+        if not self.json:
+            for line in lines:
+                typer.echo(line)
+        if failure:
+            self._fail(failure, data)
+        if self.json:
+            self._print_json(self._envelope(data, None))
+
+    def note(self, text: str) -> None:
+        """Say something worth knowing."""
+        _say("note", "cyan", text)
+
+    def warning(self, text: str) -> None:
+        """Say something the user may want to change."""
+        _say("warning", "yellow", text)
+
+    def error(self, error: CavError) -> None:
+        """Say what went wrong and what to do about it."""
+        _say("error", "red", error.message)
+        if error.hint:
+            _say("hint", "green", error.hint)
+
+    def confirm(self, question: str, *, hint: str) -> bool:
+        """Ask on the terminal; InvalidInput with `hint` where there is none."""
+        if self.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise InvalidInput(f"`cav {self.command}` asks first, and there is no terminal to ask on", hint=hint)
+        typer.echo(f"{question} [y/N] ", nl=False, err=True)
+        return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+    @contextmanager
+    def progress(self) -> Iterator[OnEvent]:
+        """Receive a workflow's events: a live display on a terminal, plain lines elsewhere, NDJSON for scripts."""
+        if self.json:
+            yield lambda event: self._print_json(to_json(event))
+        else:
+            with (live if sys.stderr.isatty() else plain)(self.note, self.warning) as on_event:
+                yield on_event
+
+    def _fail(self, error: CavError, data: Mapping[str, Any] | None = None) -> None:
+        if self.json:
+            self._print_json(self._envelope(data, error))
+        else:
+            self.error(error)
+        sys.exit(error.exit_code)
+
+    def _envelope(self, data: Mapping[str, Any] | None, error: CavError | None) -> dict[str, object]:
+        told = error and {"code": error.code, "message": error.message, "hint": error.hint}
+        return {"schema": SCHEMA, "ok": error is None, "command": self.command, "data": data, "error": told}
+
+    def _print_json(self, data: object) -> None:
+        typer.echo(json.dumps(data, default=str))
+
+
+def _told(error: BaseException | None) -> CavError | None:
+    """What to tell the user of `error`; None for what only a programmer can read."""
+    match error:
+        case CavError():
+            return error
+        case Interrupted():
+            return Stopped("interrupted", hint=f"continue with `cav runs resume {error.run_id}`")
+        case KeyboardInterrupt():
+            return Stopped("interrupted")
+        case OSError() if not isinstance(error, BrokenPipeError):  # a full disk, a folder that may not be written
+            where = f": `{error.filename}`" if error.filename else ""
+            return CavError(f"{error.strerror or error}{where}")
+    return None
+
+
+def _say(label: str, colour: str, text: str) -> None:
+    colours = False if os.environ.get("NO_COLOR") else None  # None: where stderr is a terminal
+    typer.echo(f"{typer.style(f'{label}:', fg=colour, bold=True)} {text}", err=True, color=colours)

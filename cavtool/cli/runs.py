@@ -1,0 +1,56 @@
+"""`cav runs`: trainings that can go on."""
+
+from typing import Annotated, Any
+
+import typer
+
+from cavtool.cli.assets import date_text, describe
+from cavtool.cli.learn import learned
+from cavtool.cli.output import Output
+from cavtool.cli.params import Json, run_ids
+from cavtool.runs import Run, list_runs
+
+app = typer.Typer(rich_markup_mode=None)
+runs = typer.Typer(rich_markup_mode=None)
+app.add_typer(runs, name="runs", help="List training runs, or go on with one that was stopped.")
+
+
+@runs.command("list")
+def list_(*, as_json: Json = False) -> None:
+    """List training runs, the newest first."""
+    with Output("runs list", json=as_json) as out:
+        data = [_describe(run) for run in list_runs()]
+        rows = [(run["id"], run["name"], run["status"], str(run["step"]), date_text(run["created"])) for run in data]
+        out.table(("ID", "MOTION", "STATUS", "STEP", "CREATED"), rows, data)
+
+
+@runs.command()
+def resume(
+    run_id: Annotated[str, typer.Argument(metavar="ID", help="As `cav runs list` shows it.", autocompletion=run_ids)],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Go on with a training run that was stopped.
+
+    It ends with the very weights it would have had without the stop.
+    """
+    with Output("runs resume", json=as_json) as out:
+        from cavtool.studio import learn as studio
+
+        with out.progress() as on_event:
+            asset = studio.resume(run_id, on_event=on_event)
+        out.result(describe(asset), learned(asset))
+
+
+def _describe(run: Run) -> dict[str, Any]:
+    step, _ = run.latest() or (0, None)
+    return {
+        "id": run.id,
+        "name": run.name,
+        "status": run.status,
+        "step": step,
+        "created": run.created,
+        "reason": run.reason,
+        "settings": run.settings,
+        "path": str(run.folder),
+    }

@@ -1,0 +1,49 @@
+"""Assets for the tests of the command line: small, made by hand, put into a real registry."""
+
+import json
+import struct
+import tempfile
+from pathlib import Path
+
+from cavtool.registry.records import Kind, Record
+from cavtool.registry.store import Asset, Registry
+
+# As many and as long as cav-mini's.
+TARGET_MODULES = tuple(
+    f"down_blocks.{block}.temp_attentions.0.transformer_blocks.0.{attention}.{projection}"
+    for block in range(8)
+    for attention in ("attn1", "attn2")
+    for projection in ("to_q", "to_k", "to_v", "to_out.0")
+)
+
+
+def put_motion(home: Path, name: str, *, kind: Kind = "motion", videos: dict[str, Path] | None = None) -> Asset:
+    """Put a motion (or absorber) of a few bytes into the registry under the CAV_HOME `home`."""
+    record = Record(
+        name=name,
+        kind=kind,
+        origin="learned",
+        base_model="cav-mini",
+        fingerprint="f" * 12,
+        revision="r" * 12,
+        prompt="a white lantern twirls on the moon",
+        appearance="a white lantern on the moon",
+        rank=4,
+        target_modules=TARGET_MODULES,
+        recipe={"steps": 250, "lr": 1.5e-3, "seed": 0},
+        metrics={"loss": 0.125},
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder) / "weights.safetensors"
+        weights.write_bytes(safetensors({"lora_A.weight": [1.0, 2.0, 3.0, 4.0]}))
+        return Registry(home / "data" / "assets").put(record, {"weights.safetensors": weights, **(videos or {})})
+
+
+def safetensors(tensors: dict[str, list[float]]) -> bytes:
+    """The bytes of a safetensors file of one-dimensional fp32 tensors."""
+    header, data = {}, b""
+    for name, values in tensors.items():
+        start, data = len(data), data + struct.pack(f"<{len(values)}f", *values)
+        header[name] = {"dtype": "F32", "shape": [len(values)], "data_offsets": [start, len(data)]}
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data

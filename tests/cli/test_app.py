@@ -1,0 +1,130 @@
+"""The program as a whole: its help, how it refuses a line, and what it does not load."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import cavtool
+from cavtool.cli.app import COMMANDS
+from tests.cli.assets import put_motion
+from tests.cli.conftest import Cav
+
+HEAVY = {"accelerate", "cv2", "diffusers", "ffmpeg", "imageio_ffmpeg", "numpy", "peft", "PIL", "torch", "transformers"}
+
+
+def test_help_describes_every_command(cav: Cav) -> None:
+    done = cav("--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    listed = [line.split()[0] for line in done.stdout.partition("Commands:")[2].splitlines() if line.strip()]
+    assert listed == list(COMMANDS)
+    assert cav().stdout == done.stdout
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "runs list", "runs resume"])
+def test_every_command_explains_itself_and_takes_json(cav: Cav, command: str) -> None:
+    done = cav(*command.split(), "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--json" in done.stdout or command == "runs"
+
+
+def test_version(cav: Cav) -> None:
+    assert cav("--version").stdout == f"cav {cavtool.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "message", "hint"),
+    [
+        ("lst", "no such command `lst`", "did you mean `list`?"),
+        ("frobnicate", "no such command `frobnicate`", "see `cav --help`"),
+        ("list --motion", "no such option `--motion`", "did you mean `--motions`?"),
+        (
+            "learn a b --steps few",
+            "invalid value for `--steps`: input should be a valid integer, unable to parse string as an integer",
+            "see `cav learn --help`",
+        ),
+        ("show", "missing argument `name`", "see `cav show --help`"),
+        ("runs", "missing command", "see `cav runs --help`"),
+        ("rm", "missing argument `names`", "see `cav rm --help`"),
+    ],
+)
+def test_a_line_it_cannot_read_gets_a_message_and_a_hint(cav: Cav, line: str, message: str, hint: str) -> None:
+    done = cav(*line.split())
+    assert done.returncode == 2
+    assert (done.stdout, done.stderr) == ("", f"error: {message}\nhint: {hint}\n")
+
+
+def test_a_usage_error_is_json_for_scripts(cav: Cav) -> None:
+    done = cav("show", "--json")
+    assert (done.returncode, done.stderr) == (2, "")
+    answer = json.loads(done.stdout)
+    assert answer["error"] == {
+        "code": "invalid-input",
+        "message": "missing argument `name`",
+        "hint": "see `cav show --help`",
+    }
+    assert (answer["schema"], answer["ok"], answer["data"]) == (1, False, None)
+
+
+def test_no_option_edits_the_shells_files(cav: Cav) -> None:
+    assert cav("--install-completion").returncode == 2
+
+
+def test_debug_shows_the_traceback(cav: Cav) -> None:
+    done = cav("show", "nothing", env={"CAV_DEBUG": "1"})
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "NotFound" in done.stderr
+
+
+def test_a_reader_that_leaves_is_no_error(environment: dict[str, str], home: Path) -> None:
+    put_motion(home, "twirl")
+    line = f"{sys.executable} -m cavtool list --json | true"
+    done = subprocess.run(["sh", "-c", line], env=environment, capture_output=True, encoding="utf-8", check=False)
+    assert "Traceback" not in done.stderr
+
+
+LOADED = """
+import sys
+from cavtool.cli.app import main
+try:
+    main()
+finally:
+    print(*{name.partition(".")[0] for name in sys.modules}, file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--help",
+        "--version",
+        "list",
+        "list --json",
+        "show twirl",
+        "rm twirl --yes",
+        "runs list",
+        "learn --help",
+        "generate --help",
+        "nonsense",
+    ],
+)
+def test_light_commands_load_nothing_heavy(environment: dict[str, str], home: Path, line: str) -> None:
+    put_motion(home, "twirl")
+    loaded = _loaded(line.split(), environment)
+    assert not loaded & HEAVY
+    assert "rich" not in loaded
+
+
+def test_completion_loads_nothing_heavy(environment: dict[str, str], home: Path) -> None:
+    put_motion(home, "twirl")
+    asked = {"_CAV_COMPLETE": "complete_bash", "COMP_WORDS": "cav generate x --motion tw", "COMP_CWORD": "4"}
+    assert not _loaded([], {**environment, **asked}) & {*HEAVY, "rich", "filelock", "tomlkit"}
+
+
+def _loaded(arguments: list[str], environment: dict[str, str]) -> set[str]:
+    command = [sys.executable, "-c", LOADED, *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=False)
+    return set(done.stderr.splitlines()[-1].split())
