@@ -44,7 +44,7 @@ class CavGroup(TyperGroup):
 
 
 # Plain help: rich's costs half of the start-up. No `--install-completion`: it edits the user's shell files. `--help` is
-# False by default: typer has None there, and loads pydantic for what is not a bool, which takes as long as all the rest.
+# False by default: typer has None, and for what is not a bool it loads pydantic, which takes as long as all the rest.
 app = typer.Typer(
     cls=CavGroup,
     rich_markup_mode=None,
