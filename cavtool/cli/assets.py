@@ -4,15 +4,16 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cavtool.cli.output import Output
 from cavtool.cli.params import Json, asset_names
 from cavtool.errors import CavError, IntegrityFailure, NotFound
-from cavtool.registry.records import to_toml
-from cavtool.registry.store import Asset, Registry
+
+if TYPE_CHECKING:
+    from cavtool.registry import Asset, Registry
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -26,6 +27,8 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List motions and absorbers."""
+    from cavtool.registry import Registry
+
     with Output("list", json=as_json) as out:
         kinds = {"motion": motions or not absorbers, "absorber": absorbers or not motions}
         assets = [asset for asset in _readable(Registry(), out) if kinds[asset.record.kind]]
@@ -43,6 +46,9 @@ def show(
 
     On a terminal, with pictures of the reference and the preview.
     """
+    from cavtool.registry import Registry
+    from cavtool.registry.records import to_toml
+
     with Output("show", json=as_json) as out:
         asset = Registry().get(name)
         out.result(describe(asset), [asset.folder if path else to_toml(asset.record).rstrip()])
@@ -59,6 +65,8 @@ def rm(
     as_json: Json = False,
 ) -> None:
     """Move motions and absorbers to the trash folder."""
+    from cavtool.registry import Registry
+
     with Output("rm", json=as_json) as out:
         if not (yes or dry_run or out.confirm(f"Move {', '.join(names)} to the trash?", hint="add `--yes`")):
             raise typer.Exit(1)
@@ -74,7 +82,7 @@ def rm(
         out.result({"removed": removed, "dry_run": dry_run}, removed, failure=_shortfall(removed, failures))
 
 
-def describe(asset: Asset) -> dict[str, Any]:
+def describe(asset: "Asset") -> dict[str, Any]:
     """An asset for scripts: its record, and where and how large it is."""
     return {**asdict(asset.record), "path": str(asset.folder), "size": asset.size}
 
@@ -89,7 +97,7 @@ def date_text(moment: str) -> str:
     return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
-def _readable(registry: Registry, out: Output) -> Iterator[Asset]:
+def _readable(registry: "Registry", out: Output) -> Iterator["Asset"]:
     for name in registry.names():
         try:
             yield registry.get(name)
@@ -99,7 +107,7 @@ def _readable(registry: Registry, out: Output) -> Iterator[Asset]:
             out.warning(failure.message)
 
 
-def _row(asset: Asset) -> tuple[str, ...]:
+def _row(asset: "Asset") -> tuple[str, ...]:
     record = asset.record
     size, created = size_text(asset.size), date_text(record.created)
     return record.name, record.kind, record.base_model, str(record.rank), size, created
@@ -110,7 +118,7 @@ def _shortfall(removed: list[str], failures: list[CavError]) -> CavError | None:
     return type(failures[0])(f"{len(removed)} removed, {len(failures)} not") if failures else None
 
 
-def _draw(asset: Asset, out: Output) -> None:
+def _draw(asset: "Asset", out: Output) -> None:
     from cavtool.cli.pictures import draw
 
     for label, video in (("reference", asset.reference), ("preview", asset.preview)):

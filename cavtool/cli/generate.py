@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from cavtool.cli.output import Output
-from cavtool.cli.params import Device, Json, Model, Seed, motion_names
+from cavtool.cli.params import Device, Json, Model, motion_names
 from cavtool.errors import InvalidInput
 from cavtool.recipes import SampleRecipe as Recipe
 from cavtool.recipes import parse_blend
@@ -29,7 +29,7 @@ def generate(
     num_videos: Annotated[
         int, typer.Option("-n", help="How many videos, of seeds SEED, SEED+1, ...")
     ] = Recipe.num_videos,
-    seed: Seed = Recipe.seed,
+    seed: Annotated[int | None, typer.Option(help="The same seed, the same video; drawn if not given.")] = Recipe.seed,
     steps: Annotated[int, typer.Option(help="Sampling steps.")] = Recipe.steps,
     guidance: Annotated[float, typer.Option(help="How closely to follow the prompt.")] = Recipe.guidance,
     negative: Annotated[str, typer.Option(help="What not to show.")] = Recipe.negative,
@@ -67,7 +67,7 @@ def generate(
             files = render.generate(
                 recipe, output=output, scale=scale, metadata=not no_metadata, overwrite=overwrite, on_event=on_event
             )
-        out.result({"files": list(map(str, files)), "recipe": recipe.to_dict()}, files)
+        out.result({"files": list(map(str, files))}, files)
 
 
 def _given(ctx: typer.Context, values: dict[str, Any]) -> dict[str, Any]:

@@ -2,16 +2,18 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cavtool.cli.assets import describe, size_text
 from cavtool.cli.output import Output
-from cavtool.cli.params import Device, Json, Model, Seed
+from cavtool.cli.params import Device, Json, Model
 from cavtool.recipes import AbsorberKind, DType
 from cavtool.recipes import LearnRecipe as Recipe
-from cavtool.registry.store import Asset
+
+if TYPE_CHECKING:
+    from cavtool.registry import Asset
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -37,7 +39,7 @@ def learn(
     rank: Annotated[int, typer.Option(help="Rank of the LoRAs.")] = Recipe.rank,
     lr: Annotated[float, typer.Option(help="Learning rate of the motion.")] = Recipe.lr,
     batch_size: Annotated[int, typer.Option(help="Noised copies of the clip in a step.")] = Recipe.batch_size,
-    seed: Seed = Recipe.seed,
+    seed: Annotated[int, typer.Option(help="The same seed, the same motion.")] = Recipe.seed,
     device: Device = Recipe.device,
     dtype: Annotated[DType, typer.Option(help="Arithmetic.")] = Recipe.dtype,
     model: Model = Recipe.model,
@@ -69,7 +71,7 @@ def learn(
         out.result(describe(asset), learned(asset))
 
 
-def learned(asset: Asset) -> Iterator[str]:
+def learned(asset: "Asset") -> Iterator[str]:
     """What to say of a motion that has just been learned."""
     record = asset.record
     yield f"{record.name}  {record.short_id}  {size_text(asset.size)}"

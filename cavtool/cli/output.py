@@ -3,15 +3,15 @@
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self
 
 import typer
 
-from cavtool.cli.progress import OnEvent, live, plain
+from cavtool.cli.progress import Bars, Lines
 from cavtool.errors import CavError, InvalidInput
-from cavtool.events import Interrupted, to_json
+from cavtool.events import Event, Interrupted, Note, Stage, Step, Warn, to_json
 
 SCHEMA = 1
 
@@ -83,13 +83,25 @@ class Output:
         return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
     @contextmanager
-    def progress(self) -> Iterator[OnEvent]:
-        """Receive a workflow's events: a live display on a terminal, plain lines elsewhere, NDJSON for scripts."""
+    def progress(self) -> Iterator[Callable[[Event], None]]:
+        """Receive a workflow's events: bars on a terminal, plain lines elsewhere, NDJSON for scripts."""
         if self.json:
             yield lambda event: self._print_json(to_json(event))
-        else:
-            with (live if sys.stderr.isatty() else plain)(self.note, self.warning) as on_event:
-                yield on_event
+            return
+        with Bars() if sys.stderr.isatty() else Lines() as display:
+
+            def on_event(event: Event) -> None:
+                match event:
+                    case Stage():
+                        display.stage(event)
+                    case Step():
+                        display.step(event)
+                    case Note():
+                        self.note(event.text)
+                    case Warn():
+                        self.warning(event.text)
+
+            yield on_event
 
     def _fail(self, error: CavError, data: Mapping[str, Any] | None = None) -> None:
         if self.json:

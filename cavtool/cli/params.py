@@ -44,4 +44,3 @@ def _is_motion(record: Path) -> bool:
 Device = Annotated[str, typer.Option(help="cpu, cuda, mps, or auto: the best there is.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Model = Annotated[str, typer.Option(help="Base model: a name, or the folder of a diffusers pipeline.")]
-Seed = Annotated[int, typer.Option(help="Where randomness begins: the same seed, the same result.")]

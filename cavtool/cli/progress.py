@@ -2,79 +2,79 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import typer
 
-from cavtool.events import Event, Note, Stage, Step, Warn
-
-OnEvent = Callable[[Event], None]
-Say = Callable[[str], None]
+from cavtool.events import Stage, Step
 
 
-@contextmanager
-def live(note: Say, warning: Say) -> Iterator[OnEvent]:
-    """One bar a stage on stderr, with its figures; notes and warnings scroll above."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+class Bars:
+    """A bar for each stage with its figures, redrawn on the terminal that stderr is."""
 
-    columns = (
-        SpinnerColumn(finished_text=" "),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        TextColumn("{task.fields[figures]}", markup=False),
-    )
-    figures = Figures()
-    with Progress(*columns, console=Console(stderr=True)) as display:
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
-        def finish() -> None:
-            for task in display.tasks:
-                display.update(task.id, total=task.total or 1, completed=task.total or 1)
+        self._display = Progress(
+            SpinnerColumn(finished_text=" "),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[figures]}", markup=False),
+            console=Console(stderr=True),
+        )
 
-        def on_event(event: Event) -> None:
-            match event:
-                case Stage():
-                    finish()
-                    display.add_task(_title(event), total=None, figures="")
-                case Step():
-                    task = display.tasks[-1].id
-                    display.update(task, total=event.num_steps, completed=event.step, figures=figures.read(event))
-                case Note():
-                    note(event.text)
-                case Warn():
-                    warning(event.text)
+    def __enter__(self) -> Self:
+        self._display.start()
+        return self
 
-        yield on_event
-        finish()
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            self._fill()
+        self._display.stop()
+
+    def stage(self, stage: Stage) -> None:
+        """Begin a bar; it has no length before the first step."""
+        self._fill()
+        self._figures = Figures()
+        self._task = self._display.add_task(_title(stage), total=None, figures="")
+
+    def step(self, step: Step) -> None:
+        """Move the bar on."""
+        figures = self._figures.read(step)
+        self._display.update(self._task, total=step.num_steps, completed=step.step, figures=figures)
+
+    def _fill(self) -> None:
+        for task in self._display.tasks:
+            self._display.update(task.id, total=task.total or 1, completed=task.total or 1)
 
 
-@contextmanager
-def plain(note: Say, warning: Say) -> Iterator[OnEvent]:
-    """A line for each stage and each tenth of its steps on stderr."""
-    figures = Figures()
+class Lines:
+    """A line for each stage and each tenth of its steps, for logs."""
 
-    def on_event(event: Event) -> None:
-        match event:
-            case Stage():
-                typer.echo(_title(event), err=True)
-            case Step():
-                text = figures.read(event)
-                if event.step == event.num_steps or event.step % max(1, event.num_steps // 10) == 0:
-                    typer.echo(f"{event.stage}  {text}", err=True)
-            case Note():
-                note(event.text)
-            case Warn():
-                warning(event.text)
+    def __enter__(self) -> Self:
+        return self
 
-    yield on_event
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        pass
+
+    def stage(self, stage: Stage) -> None:
+        """Name the stage."""
+        self._figures = Figures()
+        typer.echo(_title(stage), err=True)
+
+    def step(self, step: Step) -> None:
+        """Say how far it is, now and then."""
+        figures = self._figures.read(step)
+        if step.step == step.num_steps or step.step % max(1, step.num_steps // 10) == 0:
+            typer.echo(f"{step.stage}  {figures}", err=True)
 
 
 @dataclass
 class Figures:
-    """The figures of the stage under way: steps, smoothed loss, speed, time left, memory."""
+    """The figures of one stage: steps, smoothed loss, speed, time left, memory."""
 
     first: Step | None = None
     seen: int = 0
@@ -82,8 +82,7 @@ class Figures:
 
     def read(self, step: Step) -> str:
         """Take `step` in and describe where the stage is."""
-        if self.first is None or self.first.stage != step.stage:
-            self.first, self.seen, self.loss = step, 0, 0.0
+        self.first = self.first or step
         self.seen += 1
         parts = [f"{step.step}/{step.num_steps}"]
         if step.loss is not None:

@@ -1,6 +1,6 @@
 """`cav runs`: trainings that can go on."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -8,7 +8,9 @@ from cavtool.cli.assets import date_text, describe
 from cavtool.cli.learn import learned
 from cavtool.cli.output import Output
 from cavtool.cli.params import Json, run_ids
-from cavtool.runs import Run, list_runs
+
+if TYPE_CHECKING:
+    from cavtool.runs import Run
 
 app = typer.Typer(rich_markup_mode=None)
 runs = typer.Typer(rich_markup_mode=None)
@@ -18,6 +20,8 @@ app.add_typer(runs, name="runs", help="List training runs, or go on with one tha
 @runs.command("list")
 def list_(*, as_json: Json = False) -> None:
     """List training runs, the newest first."""
+    from cavtool.runs import list_runs
+
     with Output("runs list", json=as_json) as out:
         data = [_describe(run) for run in list_runs()]
         rows = [(run["id"], run["name"], run["status"], str(run["step"]), date_text(run["created"])) for run in data]
@@ -42,7 +46,7 @@ def resume(
         out.result(describe(asset), learned(asset))
 
 
-def _describe(run: Run) -> dict[str, Any]:
+def _describe(run: "Run") -> dict[str, Any]:
     step, _ = run.latest() or (0, None)
     return {
         "id": run.id,
