@@ -1,5 +1,6 @@
 """`cav demo`: the whole tool in a few minutes."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -22,8 +23,9 @@ def demo(
     Takes less than five minutes on two cores. Motions that are there already are not learned again.
     """
     with Output("demo", json=as_json) as out:
-        from cavtool.studio.demo import demo as workflow
-
         with out.progress() as on_event:
-            result = workflow(output, on_event=on_event)
-        out.result({"sheet": result}, [])
+            from cavtool.studio import demo as studio
+
+            made = studio.demo(output, on_event=on_event)
+        out.result(asdict(made), [*made.references, *made.videos, made.sheet])
+        out.hint(f'look at `{made.sheet}`, then try `cav generate "a red cat in the forest" --motion twirl`')

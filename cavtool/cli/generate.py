@@ -61,9 +61,9 @@ def generate(
             "device": device,
         }
         recipe = replace(_recipe_in(like), **_given(ctx, asked)) if like else Recipe(**asked)
-        from cavtool.studio import render
-
         with out.progress() as on_event:
+            from cavtool.studio import render
+
             files = render.generate(
                 recipe, output=output, scale=scale, metadata=not no_metadata, overwrite=overwrite, on_event=on_event
             )

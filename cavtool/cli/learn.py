@@ -1,6 +1,5 @@
 """`cav learn`: a motion from one video."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -64,15 +63,15 @@ def learn(
             dtype=dtype,
             model=model,
         )
-        from cavtool.studio import learn as studio
-
         with out.progress() as on_event:
+            from cavtool.studio import learn as studio
+
             asset = studio.learn(name, video, recipe, replace=replace, on_event=on_event)
-        out.result(describe(asset), learned(asset))
+        report(asset, out)
 
 
-def learned(asset: "Asset") -> Iterator[str]:
-    """What to say of a motion that has just been learned."""
+def report(asset: "Asset", out: Output) -> None:
+    """Say what has been learned, and what to do with it."""
     record = asset.record
-    yield f"{record.name}  {record.short_id}  {size_text(asset.size)}"
-    yield f'try: cav generate "ironman" --motion {record.name}'
+    out.result(describe(asset), [f"{record.name}  {record.short_id}  {size_text(asset.size)}"])
+    out.hint(f'try `cav generate "ironman" --motion {record.name}`')

@@ -69,11 +69,16 @@ class Output:
         """Say something the user may want to change."""
         _say("warning", "yellow", text)
 
+    def hint(self, text: str) -> None:
+        """Say what to do next, to people."""
+        if not self.json:
+            _say("hint", "green", text)
+
     def error(self, error: CavError) -> None:
         """Say what went wrong and what to do about it."""
         _say("error", "red", error.message)
         if error.hint:
-            _say("hint", "green", error.hint)
+            self.hint(error.hint)
 
     def confirm(self, question: str, *, hint: str) -> bool:
         """Ask on the terminal; InvalidInput with `hint` where there is none."""

@@ -25,8 +25,10 @@ class Bars:
             TextColumn("{task.fields[figures]}", markup=False),
             console=Console(stderr=True),
         )
+        self._figures: Figures | None = None
 
     def __enter__(self) -> Self:
+        self._task = self._display.add_task("starting", total=None, figures="")  # torch takes seconds to load
         self._display.start()
         return self
 
@@ -38,11 +40,14 @@ class Bars:
     def stage(self, stage: Stage) -> None:
         """Begin a bar; it has no length before the first step."""
         self._fill()
+        if self._figures is None:
+            self._display.remove_task(self._task)
         self._figures = Figures()
         self._task = self._display.add_task(_title(stage), total=None, figures="")
 
     def step(self, step: Step) -> None:
         """Move the bar on."""
+        assert self._figures, "a step is of a stage"
         figures = self._figures.read(step)
         self._display.update(self._task, total=step.num_steps, completed=step.step, figures=figures)
 

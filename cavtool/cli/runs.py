@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cavtool.cli.assets import date_text, describe
-from cavtool.cli.learn import learned
+from cavtool.cli.assets import date_text
+from cavtool.cli.learn import report
 from cavtool.cli.output import Output
 from cavtool.cli.params import Json, run_ids
 
@@ -39,11 +39,11 @@ def resume(
     It ends with the very weights it would have had without the stop.
     """
     with Output("runs resume", json=as_json) as out:
-        from cavtool.studio import learn as studio
-
         with out.progress() as on_event:
+            from cavtool.studio import learn as studio
+
             asset = studio.resume(run_id, on_event=on_event)
-        out.result(describe(asset), learned(asset))
+        report(asset, out)
 
 
 def _describe(run: "Run") -> dict[str, Any]:
