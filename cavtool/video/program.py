@@ -1,0 +1,62 @@
+"""The ffmpeg program: which one, and running it."""
+
+import re
+import shutil
+import subprocess
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import imageio_ffmpeg
+
+from cavtool.errors import MediaError, RequirementError
+
+_CODECS = {"h264", "hevc", "vp9", "av1", "gif", "prores", "webp_anim"}
+
+
+@cache
+def ffmpeg_exe() -> str:
+    """The ffmpeg to run: the system's, unless the one that imageio-ffmpeg carries reads or writes more.
+
+    Raises RequirementError when there is none.
+    """
+    found = [exe for exe in (shutil.which("ffmpeg"), _bundled_exe()) if exe and _num_abilities(exe)]
+    if not found:
+        raise RequirementError("no working `ffmpeg` on this machine", hint="`pip install imageio-ffmpeg` brings one")
+    return max(found, key=_num_abilities)
+
+
+def _bundled_exe() -> str | None:
+    with suppress(RuntimeError):
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
+    return None
+
+
+@cache
+def _num_abilities(exe: str) -> int:
+    """How much of what `cav` needs this ffmpeg can do; 0 when it does not run."""
+    try:
+        listing = subprocess.run([exe, "-codecs"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return 0
+    decoders = set(re.findall(r"^ D\S{5} (\w+)", listing, re.MULTILINE))
+    return 1 + len(decoders & _CODECS) + bool(re.search(r"\blibx264\b", listing))
+
+
+def run(job: Any, failure: str, data: bytes = b"") -> bytes:
+    """Feed `data` to an ffmpeg-python job and return its output; MediaError(`failure`: ffmpeg's reason) if it fails."""
+    command = job.global_args("-loglevel", "error").compile(ffmpeg_exe(), overwrite_output=True)
+    done = subprocess.run(command, input=data, capture_output=True, check=False)
+    if done.returncode:
+        lines = done.stderr.decode(errors="replace").splitlines() or [f"ffmpeg ended with code {done.returncode}"]
+        reason = re.sub(r"^(\[.*?\] )+", "", lines[0]).rstrip(".")
+        raise MediaError(f"{failure}: {reason}")
+    return done.stdout
+
+
+def input_path(path: Path) -> str:
+    """The path as ffmpeg must get it: absolute, or `-x.mp4` would be an option and `a:b.mp4` a protocol."""
+    if not path.is_file():
+        raise MediaError(f"`{path}` is a folder" if path.is_dir() else f"no such file: `{path}`")
+    return str(path.absolute())
