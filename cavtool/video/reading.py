@@ -126,7 +126,7 @@ def decode(path: Path, *, start: float, duration: float, num_frames: int, width:
             hint="choose another start or duration, or neither: the liveliest part is found",
         )
     moments = np.searchsorted(scan.times, start + step * np.arange(num_frames) + scan.slack, side="right")
-    if len(np.unique(moments.clip(1))) < 2:
+    if len(np.unique(moments.clip(1))) < min(num_frames, 2):
         raise MediaError(f"`{path}` shows a single frame from {start:.2f} s to {start + duration:.2f} s")
     cover = max(width / media.width, height / media.height)
     for seek in _seek_points(scan, start):

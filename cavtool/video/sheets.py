@@ -11,7 +11,7 @@ from cavtool.video.reading import Frames
 
 _PAPER, _INK, _FAINT = (250, 249, 246), (28, 28, 30), (112, 110, 106)
 _MARGIN, _GAP, _ROW_GAP = 20, 4, 12
-_LABEL_WIDTH = 24  # characters
+_LABEL_WIDTH = 26  # characters
 _LEADING = 1.3  # line height, in font sizes
 
 

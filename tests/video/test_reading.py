@@ -76,6 +76,10 @@ def test_a_longer_part_is_played_faster_and_a_shorter_one_slower(film: Path) -> 
     ]
 
 
+def test_one_frame_can_be_had(film: Path) -> None:
+    assert read_clock(video.decode(film, start=1, duration=1, num_frames=1, width=96, height=64)) == [8]
+
+
 def test_the_rotation_flag_is_obeyed(film: Path, make: Make) -> None:
     turned = make("turned.mp4", film, "-c", "copy", before=("-display_rotation", "90"))
     media = video.probe(turned)
