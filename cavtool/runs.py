@@ -31,6 +31,7 @@ from cavtool.registry.records import check_name
 
 Status = Literal["running", "done", "failed", "stopped"]
 
+INPUTS = "inputs.safetensors"
 _STEP = re.compile(r"step-(\d+)\.safetensors")
 _PATIENCE = 1.0  # seconds: whoever asks for the status of a run has its lock for a moment
 
@@ -99,6 +100,7 @@ class Run:
         """Drive the run; Conflict if another process does. A failure of before is forgotten."""
         from filelock import FileLock, Timeout
 
+        _load(self.folder)  # before FileLock makes a folder that is not there
         lock = FileLock(self.folder / "lock")
         with writing_to(self.folder):
             try:
@@ -126,7 +128,7 @@ class Run:
     @property
     def inputs(self) -> Path:
         """What the training reads, once `write` has put it there."""
-        return self.folder / "inputs.safetensors"
+        return self.folder / INPUTS
 
     def write(self, name: str, save: Callable[[Path], object]) -> Path:
         """Let `save` write the file `name`; it appears whole or not at all. RequirementError if the disk refuses."""

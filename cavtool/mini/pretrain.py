@@ -70,7 +70,7 @@ PLANS = {
 # The models, small
 
 
-def new_autoencoder() -> nn.Module:
+def new_autoencoder() -> Any:
     """64x64 RGB in [-1, 1] to 8 channels of 8x8, 0.6 M parameters."""
     from diffusers import AutoencoderTiny
 
@@ -85,7 +85,7 @@ def new_autoencoder() -> nn.Module:
     )
 
 
-def new_unet() -> nn.Module:
+def new_unet() -> Any:
     """8.5 M parameters; its temporal attention starts as the identity, so videos start from the still model."""
     from diffusers import UNet3DConditionModel
     from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
@@ -118,7 +118,7 @@ def new_tokenizer() -> Any:
     return tokenizer
 
 
-def new_text_encoder(tokenizer: Any) -> nn.Module:
+def new_text_encoder(tokenizer: Any) -> Any:
     """CLIP's text model, 2 layers of width 128."""
     from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -136,6 +136,15 @@ def new_text_encoder(tokenizer: Any) -> nn.Module:
             pad_token_id=tokenizer.pad_token_id,
         )
     ).eval()
+
+
+class Denoiser(nn.Module):
+    """The UNet and the text encoder, which train together."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        super().__init__()
+        self.unet: Any = new_unet()
+        self.text_encoder: Any = new_text_encoder(tokenizer)
 
 
 def new_scheduler() -> Any:
@@ -252,7 +261,7 @@ class Stage:
         decay = min(self.ema_decay, (1 + step) / (10 + step))
         values = self.model.state_dict()
         floats = [name for name in average if average[name].is_floating_point()]
-        torch._foreach_lerp_([average[name] for name in floats], [values[name] for name in floats], 1 - decay)  # noqa: SLF001
+        torch._foreach_lerp_([average[name] for name in floats], [values[name] for name in floats], 1 - decay)
 
     def _save(self, work: Path, step: int, optimizer: torch.optim.Optimizer, average: dict[str, Tensor]) -> None:
         state = {"step": step, "model": self.model.state_dict(), "average": average, "optim": optimizer.state_dict()}
@@ -331,7 +340,7 @@ def encode_all(work: Path, vae: Any, tokenizer: Any, device: str) -> None:
             batch = to_model_range(flat[i : i + 512]).to(device, memory_format=torch.channels_last)
             with torch.autocast(device, torch.bfloat16):
                 chunks.append(vae.encode(batch).latents.half().cpu())
-        latents = torch.cat(chunks).unflatten(0, (len(frames), -1)).transpose(1, 2).contiguous()
+        latents = torch.cat(chunks).view(len(frames), -1, *chunks[0].shape[1:]).transpose(1, 2).contiguous()
         captions = json.loads((work / f"{name}.json").read_text())
         torch.save({"latents": latents, "tokens": _tokens(tokenizer, captions)}, path)
 
@@ -344,7 +353,7 @@ def _tokens(tokenizer: Any, captions: list[str]) -> Tensor:
 # Stages 4 and 5: the denoiser
 
 
-def denoiser_stages(work: Path, plan: Plan, denoiser: nn.ModuleDict, tokenizer: Any, device: str) -> list[Stage]:
+def denoiser_stages(work: Path, plan: Plan, denoiser: Denoiser, tokenizer: Any, device: str) -> list[Stage]:
     """Stills with time bypassed, then clips with such batches mixed in."""
     stills, clips = (torch.load(work / f"latents-{name}.pt", weights_only=True) for name in ("stills", "clips"))
     no_text = _tokens(tokenizer, [""])
@@ -361,13 +370,15 @@ def denoiser_stages(work: Path, plan: Plan, denoiser: nn.ModuleDict, tokenizer: 
         alpha = alphas[timesteps_B].sqrt().view(-1, 1, 1, 1, 1).to(device)
         sigma = (1 - alphas[timesteps_B]).sqrt().view(-1, 1, 1, 1, 1).to(device)
         with torch.autocast(device, torch.bfloat16):
-            text_BLD = denoiser["text_encoder"](tokens_BL)[0]
+            text_BLD = denoiser.text_encoder(tokens_BL)[0]
             noisy_BCFHW = alpha * latents_BCFHW + sigma * noise_BCFHW
-            v_pred = denoiser["unet"](noisy_BCFHW, timesteps_B.to(device), text_BLD).sample
-        return (v_pred.float() - (alpha * noise_BCFHW - sigma * latents_BCFHW)).square().mean()
+            v_pred = denoiser.unet(noisy_BCFHW, timesteps_B.to(device), text_BLD).sample
+        target = alpha * noise_BCFHW - sigma * latents_BCFHW
+        loss: Tensor = (v_pred.float() - target).square().mean()
+        return loss
 
     def still_loss(step: int) -> Tensor:
-        with without_time(denoiser["unet"]):
+        with without_time(denoiser.unet):
             return loss_of(stills, plan.stills_per_step, step)
 
     def video_loss(step: int) -> Tensor:
@@ -384,24 +395,24 @@ def denoiser_stages(work: Path, plan: Plan, denoiser: nn.ModuleDict, tokenizer: 
 # Stage 6, and the whole
 
 
-def export(folder: Path, vae: Any, tokenizer: Any, denoiser: nn.ModuleDict) -> None:
+def export(folder: Path, vae: Any, tokenizer: Any, denoiser: Denoiser) -> None:
     """A fp16 pipeline folder that `TextToVideoSDPipeline.from_pretrained` loads unchanged."""
     from diffusers import TextToVideoSDPipeline
 
-    pipeline = TextToVideoSDPipeline(vae, denoiser["text_encoder"], tokenizer, denoiser["unet"], new_scheduler())
+    pipeline = TextToVideoSDPipeline(vae, denoiser.text_encoder, tokenizer, denoiser.unet, new_scheduler())
     pipeline.to(dtype=torch.float16).save_pretrained(folder, safe_serialization=True)
     pipeline.to(dtype=torch.float32)
 
 
-def start_from(folder: Path, vae: nn.Module, denoiser: nn.ModuleDict) -> None:
+def start_from(folder: Path, vae: Any, denoiser: Denoiser) -> None:
     """Begin with the weights of an exported pipeline."""
     from diffusers import TextToVideoSDPipeline
 
     pipeline = TextToVideoSDPipeline.from_pretrained(folder)
     for mine, theirs in (
         (vae, pipeline.vae),
-        (denoiser["unet"], pipeline.unet),
-        (denoiser["text_encoder"], pipeline.text_encoder),
+        (denoiser.unet, pipeline.unet),
+        (denoiser.text_encoder, pipeline.text_encoder),
     ):
         mine.load_state_dict(theirs.state_dict())
 
@@ -414,11 +425,11 @@ def pretrain(work: Path, plan: Plan, *, device: str, minutes: float, start: Path
     torch.manual_seed(SEED)
     tokenizer = new_tokenizer()
     vae = new_autoencoder().to(device, memory_format=torch.channels_last)
-    denoiser = nn.ModuleDict({"unet": new_unet(), "text_encoder": new_text_encoder(tokenizer)}).to(device)
+    denoiser = Denoiser(tokenizer).to(device)
     if device == "cpu":
         from diffusers.models.attention_processor import AttnProcessor
 
-        denoiser["unet"].set_attn_processor(AttnProcessor())  # SDPA is slow on thousands of short sequences
+        denoiser.unet.set_attn_processor(AttnProcessor())  # SDPA is slow on thousands of short sequences
     if start:
         start_from(start, vae, denoiser)
     if not autoencoder_stage(work, plan, vae, device).train(work, deadline):
@@ -430,6 +441,7 @@ def pretrain(work: Path, plan: Plan, *, device: str, minutes: float, start: Path
 
 
 def main() -> None:
+    """The recipe as a command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path, help="folder for data, checkpoints, log and result")
     parser.add_argument("--plan", choices=PLANS, default="cuda" if torch.cuda.is_available() else "cpu")

@@ -1,6 +1,6 @@
 """The looks of cav-mini's world: subjects and places drawn with Pillow, in flat cartoon colours.
 
-Every subject is asymmetric, left to right and top to bottom, so that roll and yaw can be seen. Pictures are RGBA arrays.
+Every subject is asymmetric, left to right and top to bottom, so that roll and yaw show. Pictures are RGBA arrays.
 """
 
 from collections.abc import Callable
@@ -282,7 +282,7 @@ def _paste_narrowed(canvas: Image.Image, layer: Image.Image, cos: float, shift: 
     canvas.alpha_composite(narrow, (round(_PAD + (_UNIT - width) / 2 + shift), _PAD))
 
 
-# Places: a far layer (opaque) and a near layer (ground and landmarks), each 2.5 frames wide and 2 high, 128 pixels a frame.
+# Places: a far layer (opaque) and a near one (ground, landmarks), each 2.5 frames wide and 2 high, 128 pixels a frame.
 
 PANORAMA = (320, 256)
 _HORIZON = 150
@@ -309,7 +309,7 @@ class _Brush:
         step = PANORAMA[0] / count
         return [(int((i + self.rng.uniform(0.15, 0.85)) * step), self.rng.uniform(0.75, 1.25)) for i in range(count)]
 
-    def scatter(self, layer: Image.Image, count: int, radius: float, colour: RGB, below: bool) -> None:
+    def scatter(self, layer: Image.Image, count: int, radius: float, colour: RGB, *, below: bool) -> None:
         draw = ImageDraw.Draw(layer)
         low, high = (_HORIZON + 12, PANORAMA[1]) if below else (0, _HORIZON - 6)
         for _ in range(count):

@@ -57,7 +57,7 @@ class Scene:
 # Courses over u in [0, 1]: the motions pretraining shows, then those it never does (METHOD, "held out").
 
 OBJECT_MOTIONS: dict[str, Callable[[Course, float], Channels]] = {
-    "stands still": lambda u, a: {},
+    "stands still": lambda _u, _a: {},
     "moves left": lambda u, a: {"x": a * 0.27 * (1 - 2 * u)},
     "moves right": lambda u, a: {"x": a * 0.27 * (2 * u - 1)},
     "rises": lambda u, a: {"y": a * 0.25 * (1 - 2 * u)},
@@ -68,7 +68,7 @@ OBJECT_MOTIONS: dict[str, Callable[[Course, float], Channels]] = {
     "wobbles": lambda u, a: {"roll": a * 22 * np.sin(4 * np.pi * u)},
 }
 CAMERA_MOTIONS: dict[str, Callable[[Course, float], Channels]] = {
-    "": lambda u, a: {},
+    "": lambda _u, _a: {},
     "pans left": lambda u, a: {"camera_x": a * 0.25 * (1 - 2 * u)},
     "pans right": lambda u, a: {"camera_x": a * 0.25 * (2 * u - 1)},
     "tilts up": lambda u, a: {"camera_y": a * 0.15 * (1 - 2 * u)},

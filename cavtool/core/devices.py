@@ -1,0 +1,34 @@
+"""Which device and which arithmetic, from what a user asks and what the machine has."""
+
+import torch
+
+from cavtool.errors import InvalidInput, RequirementError
+
+
+def resolve_device(asked: str) -> str:
+    """`auto` is CUDA, then MPS, then the CPU. Raises RequirementError for one this machine lacks."""
+    has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if asked == "auto":
+        return next(name for name, there in has.items() if there)
+    kind = asked.partition(":")[0]
+    if kind not in has:
+        raise InvalidInput(f"no device `{asked}`", hint=f"use one of auto, {', '.join(has)}, or cuda:1")
+    if not has[kind]:
+        raise RequirementError(
+            f"this machine has no `{kind}` device for torch", hint="`--device auto` takes what is there"
+        )
+    return asked
+
+
+def resolve_dtype(asked: str, device: str, *, training: bool) -> torch.dtype:
+    """`auto` is bf16 on accelerators; on a CPU bf16 to train where it has instructions for it, fp32 to sample."""
+    if asked != "auto":
+        return {"fp32": torch.float32, "bf16": torch.bfloat16}[asked]
+    if device != "cpu":
+        return torch.bfloat16
+    return torch.bfloat16 if training and _cpu_is_fast_at_bf16() else torch.float32
+
+
+def _cpu_is_fast_at_bf16() -> bool:
+    capable = torch.backends.cpu.get_cpu_capability() in {"AVX512", "SVE256"}
+    return capable and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001

@@ -1,0 +1,68 @@
+"""The one optimiser loop, for both stages: steps in, losses out, its whole state as plain tensors.
+
+A step's loss depends on nothing but the step's number, so a run cut anywhere and resumed ends in the same weights.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from cavtool.errors import TrainingError
+
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+@dataclass
+class Trainer:
+    """AdamW over `params` on `loss_at(step)`, for `num_steps` steps; warm-up over the first twentieth."""
+
+    params: Mapping[str, nn.Parameter]
+    loss_at: Callable[[int], Tensor]
+    num_steps: int
+    lr: float
+    weight_decay: float = 1e-2
+    step: int = 0
+
+    def __post_init__(self) -> None:
+        self._optimizer = torch.optim.AdamW(self.params.values(), self.lr, weight_decay=self.weight_decay)
+
+    def run(self) -> Iterator[float]:
+        """Train to the end; yields each step's loss after its update. Raises TrainingError on NaN or infinity."""
+        while self.step < self.num_steps:
+            for group in self._optimizer.param_groups:
+                group["lr"] = self.lr * min(1.0, (self.step + 1) / max(1, self.num_steps // 20))
+            loss = self.loss_at(self.step)
+            value = loss.item()
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"the loss became {value} at step {self.step + 1}",
+                    hint="a lower `--lr` (a half, a tenth) or `--dtype fp32` usually helps",
+                )
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(self.params.values(), 1.0)
+            self._optimizer.step()
+            self._optimizer.zero_grad()
+            self.step += 1
+            yield value
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything a resumed run needs: `param.*`, AdamW's moments, the step."""
+        state = {f"param.{key}": param.detach().clone() for key, param in self.params.items()}
+        for key, param in self.params.items():
+            moments = self._optimizer.state.get(param, {})
+            state |= {f"{moment}.{key}": moments[moment].clone() for moment in _MOMENTS if moment in moments}
+        return state | {"step": torch.tensor(self.step)}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a `state()`. Raises TrainingError when it is not one of this training."""
+        self.step = int(state.get("step", torch.tensor(-1)))
+        if self.step < 0 or any(f"param.{key}" not in state for key in self.params):
+            raise TrainingError("the checkpoint does not belong to this run")
+        for key, param in self.params.items():
+            param.data.copy_(state[f"param.{key}"])
+            if self.step:
+                moments = {moment: state[f"{moment}.{key}"].to(param.device) for moment in _MOMENTS}
+                self._optimizer.state[param] = {"step": torch.tensor(float(self.step)), **moments}

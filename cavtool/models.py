@@ -1,0 +1,71 @@
+"""The base models `cav` knows: where they are, and the clip they were made for."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from cavtool.errors import IntegrityFailure, NotFound, closest
+
+_MINI = Path(__file__).parent / "mini" / "weights"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A base model on this machine and its native clip; `enlarge` is how much bigger its videos are written."""
+
+    name: str
+    folder: Path
+    num_frames: int = 16
+    fps: float = 8.0
+    width: int = 256
+    height: int = 256
+    enlarge: int = 1
+    closed_vocabulary: bool = False
+
+    @property
+    def seconds(self) -> float:
+        """The native clip's length."""
+        return self.num_frames / self.fps
+
+    @property
+    def fingerprint(self) -> str:
+        """The architecture: a hash of the denoiser's tensor names and shapes, 16 hex. Raises IntegrityFailure."""
+        shapes = {name: entry["shape"] for name, entry in _header(self._denoiser).items() if name != "__metadata__"}
+        return hashlib.sha256(json.dumps(shapes, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def revision(self) -> str:
+        """The denoiser's weights: their sha256, 12 hex."""
+        with self._denoiser.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+
+    @property
+    def _denoiser(self) -> Path:
+        return self.folder / "unet" / "diffusion_pytorch_model.safetensors"
+
+
+CATALOGUE = {
+    "cav-mini": Model("cav-mini", _MINI, width=64, height=64, enlarge=4, closed_vocabulary=True),
+}
+
+
+def find_model(name: str) -> Model:
+    """A model by its name, or by the path of a diffusers pipeline folder. Raises NotFound."""
+    if name in CATALOGUE:
+        return CATALOGUE[name]
+    folder = Path(name).expanduser()
+    if (folder / "model_index.json").exists():
+        return Model(folder.resolve().name, folder)
+    hint = closest(name, CATALOGUE) or f"known: {', '.join(CATALOGUE)}; or give a diffusers pipeline folder"
+    raise NotFound(f"no model `{name}`", hint=hint)
+
+
+def _header(path: Path) -> dict[str, dict[str, list[int]]]:
+    """A safetensors file's header: 8 bytes of length, then JSON (the format's spec)."""
+    try:
+        with path.open("rb") as file:
+            header: dict[str, dict[str, list[int]]] = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+            return header
+    except (OSError, ValueError) as error:
+        raise IntegrityFailure(f"`{path}` is not a readable safetensors file") from error

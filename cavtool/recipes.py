@@ -1,0 +1,154 @@
+"""What a user asks for, as small frozen records: checked when made, the same for the CLI, runs and metadata."""
+
+import math
+import re
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+from typing import Any, Self
+
+from cavtool.errors import InvalidInput
+
+DEFAULT_MODEL = "cav-mini"
+_BLEND = re.compile(r"(?P<name>.+?)(?::(?P<weight>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?))?")
+
+
+class AbsorberKind(StrEnum):
+    """What soaks up the reference's appearance in stage 1 (Ren et al. 2024): spatial LoRA, a learned token, or both."""
+
+    DUAL = "dual"
+    S_LORA = "s-lora"
+    TEXTINV = "textinv"
+    NONE = "none"
+
+
+class DType(StrEnum):
+    """Arithmetic of training and sampling; `auto` picks bf16 where the machine is fast at it, else fp32."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    BF16 = "bf16"
+
+
+@dataclass(frozen=True)
+class Blend:
+    """A motion and its weight in a generation, written `twirl:0.7`."""
+
+    name: str
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check(math.isfinite(self.weight), f"weight of `{self.name}` must be a finite number")
+
+    def __str__(self) -> str:
+        return self.name if self.weight == 1.0 else f"{self.name}:{self.weight:g}"
+
+
+def parse_blend(text: str) -> Blend:
+    """Read `NAME[:WEIGHT]`, split at the last colon only where a number follows. Raises InvalidInput."""
+    match = _BLEND.fullmatch(text.strip())
+    if match is None:
+        raise InvalidInput("a motion needs a name", hint="write `--motion twirl` or `--motion twirl:0.7`")
+    return Blend(match["name"], float(match["weight"] or 1.0))
+
+
+@dataclass(frozen=True)
+class LearnRecipe:
+    """How a motion is learned.
+
+    `prompt` is the full caption y (appearance and motion), `appearance` the caption y_S of the absorber's stage. `lr`
+    and `steps` are the T-LoRA's; `start` and `duration`, in seconds, choose the clip, else its busiest window is taken.
+    Raises InvalidInput for values out of range.
+    """
+
+    prompt: str = ""
+    appearance: str = ""
+    absorber_kind: AbsorberKind = AbsorberKind.DUAL
+    start: float | None = None
+    duration: float | None = None
+    steps: int = 250
+    absorber_steps: int = 100
+    rank: int = 32
+    lr: float = 1.5e-3
+    absorber_lr: float = 1e-3
+    batch_size: int = 2
+    seed: int = 0
+    device: str = "auto"
+    dtype: DType = DType.AUTO
+    model: str = DEFAULT_MODEL
+
+    def __post_init__(self) -> None:
+        _check(self.steps > 0, "`--steps` must be at least 1")
+        _check(self.absorber_steps > 0, "`--absorber-steps` must be at least 1", "`--absorber-kind none` trains none")
+        _check(self.rank > 0, "`--rank` must be at least 1")
+        _check(self.batch_size > 0, "`--batch-size` must be at least 1")
+        _check(0 < self.lr < math.inf, "`--lr` must be above 0")
+        _check(self.start is None or self.start >= 0, "`--start` must be 0 or more seconds")
+        _check(self.duration is None or self.duration > 0, "`--duration` must be above 0 seconds")
+        _check_seed(self.seed)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for TOML and JSON; what is unset is left out."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The reverse of `to_dict`."""
+        kind, dtype = AbsorberKind(values["absorber_kind"]), DType(values["dtype"])
+        return cls(**values | {"absorber_kind": kind, "dtype": dtype})
+
+
+@dataclass(frozen=True)
+class SampleRecipe:
+    """How videos are generated: the seed alone tells one from another; `num_videos` of them take consecutive seeds.
+
+    Without a seed, one is drawn when the work begins. Raises InvalidInput for values out of range.
+    """
+
+    prompt: str
+    motions: tuple[Blend, ...] = ()
+    negative: str = ""
+    seed: int | None = None
+    num_videos: int = 1
+    steps: int = 25
+    guidance: float = 6.0
+    device: str = "auto"
+    dtype: DType = DType.AUTO
+    model: str = DEFAULT_MODEL
+
+    def __post_init__(self) -> None:
+        _check(bool(self.prompt.strip()), "the prompt is empty", 'say what to show: `cav generate "a red cat"`')
+        _check(self.steps > 0, "`--steps` must be at least 1")
+        _check(self.num_videos > 0, "`-n` must be at least 1")
+        _check(math.isfinite(self.guidance) and self.guidance >= 0, "`--guidance` must be 0 or more")
+        _check_seed(self.seed or 0)
+
+    @property
+    def seeds(self) -> range:
+        """One seed a video, from `seed` on."""
+        first = self.seed or 0
+        return range(first, first + self.num_videos)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The reverse of `to_dict`; other keys are left aside. Raises InvalidInput where it is no recipe."""
+        known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
+        try:
+            motions = tuple(Blend(str(motion["name"]), float(motion["weight"])) for motion in known.pop("motions", ()))
+            return cls(**known, motions=motions)
+        except (TypeError, KeyError, ValueError) as error:
+            raise InvalidInput(
+                "the file's recipe cannot be read", hint="it was not written by `cav generate`"
+            ) from error
+
+
+def _check_seed(seed: int) -> None:
+    _check(0 <= seed < 2**63, "`--seed` must be from 0 to 2^63 - 1")
+
+
+def _check(ok: object, message: str, hint: str | None = None) -> None:
+    if not ok:
+        raise InvalidInput(message, hint=hint)

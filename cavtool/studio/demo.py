@@ -1,0 +1,86 @@
+"""The whole tool in a few minutes, made of the workflows behind `cav learn` and `cav generate` and nothing else."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cavtool import video
+from cavtool.errors import NotFound
+from cavtool.events import Event, Note
+from cavtool.mini import world
+from cavtool.models import find_model
+from cavtool.recipes import DEFAULT_MODEL, Blend, LearnRecipe, SampleRecipe
+from cavtool.registry.store import Registry
+from cavtool.studio.learn import learn
+from cavtool.studio.render import generate
+
+OnEvent = Callable[[Event], None]
+
+# Looks cav-mini never saw; the motions it never saw either (cavtool.mini.world holds both out of its training).
+REFERENCES = {
+    "twirl": world.reference("twirl", "lantern", "white", "moon", layout=3),
+    "dolly_zoom": world.reference("dolly zoom", "teapot", "grey", "kitchen", layout=5),
+}
+BLENDS = (Blend("twirl"), Blend("dolly_zoom", 0.7))
+PROMPT, SEED, NUM_VIDEOS = "ironman", 1, 2
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo left behind."""
+
+    references: list[Path]
+    videos: list[Path]
+    sheet: Path
+
+
+def demo(folder: Path, *, registry: Registry | None = None, on_event: OnEvent = lambda _: None) -> DemoResult:
+    """Write two references, learn (or reuse) both motions, put both on an ironman; overwrites its own files."""
+    registry = registry or Registry()
+    folder.mkdir(parents=True, exist_ok=True)
+    references = [_write_reference(folder, name) for name in REFERENCES]
+    for name, file in zip(REFERENCES, references, strict=True):
+        _learn_once(registry, name, file, on_event)
+    recipe = SampleRecipe(PROMPT, seed=SEED, num_videos=NUM_VIDEOS)
+    plain = generate(recipe, output=folder, overwrite=True, registry=registry, on_event=on_event)
+    moved = replace(recipe, motions=BLENDS)
+    videos = generate(moved, output=folder, overwrite=True, registry=registry, on_event=on_event)
+    titles = {
+        **{f"{name}\nreference": file for name, file in zip(REFERENCES, references, strict=True)},
+        **{f"{PROMPT}\nno motion, seed {seed}": file for seed, file in zip(recipe.seeds, plain, strict=True)},
+        **{
+            f"{PROMPT}\n{' + '.join(map(str, BLENDS))}, seed {seed}": file
+            for seed, file in zip(recipe.seeds, videos, strict=True)
+        },
+    }
+    sheet = folder / "sheet.png"
+    video.contact_sheet([(title, _frames(file)) for title, file in titles.items()], sheet, scale=1)
+    return DemoResult(references, videos, sheet)
+
+
+def _write_reference(folder: Path, name: str) -> Path:
+    file = folder / f"reference-{name}.mp4"
+    video.encode(world.render(REFERENCES[name]), file, fps=world.FPS, scale=4)
+    return file
+
+
+def _learn_once(registry: Registry, name: str, file: Path, on_event: OnEvent) -> None:
+    try:
+        registry.get(name, "motion")
+        on_event(Note(f"`{name}` is there already"))
+    except NotFound:
+        scene = REFERENCES[name]
+        look = world.caption(scene.subject, scene.colour, scene.place)
+        learn(name, file, LearnRecipe(prompt=scene.caption, appearance=look), registry=registry, on_event=on_event)
+
+
+def _frames(file: Path) -> video.Frames:
+    model = find_model(DEFAULT_MODEL)
+    return video.decode(
+        file,
+        start=0,
+        duration=model.seconds,
+        num_frames=model.num_frames,
+        width=model.width * 2,
+        height=model.height * 2,
+    )

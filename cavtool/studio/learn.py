@@ -1,0 +1,350 @@
+"""Learn a motion from one video: the paper's two stages, as a run on disk that can be cut anywhere and resumed.
+
+A checkpoint holds `stage` (1 absorber, 2 motion), the trainer's state under `trainer.`, and in stage 2 the finished
+absorber under `absorber.`.
+"""
+
+import hashlib
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from cavtool import runs, video
+from cavtool.core import lora
+from cavtool.core.absorbers import absorber_loss, crop_bank, load_absorber, new_absorber
+from cavtool.core.diffusion import denoising_loss, step_generator
+from cavtool.core.lora import LoraState
+from cavtool.core.training import Trainer
+from cavtool.errors import CavError, TrainingError
+from cavtool.events import Event, Interrupted, Note, Stage, Step, to_json
+from cavtool.models import Model, find_model
+from cavtool.recipes import AbsorberKind, LearnRecipe, SampleRecipe
+from cavtool.registry.records import Clip, Record, check_name
+from cavtool.registry.store import Asset, Registry
+from cavtool.runs import Run
+from cavtool.studio.session import Session, open_session
+
+OnEvent = Callable[[Event], None]
+
+MOTION_ADAPTER = "cav_motion"
+NUM_CROPS = 64
+CHECKPOINT_EVERY = 50  # steps
+
+
+def look_name(name: str) -> str:
+    """What the absorber of a motion is called."""
+    return f"{name}-look"
+
+
+def learn(
+    name: str,
+    file: Path,
+    recipe: LearnRecipe,
+    *,
+    replace: bool = False,
+    registry: Registry | None = None,
+    on_event: OnEvent = lambda _: None,
+) -> Asset:
+    """Learn the motion of a video and keep it as `name`, its absorber as `name-look`.
+
+    Raises Conflict for a taken name and MediaError for a bad video, both before any work; TrainingError when the loss
+    is not finite, the registry untouched; Interrupted at the first Ctrl-C, after a checkpoint.
+    """
+    registry = registry or Registry()
+    model = find_model(recipe.model)
+    _check_names(registry, name, recipe, replace=replace)
+    clip, frames = _read_clip(file, recipe, model, on_event)
+    if not recipe.prompt:
+        on_event(Note(f"no `--prompt`: using `{_prompt(name, recipe)}`; saying what the video shows helps"))
+    session = open_session(recipe.model, device=recipe.device, dtype=recipe.dtype, training=True)
+    run = runs.create(name, {"replace": replace, "recipe": recipe.to_dict(), "clip": asdict(clip)})
+    inputs = _encode_inputs(session, frames, recipe.seed)
+    run.write(runs.INPUTS, lambda path: save_file(inputs, path))
+    return _drive(run, session, registry, on_event)
+
+
+def resume(run_id: str, *, registry: Registry | None = None, on_event: OnEvent = lambda _: None) -> Asset:
+    """Go on with a run from its last checkpoint; on the CPU it ends in the weights it would have had uncut.
+
+    Raises NotFound, Conflict while another process drives it, TrainingError for a damaged checkpoint.
+    """
+    run = runs.open_run(run_id)
+    if run.status == "done":
+        on_event(Note(f"run `{run_id}` is done already"))
+        return (registry or Registry()).get(run.name, "motion")
+    if not run.inputs.exists():
+        raise TrainingError(f"run `{run_id}` was stopped before it began", hint="start it again with `cav learn`")
+    recipe = LearnRecipe.from_dict(run.settings["recipe"])
+    session = open_session(recipe.model, device=recipe.device, dtype=recipe.dtype, training=True)
+    return _drive(run, session, registry or Registry(), on_event)
+
+
+# Before training
+
+
+def _check_names(registry: Registry, name: str, recipe: LearnRecipe, *, replace: bool) -> None:
+    names = [name] if recipe.absorber_kind is AbsorberKind.NONE else [name, look_name(name)]
+    for wanted in names:
+        check_name(wanted) if replace else registry.check_free(wanted)
+
+
+def _prompt(name: str, recipe: LearnRecipe) -> str:
+    return recipe.prompt or name.replace("_", " ").replace("-", " ")
+
+
+def _read_clip(file: Path, recipe: LearnRecipe, model: Model, on_event: OnEvent) -> tuple[Clip, video.Frames]:
+    """Choose the part of the video and decode it at the model's rate and size."""
+    start, duration = recipe.start, recipe.duration or model.seconds
+    if start is None:
+        window = video.busiest_window(file, duration)
+        start, duration = window.start, window.duration
+        on_event(Note(f"learning from {start:.2f} s to {start + duration:.2f} s, where most moves"))
+    size = {"num_frames": model.num_frames, "width": model.width, "height": model.height}
+    frames = video.decode(file, start=start, duration=duration, **size)
+    with file.open("rb") as opened:
+        sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
+    return Clip(sha256=sha256, start=start, duration=duration, fps=model.fps, **size), frames
+
+
+def _encode_inputs(session: Session, frames: video.Frames, seed: int) -> dict[str, Tensor]:
+    """All a training reads: the clip's frames and latents, and the latents of its crop bank (N, C, 1, H, W)."""
+    backbone = session.backbone
+    crops = crop_bank(frames, NUM_CROPS, seed)
+    banks = [backbone.encode(crops[i : i + 16]).transpose(0, 2) for i in range(0, NUM_CROPS, 16)]
+    inputs = {"frames": torch.from_numpy(frames), "latents": backbone.encode(frames), "crops": torch.cat(banks)}
+    return {key: value.cpu().contiguous() for key, value in inputs.items()}
+
+
+# Training
+
+
+@dataclass
+class _Training:
+    """One run in training: what both stages share."""
+
+    run: Run
+    session: Session
+    recipe: LearnRecipe
+    inputs: Mapping[str, Tensor]
+    on_event: OnEvent
+    asked_to_stop: Callable[[], bool]
+
+    @property
+    def stages(self) -> int:
+        return 1 if self.recipe.absorber_kind is AbsorberKind.NONE else 2
+
+    def absorb(self, appearance: str) -> LoraState:
+        """Stage 1: train the absorber, or take the finished one out of the checkpoint; {} for none."""
+        kind = self.recipe.absorber_kind
+        if kind is AbsorberKind.NONE:
+            return {}
+        saved = self._checkpoint()
+        if int(saved.get("stage", torch.tensor(1))) == 2:
+            return _under("absorber.", saved)
+        backbone, recipe = self.session.backbone, self.recipe
+        params = new_absorber(
+            backbone,
+            appearance,
+            with_lora=kind is not AbsorberKind.TEXTINV,
+            with_token=kind is not AbsorberKind.S_LORA,
+            rank=recipe.rank,
+            seed=recipe.seed,
+        )
+        batch = 8 * recipe.batch_size  # single frames: cheap
+        loss_at = absorber_loss(backbone, params, self.inputs["crops"], appearance, batch_size=batch, seed=recipe.seed)
+        trainer = Trainer(params, loss_at, recipe.absorber_steps, recipe.absorber_lr)
+        self._train(trainer, "absorber", 1, saved, {})
+        state = lora.extract(params)
+        lora.remove_all(backbone.denoiser)
+        return state
+
+    def move(self, prompt: str, absorber: LoraState) -> tuple[LoraState, float]:
+        """Stage 2: train the T-LoRA with the absorber loaded and frozen; returns it and its last smoothed loss."""
+        backbone, recipe = self.session.backbone, self.recipe
+        token = load_absorber(backbone, absorber)
+        conditioning = backbone.encode_text([prompt], token).detach()
+        targets = backbone.temporal_targets()
+        params = lora.inject(backbone.denoiser, MOTION_ADAPTER, targets, recipe.rank, seed=recipe.seed)
+        latents = self.inputs["latents"].to(backbone.device).repeat(recipe.batch_size, 1, 1, 1, 1)
+        first = recipe.absorber_steps
+
+        def loss_at(step: int) -> Tensor:  # equation (5)
+            return denoising_loss(backbone, latents, conditioning, step_generator(recipe.seed, first + step))
+
+        trainer = Trainer(params, loss_at, recipe.steps, recipe.lr)
+        kept = {f"absorber.{key}": value for key, value in absorber.items()}
+        saved = self._checkpoint()
+        loss = self._train(trainer, "motion", 2, saved if "stage" in saved and int(saved["stage"]) == 2 else {}, kept)
+        state = lora.extract(params)
+        lora.remove_all(backbone.denoiser)
+        return state, loss
+
+    def _train(
+        self, trainer: Trainer, name: str, stage: int, saved: Mapping[str, Tensor], kept: Mapping[str, Tensor]
+    ) -> float:
+        """Run a stage, checkpointing; returns its last smoothed loss. Raises Interrupted when asked to stop."""
+        if saved:
+            trainer.load(_under("trainer.", saved))
+        self.on_event(Stage(name, stage - 2 + self.stages, self.stages))
+        offset = self.recipe.absorber_steps if stage == 2 else 0
+        began, smoothed, loss = time.monotonic(), 0.0, float("nan")
+        for loss in trainer.run():
+            smoothed = loss if not smoothed else 0.95 * smoothed + 0.05 * loss
+            event = Step(name, trainer.step, trainer.num_steps, loss, round(time.monotonic() - began, 3))
+            self.on_event(event)
+            self.run.log(to_json(event))
+            stopping = self.asked_to_stop()
+            if stopping or trainer.step % CHECKPOINT_EVERY == 0 or trainer.step == trainer.num_steps:
+                state = {f"trainer.{key}": value.cpu() for key, value in trainer.state().items()}
+                state |= {**kept, "stage": torch.tensor(stage)}
+                self.run.checkpoint(offset + trainer.step, lambda path, state=state: save_file(state, path))  # type: ignore[misc]
+            if stopping:
+                raise Interrupted(self.run.id)
+        return smoothed
+
+    def _checkpoint(self) -> dict[str, Tensor]:
+        latest = self.run.latest()
+        if latest is None:
+            return {}
+        try:
+            return load_file(latest[1])
+        except Exception as error:
+            raise TrainingError(
+                f"checkpoint `{latest[1].name}` is damaged", hint="start again with `cav learn`"
+            ) from error
+
+
+def _under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+
+
+@contextmanager
+def _first_interrupt() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C was pressed once; pressed twice it stops at once, as ever."""
+    asked = threading.Event()
+
+    def on_signal(*_: object) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+    previous = signal.signal(signal.SIGINT, on_signal)
+    try:
+        yield asked.is_set
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _drive(run: Run, session: Session, registry: Registry, on_event: OnEvent) -> Asset:
+    """Train what is left of a run and put the results into the registry."""
+    recipe = LearnRecipe.from_dict(run.settings["recipe"])
+    prompt = _prompt(run.name, recipe)
+    with run.lock(), _first_interrupt() as asked_to_stop:
+        try:
+            training = _Training(run, session, recipe, load_file(run.inputs), on_event, asked_to_stop)
+            absorber = training.absorb(recipe.appearance)
+            motion, loss = training.move(prompt, absorber)
+            asset = _keep(run, session, registry, recipe, absorber, motion, loss, on_event)
+        except CavError as error:
+            run.fail(error.message)
+            raise
+        run.finish(asset.record.content_id)
+    return asset
+
+
+# After training
+
+
+def _keep(
+    run: Run,
+    session: Session,
+    registry: Registry,
+    recipe: LearnRecipe,
+    absorber: LoraState,
+    motion: LoraState,
+    loss: float,
+    on_event: OnEvent,
+) -> Asset:
+    """Write weights, reference and preview into the registry: the absorber first, the motion as the last act."""
+    on_event(Stage("preview", 1, 1))
+    frames = load_file(run.inputs)["frames"].numpy()
+    usual = SampleRecipe(_prompt(run.name, recipe))
+    preview = session.generate(usual.prompt, recipe.seed, [(motion, 1.0)], steps=usual.steps, guidance=usual.guidance)
+    draft = _draft(run, session.model, recipe, session.backbone.temporal_targets(), loss)
+    look = _draft(run, session.model, recipe, session.backbone.spatial_targets(), loss, look=True)
+    with TemporaryDirectory() as folder:
+        clips = {"reference.mp4": Path(folder, "reference.mp4"), "preview.mp4": Path(folder, "preview.mp4")}
+        for path, pixels in zip(clips.values(), (frames, preview), strict=True):
+            video.encode(pixels, path, fps=session.model.fps, scale=session.model.enlarge)
+        if absorber:
+            _put(registry, look, absorber, {"reference.mp4": clips["reference.mp4"]}, run, Path(folder))
+        return _put(registry, draft, motion, clips, run, Path(folder))
+
+
+def _put(
+    registry: Registry, draft: Record, state: LoraState, files: Mapping[str, Path], run: Run, folder: Path
+) -> Asset:
+    weights = folder / f"{draft.name}.safetensors"
+    lora.save(state, weights, _file_metadata(draft))
+    return registry.put(
+        draft, {"weights.safetensors": weights, **files}, replace=_may_replace(registry, draft, weights, run)
+    )
+
+
+def _may_replace(registry: Registry, draft: Record, weights: Path, run: Run) -> bool:
+    """Asked for; or what is there are these very weights, put there by this run before it was cut."""
+    if run.settings["replace"]:
+        return True
+    try:
+        there = registry.get(draft.name).record.content_id
+    except CavError:
+        return False
+    return there == hashlib.sha256(weights.read_bytes()).hexdigest()
+
+
+def _draft(
+    run: Run, model: Model, recipe: LearnRecipe, targets: list[str], loss: float, *, look: bool = False
+) -> Record:
+    told = {key: value for key, value in recipe.to_dict().items() if key not in {"prompt", "appearance", "model"}}
+    return Record(
+        name=look_name(run.name) if look else run.name,
+        kind="absorber" if look else "motion",
+        origin="learned",
+        base_model=model.name,
+        fingerprint=model.fingerprint,
+        revision=model.revision,
+        prompt=_prompt(run.name, recipe),
+        appearance=recipe.appearance,
+        rank=recipe.rank,
+        target_modules=tuple(targets),
+        recipe=told,
+        metrics={} if look else {"loss": loss},
+        clip=Clip(**run.settings["clip"]),
+    )
+
+
+def _file_metadata(draft: Record) -> dict[str, str]:
+    """ModelSpec 1.0.1's musts, and what diffusers reads of a LoRA: alpha equals rank."""
+    spec: dict[str, Any] = {"r": draft.rank, "lora_alpha": draft.rank, "target_modules": list(draft.target_modules)}
+    return {
+        "format": "pt",
+        "modelspec.sai_model_spec": "1.0.1",
+        "modelspec.architecture": f"{draft.fingerprint}/lora",
+        "modelspec.implementation": "diffusers",
+        "modelspec.title": "temporal LoRA" if draft.kind == "motion" else "appearance absorber",
+        "lora_adapter_metadata": json.dumps({f"unet.{key}": value for key, value in spec.items()}),
+    }

@@ -1,0 +1,131 @@
+"""Generate videos of a prompt with the motions of the registry."""
+
+import re
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+
+from cavtool import __version__, video
+from cavtool.core.lora import LoraState
+from cavtool.errors import Conflict, Incompatible, InvalidInput
+from cavtool.events import Event, Note, Stage, Step, Warn
+from cavtool.models import Model, find_model
+from cavtool.recipes import Blend, SampleRecipe
+from cavtool.registry.records import Record
+from cavtool.registry.store import Registry
+from cavtool.studio.session import Session, open_session
+
+OnEvent = Callable[[Event], None]
+
+
+def generate(
+    recipe: SampleRecipe,
+    *,
+    output: Path | None = None,
+    scale: int | None = None,
+    metadata: bool = True,
+    overwrite: bool = False,
+    registry: Registry | None = None,
+    session: Session | None = None,
+    on_event: OnEvent = lambda _: None,
+) -> list[Path]:
+    """Make the recipe's videos and write them; returns the files, one a seed.
+
+    `output` is a file, whose suffix decides the format, or a folder; `scale` enlarges (the model's own habit if None).
+    Motions, names and files are checked before any work: raises NotFound, Incompatible, Conflict, InvalidInput.
+    """
+    recipe = recipe if recipe.seed is not None else replace(recipe, seed=secrets.randbelow(2**31))
+    model = find_model(recipe.model)
+    motions = [_motion(registry or Registry(), blend, model, on_event) for blend in recipe.motions]
+    files = [_file_for(recipe, seed, output) for seed in recipe.seeds]
+    _check_files(files, overwrite=overwrite)
+    session = session or open_session(recipe.model, device=recipe.device, dtype=recipe.dtype)
+    _warn_of_unknown_words(session, recipe.prompt, on_event)
+    enlarge = scale or model.enlarge
+    if enlarge > 1:
+        on_event(Note(f"`{model.name}` makes {model.width}x{model.height}; written {enlarge} times as large"))
+    loras = [(state, blend.weight) for (_, state), blend in zip(motions, recipe.motions, strict=True)]
+    for index, (seed, file) in enumerate(zip(recipe.seeds, files, strict=True), 1):
+        on_event(Stage("sampling", index, len(files)))
+        frames = _sample(session, recipe, seed, loras, on_event)
+        told = _metadata(replace(recipe, seed=seed, num_videos=1), model, [record for record, _ in motions])
+        video.encode(frames, file, fps=model.fps, scale=enlarge, recipe=told if metadata else None)
+    return files
+
+
+def _sample(
+    session: Session, recipe: SampleRecipe, seed: int, loras: Sequence[tuple[LoraState, float]], on_event: OnEvent
+) -> video.Frames:
+    began = time.monotonic()
+
+    def on_step(step: int) -> None:
+        on_event(Step("sampling", step, recipe.steps, None, time.monotonic() - began))
+
+    return session.generate(
+        recipe.prompt,
+        seed,
+        loras,
+        negative=recipe.negative,
+        steps=recipe.steps,
+        guidance=recipe.guidance,
+        on_step=on_step,
+    )
+
+
+def _motion(registry: Registry, blend: Blend, model: Model, on_event: OnEvent) -> tuple[Record, LoraState]:
+    """The motion's record and weights, known to fit the model."""
+    record, state = registry.read(blend.name, lambda asset: (asset.record, load_file(asset.weights)), "motion")
+    if record.fingerprint != model.fingerprint:
+        raise Incompatible(
+            f"`{blend.name}` was learned on `{record.base_model}` and does not fit `{model.name}`",
+            hint=f"generate with `--model {record.base_model}`, or learn it again on `{model.name}`",
+        )
+    if record.revision != model.revision:
+        on_event(
+            Warn(f"`{blend.name}` was learned on other weights of `{model.name}`; learn it again if it looks wrong")
+        )
+    return record, state
+
+
+def _file_for(recipe: SampleRecipe, seed: int, output: Path | None) -> Path:
+    """Where the video of a seed goes."""
+    motions = "-".join(blend.name for blend in recipe.motions)
+    usual = "-".join(part for part in (_slug(recipe.prompt), motions, str(seed)) if part) + ".mp4"
+    if output is None or output.is_dir() or not output.suffix:
+        return (output or Path()) / usual
+    return output if recipe.num_videos == 1 else output.with_stem(f"{output.stem}-{seed}")
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^\w]+", "-", text.lower()).strip("-")[:60].rstrip("-") or "video"
+
+
+def _check_files(files: Sequence[Path], *, overwrite: bool) -> None:
+    for file in files:
+        if file.suffix.lower() not in video.SUFFIXES:
+            raise InvalidInput(f"cannot write `{file.name}`", hint=f"use one of {', '.join(video.SUFFIXES)}")
+        if file.exists() and not overwrite:
+            raise Conflict(f"`{file}` exists", hint="pass `--overwrite`, another `--seed`, or another `-o`")
+        file.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _warn_of_unknown_words(session: Session, prompt: str, on_event: OnEvent) -> None:
+    if words := session.backbone.unknown_words(prompt):
+        listed = ", ".join(f"`{word}`" for word in words)
+        on_event(Warn(f"`{session.model.name}` never saw {listed}; a larger model (`--model FOLDER`) knows more words"))
+
+
+def _metadata(recipe: SampleRecipe, model: Model, records: Sequence[Record]) -> dict[str, Any]:
+    """What is needed to make the video again, without paths."""
+    motions = [
+        {"name": blend.name, "weight": blend.weight, "content_id": record.content_id}
+        for blend, record in zip(recipe.motions, records, strict=True)
+    ]
+    told = {key: value for key, value in recipe.to_dict().items() if key not in {"device", "dtype", "num_videos"}}
+    made = {"model": model.name, "fingerprint": model.fingerprint, "revision": model.revision, "cav": __version__}
+    return told | {"motions": motions} | made
