@@ -14,11 +14,11 @@ def write_atomic(path: Path, save: Callable[[Path], object]) -> Path:
     part = path.with_name(f".part-{path.name}")
     try:
         save(part)
-        failpoint("write:saved")
+        failpoint(f"write:saved {path.name}")
         sync(part)
-        failpoint("write:synced")
+        failpoint(f"write:synced {path.name}")
         part.replace(path)
-        failpoint("write:replaced")
+        failpoint(f"write:replaced {path.name}")
     finally:
         part.unlink(missing_ok=True)
     sync(path.parent)

@@ -1,0 +1,113 @@
+"""Assets to put into a registry, and the jobs of processes that do so."""
+
+import hashlib
+import itertools
+import random
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+# Loaded once, before the nursery forks.
+import filelock
+import tomlkit  # noqa: F401
+
+from cavtool.registry import Asset, Clip, Parent, Record, Registry
+
+CLIP = Clip(sha256="ab" * 32, start=0.5, duration=2.0, fps=8.0, num_frames=16, width=64, height=64)
+DRAFT = Record(
+    name="twirl",
+    kind="motion",
+    origin="learned",
+    base_model="cav-mini",
+    fingerprint="f00d",
+    revision="1",
+    prompt='a "white" lantern\ntwirls → on the moon',
+    appearance="a white lantern on the moon",
+    rank=32,
+    target_modules=("down_blocks.0.temp_attentions.0", "mid_block.temp_attentions.0"),
+    recipe={"steps": 250, "lr": 1.5e-3, "kind": "dual", "nested_values": False},
+    metrics={"loss": 0.25, "fidelity": 1.0},
+    clip=CLIP,
+)
+MIX = replace(
+    DRAFT,
+    origin="mixed",
+    clip=None,
+    parents=(
+        Parent(name="twirl", content_id="12" * 32, weight=0.7),
+        Parent(name="zigzag", content_id="34" * 32, weight=-1.0),
+    ),
+)
+
+
+def content(seed: int, name: str) -> bytes:
+    """What the file `name` of the asset made from `seed` holds; larger than one read of the copy for some seeds."""
+    return random.Random(f"{seed} {name}").randbytes(1000 if name == "reference.mp4" else 30_000 + seed % 7 * 40_000)
+
+
+def sources(folder: Path, seed: int) -> dict[str, Path]:
+    """The files of the asset made from `seed`, as they come out of a training."""
+    made = folder / f"made-{seed}"
+    made.mkdir(parents=True, exist_ok=True)
+    files = {name: made / f"some-{name}" for name in ("weights.safetensors", "reference.mp4")}
+    for name, path in files.items():
+        path.write_bytes(content(seed, name))
+    return files
+
+
+def put(root: str | Path, name: str, seed: int, *, replace_it: bool = False, **changes: Any) -> Asset:
+    """Put the asset made from `seed`."""
+    files = sources(Path(root).parent / "sources", seed)
+    return Registry(Path(root)).put(replace(DRAFT, name=name, **changes), files, replace=replace_it)
+
+
+def put_over(root: str | Path, name: str, seed: int) -> None:
+    """Put the asset made from `seed` in the place of an older one."""
+    put(root, name, seed, replace_it=True)
+
+
+def put_without_space(root: str | Path, name: str, seed: int) -> None:
+    """The same where no file may grow beyond 20 kB."""
+    import resource
+
+    files = sources(Path(root).parent / "sources", seed)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+    Registry(Path(root)).put(replace(DRAFT, name=name), files, replace=True)
+
+
+def put_many(root: str | Path, name: str, first_seed: int, count: int) -> None:
+    """Replace the asset `count` times."""
+    for seed in range(first_seed, first_seed + count):
+        put_over(root, name, seed)
+
+
+def replace_for(root: str | Path, name: str, seconds: float) -> None:
+    """Replace the asset without pause."""
+    end = time.monotonic() + seconds
+    for seed in itertools.cycle(range(7)):
+        put_over(root, name, seed)
+        if time.monotonic() > end:
+            return
+
+
+def remove(root: str | Path, name: str) -> None:
+    """Remove the asset."""
+    Registry(Path(root)).remove(name)
+
+
+def hold(root: str | Path, seconds: float) -> None:
+    """Be a writer that takes its time."""
+    with filelock.FileLock(Path(root) / ".lock"):
+        time.sleep(seconds)
+
+
+def seed_of(asset: Asset) -> int:
+    """Which seed the asset was made from; fails unless it is whole, and all of one version."""
+    weights = asset.weights.read_bytes()
+    if hashlib.sha256(weights).hexdigest() != asset.record.content_id:
+        raise OSError("weights of another version")
+    (seed,) = (seed for seed in range(200) if content(seed, "reference.mp4") == asset.reference.read_bytes())
+    if content(seed, "weights.safetensors") != weights:
+        raise OSError("reference of another version")
+    return seed

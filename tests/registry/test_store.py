@@ -1,0 +1,201 @@
+import itertools
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cavtool.errors import Conflict, IntegrityFailure, InvalidInput, NotFound, RequirementError
+from cavtool.registry import Asset, Registry
+from cavtool.registry.records import to_toml
+from tests.registry.samples import content, put, seed_of, sources
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "assets"
+
+
+def test_an_empty_registry_is_no_error_and_looking_makes_nothing(root: Path) -> None:
+    registry = Registry(root)
+    assert (registry.names(), registry.list(), registry.broken()) == ([], [], [])
+    registry.check_free("twirl")
+    with pytest.raises(NotFound):
+        registry.get("twirl")
+    assert not root.exists()
+
+
+def test_by_default_it_lies_where_paths_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAV_HOME", str(tmp_path))
+    assert Registry().root == tmp_path / "data" / "assets"
+
+
+def test_put_keeps_copies_and_fills_in_the_record(root: Path, tmp_path: Path) -> None:
+    asset = put(root, "twirl", seed=3)
+    shutil.rmtree(tmp_path / "sources")
+    assert seed_of(asset) == 3
+    assert sorted(path.name for path in root.rglob("*") if path.name[0] != ".") == [
+        "record.toml",
+        "reference.mp4",
+        "twirl",
+        "weights.safetensors",
+    ]
+    assert asset == Registry(root).get("twirl") == Registry(root).get("twirl", "motion")
+    assert asset.size == sum(len(content(3, name)) for name in asset.record.files)
+    assert asset.record.files["weights.safetensors"] == asset.record.content_id
+    assert asset.record.created.endswith("+00:00")
+    Registry(root).verify("twirl")
+
+
+def test_lists_by_name_and_kind(root: Path) -> None:
+    for name, kind in [("zigzag", "motion"), ("twirl", "motion"), ("twirl-look", "absorber")]:
+        put(root, name, seed=1, kind=kind)
+    registry = Registry(root)
+    assert registry.names() == ["twirl", "twirl-look", "zigzag"]
+    assert [asset.record.name for asset in registry.list()] == registry.names()
+    assert [asset.record.name for asset in registry.list("absorber")] == ["twirl-look"]
+
+
+def test_what_is_not_found_is_told_with_what_is_close(root: Path) -> None:
+    put(root, "twirl", seed=1)
+    put(root, "twirl-look", seed=1, kind="absorber")
+    registry = Registry(root)
+    for name, kind, message, hint in [
+        ("twril", "motion", "no motion named `twril`", "did you mean `twirl`?"),
+        ("twirl-lok", "absorber", "no absorber named `twirl-lok`", "did you mean `twirl-look`?"),
+        ("twirl-look", "motion", "no motion named `twirl-look`", "`twirl-look` names another kind: absorber"),
+        ("Twirl", None, "no motion or absorber named `Twirl`", "did you mean `twirl`?"),
+        ("../assets/twirl", None, "no motion or absorber named `../assets/twirl`", None),
+    ]:
+        with pytest.raises(NotFound) as caught:
+            registry.get(name, kind)  # type: ignore[arg-type]
+        assert (caught.value.message, caught.value.hint) == (message, hint)
+
+
+def test_a_taken_name_is_refused_and_nothing_changes(root: Path) -> None:
+    put(root, "twirl", seed=1)
+    with pytest.raises(Conflict, match="`twirl` exists already") as caught:
+        Registry(root).check_free("twirl")
+    assert caught.value.hint == "choose another name, or pass `--replace`"
+    with pytest.raises(Conflict):
+        put(root, "twirl", seed=2)
+    assert seed_of(Registry(root).get("twirl")) == 1
+    with pytest.raises(InvalidInput):
+        put(root, "Twirl", seed=2)
+
+
+def test_replaced_and_removed_assets_lie_whole_in_the_trash(root: Path) -> None:
+    for seed in (1, 2):
+        put(root, "twirl", seed, replace_it=True)
+    registry = Registry(root)
+    assert seed_of(registry.get("twirl")) == 2
+    registry.remove("twirl")
+    assert registry.names() == []
+    for seed, folder in zip((1, 2), sorted(registry.trash.iterdir()), strict=True):
+        assert folder.name.startswith("twirl-20")
+        shutil.copytree(folder, root / "twirl")
+        assert seed_of(registry.get("twirl")) == seed
+        shutil.rmtree(root / "twirl")
+
+
+@pytest.mark.parametrize("name", ["twril", "../assets", "", ".lock"])
+def test_remove_of_what_is_not_there(root: Path, name: str) -> None:
+    put(root, "twirl", seed=1)
+    with pytest.raises(NotFound):
+        Registry(root).remove(name)
+    assert Registry(root).names() == ["twirl"]
+
+
+def test_broken_assets_never_hide_the_good_ones(root: Path) -> None:
+    for name in ("good", "torn", "empty", "newer", "binary", "renamed", "bare", "locked"):
+        put(root, name, seed=1)
+    torn = root / "torn" / "record.toml"
+    torn.write_text(torn.read_text()[:100])
+    (root / "empty" / "record.toml").write_text("")
+    (root / "newer" / "record.toml").write_text("schema = 99")
+    (root / "binary" / "record.toml").write_bytes(b"\xff\xfe\x00")
+    (root / "renamed").rename(root / "moved")
+    (root / "bare" / "record.toml").unlink()
+    (root / "locked" / "record.toml").unlink()
+    (root / "locked" / "record.toml").mkdir()
+    (root / "Not A Name").mkdir()
+    (root / "notes").write_text("a stray file")
+    registry = Registry(root)
+    assert [asset.record.name for asset in registry.list()] == ["good"]
+    broken = dict(registry.broken())
+    assert sorted(broken) == ["bare", "binary", "empty", "locked", "moved", "newer", "torn"]
+    assert broken["newer"].message == "`newer`: the record has schema 99, this version reads up to 1"
+    assert broken["bare"].message == "`bare` has no `record.toml`"
+    assert broken["moved"].message == "`moved` holds the record of `renamed`"
+    for name in broken:
+        with pytest.raises(IntegrityFailure):
+            registry.get(name)
+        with pytest.raises(Conflict):
+            registry.check_free(name)
+        registry.remove(name)
+    put(root, "torn", seed=2)
+    assert registry.names() == ["good", "torn"]
+
+
+def test_a_broken_asset_can_be_replaced(root: Path) -> None:
+    put(root, "twirl", seed=1)
+    (root / "twirl" / "record.toml").write_text("")
+    assert seed_of(put(root, "twirl", seed=2, replace_it=True)) == 2
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "reference.mp4"])
+def test_verify_finds_what_changed(root: Path, name: str) -> None:
+    asset = put(root, "twirl", seed=1)
+    data = bytearray((asset.folder / name).read_bytes())
+    data[500] ^= 1
+    (asset.folder / name).write_bytes(data)
+    with pytest.raises(IntegrityFailure, match=f"`{name}` of `twirl` is not what was written there"):
+        Registry(root).verify("twirl")
+    (asset.folder / name).unlink()
+    with pytest.raises(IntegrityFailure, match=f"`{name}` of `twirl` cannot be read: No such file"):
+        Registry(root).verify("twirl")
+    assert Registry(root).get("twirl").size < asset.size + len(data)
+
+
+def test_read_passes_on_what_is_raised_and_gives_up_on_what_never_stands_still(root: Path) -> None:
+    put(root, "twirl", seed=1)
+    registry = Registry(root)
+    with pytest.raises(FileNotFoundError):
+        registry.read("twirl", lambda asset: (asset.folder / "nothing").read_bytes())
+    ranks = itertools.count(1)
+
+    def change(asset: Asset) -> None:
+        (asset.folder / "record.toml").write_text(to_toml(replace(asset.record, rank=next(ranks))))
+
+    with pytest.raises(Conflict, match="replaced again and again"):
+        registry.read("twirl", change)
+
+
+def test_where_nothing_can_be_written_one_line_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RequirementError, match=r"cannot write to `.*assets`: Not a directory") as caught:
+        Registry(tmp_path / "file" / "assets").remove("twirl")
+    assert "CAV_HOME" in (caught.value.hint or "")
+
+
+def test_a_source_that_cannot_be_copied_leaves_no_trace(root: Path, tmp_path: Path) -> None:
+    asset = put(root, "twirl", seed=1)
+    files = sources(tmp_path / "sources", seed=2)
+    files["reference.mp4"].unlink()
+    with pytest.raises(RequirementError):
+        Registry(root).put(replace(asset.record, name="zigzag"), files)
+    assert sorted(path.name for path in root.iterdir()) == [".lock", "twirl"]
+
+
+def test_reading_loads_nothing_that_only_writing_needs(root: Path) -> None:
+    put(root, "twirl", seed=1)
+    code = f"""if True:
+        import sys, pathlib
+        from cavtool.registry import Registry
+        assert Registry(pathlib.Path({str(root)!r})).list()
+        print(sorted({{"filelock", "tomlkit", "numpy", "torch", "safetensors", "rich"}} & set(sys.modules)))
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
