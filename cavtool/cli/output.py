@@ -139,5 +139,7 @@ def _told(error: BaseException | None) -> CavError | None:
 
 
 def _say(label: str, colour: str, text: str) -> None:
-    colours = False if os.environ.get("NO_COLOR") else None  # None: where stderr is a terminal
-    typer.echo(f"{typer.style(f'{label}:', fg=colour, bold=True)} {text}", err=True, color=colours)
+    label = f"{label}:"
+    if sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
+        label = typer.style(label, fg=colour, bold=True)
+    sys.stderr.write(f"{label} {text}\n")  # not typer.echo: that passes by the bars, which must be moved out of the way

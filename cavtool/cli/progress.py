@@ -25,10 +25,9 @@ class Bars:
             TextColumn("{task.fields[figures]}", markup=False),
             console=Console(stderr=True),
         )
-        self._figures: Figures | None = None
 
     def __enter__(self) -> Self:
-        self._task = self._display.add_task("starting", total=None, figures="")  # torch takes seconds to load
+        self._starting = self._display.add_task("starting", total=None, figures="")  # torch takes seconds to load
         self._display.start()
         return self
 
@@ -40,14 +39,12 @@ class Bars:
     def stage(self, stage: Stage) -> None:
         """Begin a bar; it has no length before the first step."""
         self._fill()
-        if self._figures is None:
-            self._display.remove_task(self._task)
+        self._display.update(self._starting, visible=False)
         self._figures = Figures()
         self._task = self._display.add_task(_title(stage), total=None, figures="")
 
     def step(self, step: Step) -> None:
         """Move the bar on."""
-        assert self._figures, "a step is of a stage"
         figures = self._figures.read(step)
         self._display.update(self._task, total=step.num_steps, completed=step.step, figures=figures)
 
@@ -98,7 +95,8 @@ class Figures:
         num_steps, seconds = step.step - self.first.step, step.seconds - self.first.seconds
         if num_steps > 0 and seconds > 0:
             speed = num_steps / seconds
-            parts += [f"{speed:.1f} it/s", f"{_clock((step.num_steps - step.step) / speed)} left"]
+            left = (step.num_steps - step.step) / speed
+            parts += [f"{speed:.1f} it/s", f"{_clock(left)} left" if left else f"in {_clock(step.seconds)}"]
         if memory := resident_memory():
             parts.append(f"{memory / 1e9:.1f} GB")
         return "  ".join(parts)
