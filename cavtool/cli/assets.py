@@ -1,7 +1,6 @@
 """What is in the registry: `cav list`, `cav show`, `cav rm`."""
 
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,10 +9,10 @@ import typer
 
 from cavtool.cli.output import Output
 from cavtool.cli.params import Json, asset_names
-from cavtool.errors import CavError, IntegrityFailure, NotFound
+from cavtool.errors import CavError
 
 if TYPE_CHECKING:
-    from cavtool.registry import Asset, Registry
+    from cavtool.registry import Asset
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -31,7 +30,12 @@ def list_(
 
     with Output("list", json=as_json) as out:
         kinds = {"motion": motions or not absorbers, "absorber": absorbers or not motions}
-        assets = [asset for asset in _readable(Registry(), out) if kinds[asset.record.kind]]
+        assets = []
+        for _, found in Registry().scan():
+            if isinstance(found, CavError):
+                out.warning(found.message)
+            elif kinds[found.record.kind]:
+                assets.append(found)
         out.table(("NAME", "KIND", "BASE", "RANK", "SIZE", "CREATED"), map(_row, assets), map(describe, assets))
 
 
@@ -95,16 +99,6 @@ def size_text(num_bytes: int) -> str:
 def date_text(moment: str) -> str:
     """A moment in ISO 8601, in local time and to the minute: 2026-11-22 14:32."""
     return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M")
-
-
-def _readable(registry: "Registry", out: Output) -> Iterator["Asset"]:
-    for name in registry.names():
-        try:
-            yield registry.get(name)
-        except NotFound:  # removed since
-            continue
-        except IntegrityFailure as failure:
-            out.warning(failure.message)
 
 
 def _row(asset: "Asset") -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from cavtool import __version__
 from cavtool.errors import IntegrityFailure, InvalidInput
+from cavtool.registry.known import Loads
 
 SCHEMA = 1
 RECORD = "record.toml"
@@ -107,10 +108,10 @@ def to_toml(record: Record) -> str:
     return tomlkit.dumps({key: value for key, value in asdict(record).items() if value not in (None, ())})
 
 
-def from_toml(text: str) -> Record:
+def from_toml(text: str, loads: Loads = tomllib.loads) -> Record:
     """The record in the text of a `record.toml`; IntegrityFailure if it is damaged or of a newer schema."""
     try:
-        table = tomllib.loads(text)
+        table = loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise IntegrityFailure(f"the record is not TOML: {error}") from error
     schema = _read(int, table.get("schema"), "schema")

@@ -3,6 +3,7 @@
     <root>/<name>/           record.toml, weights.safetensors, reference.mp4, …
     <root>/.tmp-<name>/      being written: nobody's yet
     <root>/.new-<name>/      whole and on the disk, on its way to <name>
+    <root>/.known.json       what the records said at the last list (see `known`); may be deleted
     <root>/../trash/         what was removed or replaced, as <name>-<stamp>
 
 Writers hold the lock `<root>/.lock`; readers hold none. A write is four steps, each one atomic:
@@ -23,6 +24,7 @@ import builtins
 import hashlib
 import os
 import shutil
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -33,6 +35,7 @@ from typing import TypeVar
 from cavtool import paths
 from cavtool.disk import failpoint, sync, writing_to
 from cavtool.errors import CavError, Conflict, IntegrityFailure, NotFound, closest
+from cavtool.registry.known import Loads, remembering
 from cavtool.registry.records import RECORD, WEIGHTS, Kind, Record, check_name, from_toml, is_name, to_toml
 
 _TMP, _NEW = ".tmp-", ".new-"
@@ -94,14 +97,24 @@ class Registry:
             return []
         return sorted(filter(is_name, found))
 
+    def scan(self) -> Iterator[tuple[str, Asset | IntegrityFailure]]:
+        """Every name in use with its asset, or with why its record cannot be read, sorted."""
+        with remembering(self.root / ".known.json") as loads:
+            for name in self.names():
+                try:
+                    if asset := self._find(name, loads):
+                        yield name, asset
+                except IntegrityFailure as failure:
+                    yield name, failure
+
     def list(self, kind: Kind | None = None) -> builtins.list[Asset]:
         """Every asset, or those of one kind, by name; broken ones are left out (see `broken`)."""
-        assets = [found for _, found in self._scan() if isinstance(found, Asset)]
+        assets = [found for _, found in self.scan() if isinstance(found, Asset)]
         return [asset for asset in assets if kind in (None, asset.record.kind)]
 
     def broken(self) -> builtins.list[tuple[str, IntegrityFailure]]:
         """The names whose record cannot be read, and why."""
-        return [(name, found) for name, found in self._scan() if isinstance(found, IntegrityFailure)]
+        return [(name, found) for name, found in self.scan() if isinstance(found, IntegrityFailure)]
 
     def get(self, name: str, kind: Kind | None = None) -> Asset:
         """The asset of that name; NotFound if there is none of that kind, IntegrityFailure if its record is damaged."""
@@ -163,20 +176,13 @@ class Registry:
     def _is_taken(self, name: str) -> bool:
         return (self.root / name).exists() or (self.root / f"{_NEW}{name}").exists()
 
-    def _scan(self) -> Iterator[tuple[str, Asset | IntegrityFailure | None]]:
-        for name in self.names():
-            try:
-                yield name, self._find(name)
-            except IntegrityFailure as failure:
-                yield name, failure
-
-    def _find(self, name: str) -> Asset | None:
+    def _find(self, name: str, loads: Loads = tomllib.loads) -> Asset | None:
         if not is_name(name):
             return None
         for _ in range(_TRIES):
             for folder in (self.root / name, self.root / f"{_NEW}{name}"):
                 with suppress(FileNotFoundError):
-                    return Asset(_load(folder / RECORD, name), folder)
+                    return Asset(_load(folder / RECORD, name, loads), folder)
         if self._is_taken(name):
             raise IntegrityFailure(f"`{name}` has no `{RECORD}`")
         return None
@@ -261,10 +267,10 @@ class Registry:
         sync(self.root)
 
 
-def _load(path: Path, name: str) -> Record:
+def _load(path: Path, name: str, loads: Loads) -> Record:
     """The record in `path`; FileNotFoundError if there is none, IntegrityFailure if it is not a record of `name`."""
     try:
-        record = from_toml(path.read_text(encoding="utf-8"))
+        record = from_toml(path.read_text(encoding="utf-8"), loads)
     except FileNotFoundError:
         raise
     except (OSError, UnicodeDecodeError) as error:

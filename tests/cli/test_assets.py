@@ -49,6 +49,17 @@ def test_list_chooses_a_kind_and_speaks_json(cav: Cav, home: Path) -> None:
     assert listed["recipe"]["lr"] == 1.5e-3
 
 
+def test_list_sees_what_changed_since_the_last(cav: Cav, home: Path) -> None:
+    record = put_motion(home, "twirl").folder / "record.toml"
+    put_motion(home, "zoom")
+    cav("list")
+    record.write_text(record.read_text().replace("rank = 4", "rank = 64"))
+    assert [asset["rank"] for asset in json.loads(cav("list", "--json").stdout)] == [64, 4]
+    record.unlink()
+    record.parent.rename(home / "elsewhere")
+    assert cav("list").stdout.count("\n") == 2
+
+
 def test_list_warns_of_what_it_cannot_read_and_goes_on(cav: Cav, home: Path) -> None:
     put_motion(home, "twirl")
     (put_motion(home, "broken").folder / "record.toml").write_text("schema = [")
