@@ -73,8 +73,9 @@ def rm(
 
     with Output("rm", json=as_json) as out:
         if not (yes or dry_run or out.confirm(f"Move {', '.join(names)} to the trash?", hint="add `--yes`")):
+            out.note("nothing was removed")
             raise typer.Exit(1)
-        registry = Registry()
+        registry = Registry(on_wait=out.note)
         removed, failures = [], []
         for name in dict.fromkeys(names):
             try:

@@ -48,6 +48,8 @@ def generate(
     as_json: Json = False,
 ) -> None:
     """Generate videos of a prompt, with motions that were learned."""
+    from cavtool.registry import Registry
+
     with Output("generate", json=as_json) as out:
         asked: dict[str, Any] = {
             "prompt": prompt,
@@ -61,6 +63,8 @@ def generate(
             "device": device,
         }
         recipe = replace(_recipe_in(like), **_given(ctx, asked)) if like else Recipe(**asked)
+        for motion in recipe.motions:  # the workflow asks too, but after torch has loaded
+            Registry().get(motion.name, "motion")
         with out.progress() as on_event:
             from cavtool.studio import render
 

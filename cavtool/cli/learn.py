@@ -46,6 +46,8 @@ def learn(
     as_json: Json = False,
 ) -> None:
     """Learn a motion from one video."""
+    from cavtool.registry import Registry
+
     with Output("learn", json=as_json) as out:
         recipe = Recipe(
             prompt=prompt,
@@ -63,6 +65,8 @@ def learn(
             dtype=dtype,
             model=model,
         )
+        if not replace:  # the workflow asks too, but after torch has loaded
+            Registry().check_free(name)
         with out.progress() as on_event:
             from cavtool.studio import learn as studio
 

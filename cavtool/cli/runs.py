@@ -38,7 +38,10 @@ def resume(
 
     It ends with the very weights it would have had without the stop.
     """
+    from cavtool.runs import open_run
+
     with Output("runs resume", json=as_json) as out:
+        open_run(run_id)  # the workflow asks too, but after torch has loaded
         with out.progress() as on_event:
             from cavtool.studio import learn as studio
 

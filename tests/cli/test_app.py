@@ -109,6 +109,12 @@ finally:
         "learn --help",
         "generate --help",
         "nonsense",
+        "learn twirl clip.mp4",
+        "learn Twirl clip.mp4",
+        "learn zoom clip.mp4 --lr 0",
+        "generate ironman --motion nothing",
+        "generate ironman --motion twirl --steps 0",
+        "runs resume nothing",
     ],
 )
 def test_light_commands_load_nothing_heavy(environment: dict[str, str], home: Path, line: str) -> None:

@@ -116,6 +116,7 @@ def test_rm_asks_on_a_terminal(cav_on_a_terminal: OnTerminal, home: Path) -> Non
     folder = put_motion(home, "twirl").folder
     screen, code = cav_on_a_terminal("rm", "twirl", typed="n")
     assert "Move twirl to the trash? [y/N]" in screen
+    assert "nothing was removed" in screen
     assert (code, folder.exists()) == (1, True)
     assert cav_on_a_terminal("rm", "twirl", typed="y")[1] == 0
     assert not folder.exists()

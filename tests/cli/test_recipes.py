@@ -1,0 +1,56 @@
+"""What `cav learn` and `cav generate` refuse before they load torch."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cavtool import video
+from cavtool.recipes import LearnRecipe, SampleRecipe
+from tests.cli.assets import put_motion
+from tests.cli.conftest import Cav
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "message"),
+    [
+        ("learn twirl clip.mp4", 4, "error: `twirl` exists already"),
+        ("learn Bounce clip.mp4", 2, "error: `Bounce` cannot be a name"),
+        ("learn bounce clip.mp4 --rank 0", 2, "error: `--rank` must be at least 1"),
+        ("learn bounce clip.mp4 --absorber-kind all", 2, "error: invalid value for `--absorber-kind`"),
+        ("generate", 2, "error: the prompt is empty"),
+        ("generate ironman --motion twril", 3, "hint: did you mean `twirl`?"),
+        ("generate ironman --motion twirl-look", 3, "`twirl-look` names another kind: absorber"),
+        ("generate ironman --motion twirl:1e999", 2, "error: weight of `twirl` must be a finite number"),
+        ("generate ironman --scale 0", 2, "error: invalid value for `--scale`"),
+        ("generate ironman --like clip.mp4", 1, "clip.mp4"),
+    ],
+)
+def test_a_recipe_that_means_nothing_is_refused_at_once(
+    cav: Cav, home: Path, line: str, code: int, message: str
+) -> None:
+    put_motion(home, "twirl")
+    put_motion(home, "twirl-look", kind="absorber")
+    done = cav(*line.split())
+    assert done.returncode == code
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(("command", "recipe"), [("learn", LearnRecipe()), ("generate", SampleRecipe("x"))])
+def test_the_help_shows_the_recipes_defaults(cav: Cav, command: str, recipe: LearnRecipe | SampleRecipe) -> None:
+    text = " ".join(cav(command, "--help").stdout.split())
+    assert f"[default: {recipe.steps}]" in text
+    assert f"[default: {recipe.model}]" in text
+
+
+def test_like_takes_the_recipe_out_of_a_file_and_options_change_it(cav: Cav, tmp_path: Path) -> None:
+    frames = np.zeros((4, 16, 16, 3), np.uint8)
+    recipe = {"prompt": "ironman", "motions": [{"name": "gone", "weight": 0.7}], "seed": 3, "steps": 25}
+    video.encode(frames, tmp_path / "made.mp4", fps=8, recipe=recipe)
+    video.encode(frames, tmp_path / "bare.mp4", fps=8)
+    assert "error: no recipe in" in cav("generate", "--like", str(tmp_path / "bare.mp4")).stderr
+    assert "no motion named `gone`" in cav("generate", "--like", str(tmp_path / "made.mp4")).stderr
+    assert "no motion named `other`" in cav("generate", "--like", str(tmp_path / "made.mp4"), "-m", "other").stderr
+    assert "`--steps` must be" in cav("generate", "--like", str(tmp_path / "made.mp4"), "--steps", "0").stderr
