@@ -43,7 +43,9 @@ def generate(
     model: Model = Recipe.model,
     device: Device = Recipe.device,
     no_metadata: Annotated[bool, typer.Option("--no-metadata", help="Leave the recipe out of the file.")] = False,
-    like: Annotated[Path | None, typer.Option(help="Take the recipe out of a video; other options change it.")] = None,
+    like: Annotated[
+        Path | None, typer.Option(exists=True, help="Take the recipe out of a video; other options change it.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     as_json: Json = False,
 ) -> None:

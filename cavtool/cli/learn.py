@@ -20,7 +20,7 @@ app = typer.Typer(rich_markup_mode=None)
 @app.command()
 def learn(
     name: Annotated[str, typer.Argument(help="What to call the motion.")],
-    video: Annotated[Path, typer.Argument(help="The video that shows it: any file ffmpeg reads.")],
+    video: Annotated[Path, typer.Argument(exists=True, help="The video that shows it: any file ffmpeg reads.")],
     *,
     prompt: Annotated[
         str, typer.Option(help="What the video shows, with its motion; NAME if not given.")

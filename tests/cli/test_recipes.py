@@ -14,16 +14,17 @@ from tests.cli.conftest import Cav
 @pytest.mark.parametrize(
     ("line", "code", "message"),
     [
-        ("learn twirl clip.mp4", 4, "error: `twirl` exists already"),
-        ("learn Bounce clip.mp4", 2, "error: `Bounce` cannot be a name"),
-        ("learn bounce clip.mp4 --rank 0", 2, "error: `--rank` must be at least 1"),
-        ("learn bounce clip.mp4 --absorber-kind all", 2, "error: invalid value for `--absorber-kind`"),
+        ("learn twirl pyproject.toml", 4, "error: `twirl` exists already"),
+        ("learn Bounce pyproject.toml", 2, "error: `Bounce` cannot be a name"),
+        ("learn bounce pyproject.toml --rank 0", 2, "error: `--rank` must be at least 1"),
+        ("learn bounce pyproject.toml --absorber-kind all", 2, "error: invalid value for `--absorber-kind`"),
+        ("learn bounce gone.mp4", 2, "error: invalid value for `video`: path `gone.mp4` does not exist"),
         ("generate", 2, "error: the prompt is empty"),
         ("generate ironman --motion twril", 3, "hint: did you mean `twirl`?"),
         ("generate ironman --motion twirl-look", 3, "`twirl-look` names another kind: absorber"),
         ("generate ironman --motion twirl:1e999", 2, "error: weight of `twirl` must be a finite number"),
         ("generate ironman --scale 0", 2, "error: invalid value for `--scale`"),
-        ("generate ironman --like clip.mp4", 1, "clip.mp4"),
+        ("generate ironman --like pyproject.toml", 2, "error: no recipe in `pyproject.toml`"),
     ],
 )
 def test_a_recipe_that_means_nothing_is_refused_at_once(
