@@ -12,9 +12,9 @@ Writers hold the lock `<root>/.lock`; readers hold none. A write is four steps, 
     3  move an old <name> to the trash  4  rename .new-<name> to <name>
 
 Whoever looks for a name takes <name>, or .new-<name> where that is missing, and looks again if both slipped by (between
-3 and 4). So a name that exists is found at any moment, killed writer or not, and what is found is whole: the old until
-3, the new from then on (a new name: from 2 on). The next writer clears up what a killed one left: it drops every .tmp-,
-and a .new- whose <name> is still there (step 3 never came), and finishes step 4 for any other.
+3 and 4, some microseconds). So a name that exists is found at any moment, killed writer or not, and what is found is
+whole: the old until 3, the new from then on (a new name: from 2 on). The next writer clears up what a killed one left:
+it drops every .tmp-, and a .new- whose <name> is still there (step 3 never came), and finishes step 4 for any other.
 
 No rename keeps a reader that opens several files from getting one of the old asset and one of the new. `Registry.read`
 does: it reads again if the asset was replaced meanwhile.
@@ -34,7 +34,7 @@ from typing import TypeVar
 
 from cavtool import paths
 from cavtool.disk import failpoint, sync, writing_to
-from cavtool.errors import CavError, Conflict, IntegrityFailure, NotFound, closest
+from cavtool.errors import Conflict, IntegrityFailure, NotFound, closest
 from cavtool.registry.known import Loads, remembering
 from cavtool.registry.records import RECORD, WEIGHTS, Kind, Record, check_name, from_toml, is_name, to_toml
 
@@ -90,11 +90,15 @@ class Registry:
 
     def names(self) -> builtins.list[str]:
         """Every name in use, sorted, without a look inside."""
-        try:
-            with os.scandir(self.root) as entries:
-                found = {entry.name.removeprefix(_NEW) for entry in entries if entry.is_dir()}
-        except FileNotFoundError:
-            return []
+        found: set[str] = set()
+        with suppress(FileNotFoundError):
+            for _ in range(3):
+                before = self.root.stat().st_mtime_ns
+                with os.scandir(self.root) as entries:
+                    found |= {entry.name.removeprefix(_NEW) for entry in entries if entry.is_dir()}
+                # Of a folder that changes, a scan of many entries may miss one that is being renamed.
+                if self.root.stat().st_mtime_ns == before:
+                    break
         return sorted(filter(is_name, found))
 
     def scan(self) -> Iterator[tuple[str, Asset | IntegrityFailure]]:
@@ -135,7 +139,7 @@ class Registry:
             asset = self.get(name, kind)
             try:
                 result = use(asset)
-            except (OSError, CavError):
+            except Exception:  # of one version's weights with another's record, anything may come
                 if self._find(name) == asset:
                     raise
             else:
@@ -172,6 +176,7 @@ class Registry:
             if not (is_name(name) and self._is_taken(name)):
                 raise NotFound(f"no motion or absorber named `{name}`", hint=closest(name, self.names()))
             self._discard(name)
+            self._sync()
 
     def _is_taken(self, name: str) -> bool:
         return (self.root / name).exists() or (self.root / f"{_NEW}{name}").exists()
@@ -256,15 +261,18 @@ class Registry:
             self._discard(name)
         pending.rename(self.root / name)
         failpoint("put:named")
-        sync(self.root)
+        self._sync()
 
     def _discard(self, name: str) -> None:
         self.trash.mkdir(exist_ok=True)
         # Microseconds make it unique: there is one writer, and it syncs in between.
         (self.root / name).rename(self.trash / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}")
         failpoint("discard:moved")
-        sync(self.trash)
-        sync(self.root)
+
+    def _sync(self) -> None:
+        for folder in (self.trash, self.root):
+            if folder.exists():
+                sync(folder)
 
 
 def _load(path: Path, name: str, loads: Loads) -> Record:

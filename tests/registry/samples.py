@@ -104,10 +104,10 @@ def hold(root: str | Path, seconds: float) -> None:
 
 def seed_of(asset: Asset) -> int:
     """Which seed the asset was made from; fails unless it is whole, and all of one version."""
-    weights = asset.weights.read_bytes()
+    weights, reference = asset.weights.read_bytes(), asset.reference.read_bytes()
     if hashlib.sha256(weights).hexdigest() != asset.record.content_id:
-        raise OSError("weights of another version")
-    (seed,) = (seed for seed in range(200) if content(seed, "reference.mp4") == asset.reference.read_bytes())
+        raise ValueError("weights of another version")
+    (seed,) = (seed for seed in range(200) if content(seed, "reference.mp4") == reference)
     if content(seed, "weights.safetensors") != weights:
-        raise OSError("reference of another version")
+        raise ValueError("reference of another version")
     return seed

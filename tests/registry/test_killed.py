@@ -15,7 +15,7 @@ from tests.registry import samples
 from tests.registry.samples import put, put_over, remove, seed_of
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills and forks as POSIX does")
-ROUNDS = 3
+ROUNDS = 4  # 64 kills
 
 
 @pytest.fixture(scope="module")
