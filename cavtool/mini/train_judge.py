@@ -1,0 +1,246 @@
+"""How the judge's weights are made: `python -m cavtool.mini.train_judge WORK`, in the folder where pretraining ran.
+
+1. data   scenes of every look, held-out ones too, each in four frames whose channels are drawn independently, so that
+          nothing can be told from how things usually move; every other scene goes through `WORK/autoencoder.pt`
+2. nets   the judge's three nets together, mirrored, blurred, noised and recoloured: `WORK/judge/log.jsonl`
+3. export the averaged weights in fp16 as `cavtool/mini/weights/judge.safetensors`
+
+Resumes where it stopped, `--minutes M` stops it. Delete `WORK/judge` to start over.
+"""
+
+import argparse
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import functional
+
+from cavtool.mini import world
+from cavtool.mini.judge import COLOUR_NAMES, COLOURLESS, PLACE_NAMES, SUBJECT_NAMES, WEIGHTS, JudgeNet, to_model_range
+from cavtool.mini.pretrain import Stage, new_autoencoder
+
+SEED = 30_000_000  # the first scene's; far from those of pretraining, tests and benchmarks
+NUM_SCENES, FRAMES_PER_SCENE, NUM_LAYOUTS = 14_000, 4, 48
+NUM_STEPS, PAIRS_PER_STEP, LEARNING_RATE = 2_700, 96, 3e-3
+_CHUNK = 32  # scenes rendered before they are written
+
+
+# Data
+
+
+def draw_scene(seed: int) -> world.Scene:
+    """A scene of any look whose frames have nothing to do with each other, but that the camera often stands."""
+    rng = np.random.default_rng(seed)
+    subject, colour, place = (str(rng.choice(names)) for names in (SUBJECT_NAMES, COLOUR_NAMES, PLACE_NAMES))
+    courses = _draw_pose(rng) | _draw_camera(rng)
+    return world.Scene(subject, colour, place, int(rng.integers(NUM_LAYOUTS)), courses)
+
+
+def _draw_pose(rng: np.random.Generator) -> world.Channels:
+    frames = FRAMES_PER_SCENE
+    kind = rng.choice(["upright", "rolled", "turned", "both"], p=[0.35, 0.25, 0.3, 0.1])
+    lean, reach = 8 * rng.integers(2), rng.choice([0.6, 1.0])
+    return {
+        "x": reach * rng.uniform(-0.47, 0.47, frames),
+        "y": reach * rng.uniform(-0.4, 0.4, frames),
+        "log_scale": rng.uniform(-0.65, 0.55, frames),
+        "roll": rng.uniform(0, 360, frames) if kind in {"rolled", "both"} else rng.normal(0, lean, frames),
+        "yaw": rng.uniform(0, 360, frames) if kind in {"turned", "both"} else rng.normal(0, lean, frames),
+    }
+
+
+def _draw_camera(rng: np.random.Generator) -> world.Channels:
+    """Within the panorama; every channel stands in half of the scenes, so all three in an eighth of them."""
+    limits = {"camera_x": (-0.5, 0.5), "camera_y": (-0.35, 0.35), "camera_zoom": (-0.35, 1.05)}
+    middles = {name: rng.uniform(0.6 * low, 0.6 * high) for name, (low, high) in limits.items()}
+    moves = {name: rng.integers(2) * rng.uniform(-1, 1, FRAMES_PER_SCENE) for name in limits}
+    return {
+        name: np.clip(middles[name] + 0.8 * (high - low) / 2 * moves[name], low, high)
+        for name, (low, high) in limits.items()
+    }
+
+
+@dataclass(frozen=True)
+class Data:
+    """What the nets learn from: N scenes of F frames each."""
+
+    frames: NDArray[np.uint8]  # (N, F, H, W, 3)
+    channels: NDArray[np.float32]  # (N, F, 8), in the order of world.CHANNELS
+    looks: NDArray[np.int64]  # (N, 3): subject, colour, place as numbers; no colour is -1
+
+
+def make_data(work: Path, autoencoder: Any, num_scenes: int) -> Data:
+    """Render, or load, the scenes: `frames.npy`, then `truth.npz` when all are there."""
+    shape = (num_scenes, FRAMES_PER_SCENE, world.SIDE, world.SIDE, 3)
+    if not (work / "truth.npz").exists():
+        work.mkdir(parents=True, exist_ok=True)
+        frames = np.lib.format.open_memmap(work / "frames.npy", mode="w+", dtype=np.uint8, shape=shape)
+        for i in range(0, num_scenes, _CHUNK):
+            chunk = np.stack([world.render(draw_scene(SEED + j), FRAMES_PER_SCENE) for j in _chunk(i, num_scenes)])
+            chunk[::2] = reconstruct(autoencoder, chunk[::2].reshape(-1, *shape[2:]), i).reshape(chunk[::2].shape)
+            frames[i : i + len(chunk)] = chunk
+        frames.flush()
+        channels, looks = zip(*(_truth(draw_scene(SEED + j)) for j in range(num_scenes)), strict=True)
+        np.savez(work / "truth.npz", channels=np.stack(channels), looks=np.stack(looks))
+    truth = np.load(work / "truth.npz")
+    return Data(np.load(work / "frames.npy", mmap_mode="r"), truth["channels"], truth["looks"])
+
+
+def _chunk(start: int, stop: int) -> Iterator[int]:
+    yield from range(start, min(start + _CHUNK, stop))
+
+
+@torch.inference_mode()
+def reconstruct(autoencoder: Any, frames: world.Frames, seed: int, noise: float = 0.15) -> world.Frames:
+    """Frames (B, H, W, 3) as the autoencoder gives them back, from latents with up to so much noise on them."""
+    generator = torch.Generator().manual_seed(seed)
+    pictures_BCHW = to_model_range(frames).contiguous(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16):
+        latents_BCHW = autoencoder.encode(pictures_BCHW).latents.float()
+        strength_B = noise * torch.rand(len(frames), 1, 1, 1, generator=generator)
+        noisy_BCHW = latents_BCHW + strength_B * torch.randn(latents_BCHW.shape, generator=generator)
+        decoded_BCHW = autoencoder.decode(noisy_BCHW).sample.float()
+    return to_bytes(decoded_BCHW)
+
+
+def to_bytes(pictures_BCHW: Tensor) -> world.Frames:
+    """(B, 3, H, W) floats in [-1, 1] to (B, H, W, 3) bytes."""
+    scaled = (pictures_BCHW.clamp(-1, 1) * 127.5 + 127.5).round().to(torch.uint8)
+    return np.asarray(scaled.permute(0, 2, 3, 1).numpy())
+
+
+def load_autoencoder(work: Path) -> Any:
+    """The averaged autoencoder of a pretraining folder."""
+    autoencoder = new_autoencoder()
+    state = torch.load(work / "autoencoder.pt", map_location="cpu", weights_only=True)
+    autoencoder.load_state_dict(state["average"])
+    return autoencoder.eval().to(memory_format=torch.channels_last)
+
+
+def _truth(scene: world.Scene) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    courses = scene.channels()
+    colour = -1 if scene.subject == COLOURLESS else COLOUR_NAMES.index(scene.colour)
+    look = (SUBJECT_NAMES.index(scene.subject), colour, PLACE_NAMES.index(scene.place))
+    return np.stack([courses[name] for name in world.CHANNELS], axis=-1).astype(np.float32), np.array(look)
+
+
+# Learning
+
+
+def judge_stage(data: Data, net: JudgeNet, num_steps: int = NUM_STEPS, pairs_per_step: int = PAIRS_PER_STEP) -> Stage:
+    """Two frames of each scene a step: the second is located and identified, and compared with the first."""
+
+    def loss_at(step: int) -> Tensor:
+        rng = np.random.default_rng((SEED, step))
+        picks = rng.choice(len(data.looks), pairs_per_step, replace=False)
+        first, second = rng.permuted(np.tile(np.arange(FRAMES_PER_SCENE), (pairs_per_step, 1)), axis=1)[:, :2].T
+        pictures = [to_model_range(data.frames[picks, which]) for which in (first, second)]
+        truth_B2K = torch.from_numpy(np.stack([data.channels[picks, which] for which in (first, second)], axis=1))
+        mirrored_B = torch.from_numpy(rng.random(pairs_per_step) < 0.5)
+        generator = torch.Generator().manual_seed(SEED + step)
+        pictures_2BCHW = roughen(mirror(torch.stack(pictures), mirrored_B), generator)
+        looks_B3 = torch.from_numpy(data.looks[picks])
+        with torch.autocast("cpu", torch.bfloat16):
+            return _loss(net, pictures_2BCHW, mirror_truth(truth_B2K, mirrored_B), looks_B3, generator)
+
+    return Stage("judge", net, num_steps, LEARNING_RATE, loss_at)
+
+
+def mirror(pictures_2BCHW: Tensor, mirrored_B: Tensor) -> Tensor:
+    """Those pictures left side right."""
+    return torch.where(mirrored_B.view(1, -1, 1, 1, 1), pictures_2BCHW.flip(-1), pictures_2BCHW)
+
+
+def mirror_truth(truth_B2K: Tensor, mirrored_B: Tensor) -> Tensor:
+    """The channels of mirrored pictures: what lay left lies right, and a cut-out seen from behind is a mirrored one."""
+    sign = torch.tensor([-1.0 if name in {"x", "roll", "yaw", "camera_x"} else 1.0 for name in world.CHANNELS])
+    offset = torch.tensor([180.0 if name == "yaw" else 0.0 for name in world.CHANNELS])
+    return torch.where(mirrored_B.view(-1, 1, 1), truth_B2K * sign + offset, truth_B2K)
+
+
+def roughen(pictures_2BCHW: Tensor, generator: torch.Generator) -> Tensor:
+    """What a generator may do to pictures: half of them blurred, all a little recoloured (a pair alike) and noised."""
+    num_pairs = pictures_2BCHW.shape[1]
+    rough = pictures_2BCHW.clone()
+    sigma = 0.3 + 0.9 * float(torch.rand((), generator=generator))
+    rough[:, ::2] = blur(rough[:, ::2].flatten(0, 1), sigma).reshape(rough[:, ::2].shape)
+    gain = 1 + 0.06 * torch.randn(1, num_pairs, 3, 1, 1, generator=generator)
+    shift = 0.04 * torch.randn(1, num_pairs, 3, 1, 1, generator=generator)
+    noise = 0.08 * torch.rand(1, num_pairs, 1, 1, 1, generator=generator)
+    return rough * gain + shift + noise * torch.randn(rough.shape, generator=generator)
+
+
+def blur(pictures_BCHW: Tensor, sigma: float) -> Tensor:
+    """Gaussian blur, sigma in pixels, up to 1.5."""
+    taps = torch.exp(-0.5 * (torch.arange(-4, 5) / sigma) ** 2)
+    taps = (taps / taps.sum()).repeat(3, 1, 1, 1)
+    padded = functional.pad(pictures_BCHW, (4, 4, 4, 4), mode="replicate")
+    return functional.conv2d(functional.conv2d(padded, taps, groups=3), taps.transpose(2, 3), groups=3)
+
+
+def _loss(
+    net: JudgeNet, pictures_2BCHW: Tensor, truth_B2K: Tensor, looks_B3: Tensor, generator: torch.Generator
+) -> Tensor:
+    first_BCHW, second_BCHW = (pictures.contiguous(memory_format=torch.channels_last) for pictures in pictures_2BCHW)
+    located_B3, roll_B, yaw_B = truth_B2K[:, 1, :3], truth_B2K[:, 1, 3], truth_B2K[:, 1, 4]
+    camera_B3 = truth_B2K[:, 1, 5:] - truth_B2K[:, 0, 5:]
+    as_found_B3 = located_B3 + torch.randn(located_B3.shape, generator=generator) * torch.tensor([0.02, 0.02, 0.07])
+    subject, colour, roll, yaw = net.identify(second_BCHW, as_found_B3)
+    place, camera = net.compare(first_BCHW, second_BCHW)
+    return (
+        _distance(net.locate(second_BCHW), located_B3)
+        + _distance(camera, camera_B3)
+        + 2 * ((roll - _direction(roll_B)).square().mean() + (yaw - _direction(yaw_B)).square().mean())
+        + 0.5 * functional.cross_entropy(subject, looks_B3[:, 0])
+        + 0.5 * functional.cross_entropy(colour, looks_B3[:, 1], ignore_index=-1)
+        + 0.3 * functional.cross_entropy(place, looks_B3[:, 2])
+    )
+
+
+def _distance(found_B3: Tensor, truth_B3: Tensor) -> Tensor:
+    return functional.smooth_l1_loss(found_B3 / 0.3, truth_B3 / 0.3, beta=0.1)
+
+
+def _direction(degrees_B: Tensor) -> Tensor:
+    return torch.stack([degrees_B.deg2rad().cos(), degrees_B.deg2rad().sin()], dim=1)
+
+
+def export(net: JudgeNet, path: Path) -> None:
+    """The weights in fp16, whole numbers as they are."""
+    state = net.state_dict()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    halved = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
+    save_file({name: value.contiguous() for name, value in halved.items()}, path)
+
+
+def train(work: Path, *, minutes: float = float("inf"), path: Path = WEIGHTS) -> bool:
+    """Make the data, train and write the weights; False when out of time (the same call goes on)."""
+    deadline = time.monotonic() + 60 * minutes
+    torch.manual_seed(SEED)
+    data = make_data(work / "judge", load_autoencoder(work), NUM_SCENES)
+    net = JudgeNet().train()
+    done = judge_stage(data, net).train(work / "judge", deadline)
+    export(net, path)
+    return done
+
+
+def main() -> None:
+    """Read the command line and train."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("work", type=Path, help="the folder of the pretraining, with its autoencoder.pt")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop at a checkpoint after so many")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    print("done" if train(args.work, minutes=args.minutes) else "out of time: the same command goes on")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
