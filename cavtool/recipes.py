@@ -9,7 +9,7 @@ from typing import Any, Self
 from cavtool.errors import InvalidInput
 
 DEFAULT_MODEL = "cav-mini"
-_BLEND = re.compile(r"(?P<name>.+?)(?::(?P<weight>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?))?")
+_BLEND = re.compile(r"(?P<name>[^:].*?)(?::(?P<weight>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?))?")
 
 
 class AbsorberKind(StrEnum):

@@ -30,6 +30,7 @@ def inject(denoiser: nn.Module, name: str, targets: Sequence[str], rank: int, *,
     from peft import LoraConfig, inject_adapter_in_model
 
     flags = {key: param.requires_grad for key, param in denoiser.named_parameters()}
+    denoiser.__dict__.pop("peft_config", None)  # peft's list of adapters; ours are on layers of their own
     config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(targets), bias="none")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -56,7 +57,7 @@ def load_into(denoiser: nn.Module, name: str, state: LoraState) -> None:
 
 def extract(params: Mapping[str, nn.Parameter]) -> LoraState:
     """A file's tensors, fp32 on the CPU."""
-    return {key: param.detach().float().cpu().contiguous() for key, param in params.items()}
+    return {key: param.detach().float().cpu().clone() for key, param in params.items()}
 
 
 def save(state: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:

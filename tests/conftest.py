@@ -1,0 +1,24 @@
+"""Shared by all tests: a home of their own, and small models."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """CAV_HOME, fresh for every test."""
+    monkeypatch.setenv("CAV_HOME", str(tmp_path / "home"))
+    yield tmp_path / "home"  # noqa: PT022 the fixture's value
+
+
+@pytest.fixture(scope="session")
+def modelscope(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small random model of ModelScope's architecture and format."""
+    from tests.small_models import save_modelscope
+
+    return save_modelscope(tmp_path_factory.mktemp("models") / "modelscope")

@@ -1,0 +1,74 @@
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from cavtool.core import lora
+from cavtool.core.backbones.unet3d import UNet3DBackbone
+from cavtool.core.diffusion import guided, seeded_noise
+from cavtool.core.sampling import sample
+from tests.core.test_lora import random_state
+
+STEPS, GUIDANCE, PROMPT, NEGATIVE = 6, 7.5, "a red cat in the desert", "blue"
+
+
+def ours(backbone: UNet3DBackbone, noise: torch.Tensor) -> torch.Tensor:
+    scheduler = backbone.scheduler()
+    scheduler.set_timesteps(STEPS)
+    texts = backbone.encode_text([PROMPT]), backbone.encode_text([NEGATIVE])
+    return sample(guided(backbone, *texts, GUIDANCE), scheduler, noise * scheduler.init_noise_sigma)
+
+
+def theirs(folder: Path, noise: torch.Tensor, adapter: lora.LoraState | None) -> torch.Tensor:
+    """diffusers' own pipeline, its UNet with the adapter injected by peft, unmerged."""
+    from diffusers import TextToVideoSDPipeline
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the pipeline is deprecated upstream, and works
+        pipeline: Any = TextToVideoSDPipeline.from_pretrained(folder)
+        pipeline.set_progress_bar_config(disable=True)
+        if adapter:
+            lora.load_into(pipeline.unet, "cav_motion", adapter)
+        _, _, frames, height, width = noise.shape
+        return pipeline(  # type: ignore[no-any-return]
+            PROMPT,
+            negative_prompt=NEGATIVE,
+            num_inference_steps=STEPS,
+            guidance_scale=GUIDANCE,
+            num_frames=frames,
+            height=height * 8,
+            width=width * 8,
+            latents=noise,
+            output_type="latent",
+        ).frames
+
+
+@pytest.mark.parametrize("with_motion", [False, True])
+def test_sampling_equals_diffusers_pipeline(backbone: UNet3DBackbone, modelscope: Path, with_motion: bool) -> None:
+    noise = seeded_noise((1, 4, 5, 8, 8), 11, "cpu")
+    motion = random_state(backbone, backbone.temporal_targets(), 1)
+    base = ours(backbone, noise)
+    with lora.merged(backbone.denoiser, [(motion, 1.0)] if with_motion else []):
+        made = ours(backbone, noise)
+    torch.testing.assert_close(made, theirs(modelscope, noise, motion if with_motion else None), atol=1e-4, rtol=0)
+    assert bool((made - base).abs().max() > 1e-2) is with_motion
+
+
+def test_cut_into_segments_it_is_the_same(backbone: UNet3DBackbone) -> None:
+    noise = seeded_noise((1, 4, 5, 8, 8), 11, "cpu")
+    scheduler = backbone.scheduler()
+    scheduler.set_timesteps(STEPS)
+    predict = guided(backbone, backbone.encode_text([PROMPT]), backbone.encode_text([NEGATIVE]), GUIDANCE)
+    seen: list[int] = []
+    middle = sample(predict, scheduler, noise, stop=2, on_step=seen.append)
+    end = sample(predict, scheduler, middle, start=2, on_step=seen.append)
+    assert torch.equal(end, ours(backbone, noise))
+    assert seen == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_seed_decides_the_noise() -> None:
+    shape = (1, 4, 2, 4, 4)
+    assert torch.equal(seeded_noise(shape, 5, "cpu"), seeded_noise(shape, 5, "cpu"))
+    assert not torch.equal(seeded_noise(shape, 5, "cpu"), seeded_noise(shape, 6, "cpu"))

@@ -1,0 +1,102 @@
+import pytest
+import torch
+from torch import Tensor, nn
+
+from cavtool.core.absorbers import CROP_RATIO, TOKEN, absorber_loss, crop_bank, load_absorber, new_absorber
+from cavtool.core.backbones.unet3d import UNet3DBackbone
+from cavtool.core.diffusion import denoising_loss, step_generator
+from cavtool.core.lora import extract
+from cavtool.core.training import Trainer
+from cavtool.errors import TrainingError
+from cavtool.mini import world
+
+
+def quadratic(params: dict[str, nn.Parameter]) -> Trainer:
+    def loss_at(step: int) -> Tensor:
+        noise = torch.randn(4, generator=step_generator(3, step))
+        return (params["a"] - noise).square().sum()
+
+    return Trainer(params, loss_at, num_steps=40, lr=0.05)
+
+
+def test_a_resumed_training_ends_in_the_same_bits() -> None:
+    whole = {"a": nn.Parameter(torch.ones(4))}
+    losses = list(quadratic(whole).run())
+    cut = {"a": nn.Parameter(torch.ones(4))}
+    first = quadratic(cut)
+    for _ in zip(range(17), first.run(), strict=False):
+        pass
+    state = {key: value.clone() for key, value in first.state().items()}
+    resumed = {"a": nn.Parameter(torch.zeros(4))}
+    second = quadratic(resumed)
+    second.load(state)
+    rest = list(second.run())
+    assert rest == losses[-len(rest) :]
+    assert torch.equal(resumed["a"], whole["a"])
+
+
+def test_a_loss_that_is_not_finite_stops_the_training() -> None:
+    param = nn.Parameter(torch.ones(1))
+    trainer = Trainer({"a": param}, lambda step: param.sum() * (float("inf") if step == 3 else 1.0), 10, 0.1)
+    with pytest.raises(TrainingError, match="step 4"):
+        list(trainer.run())
+
+
+def test_the_checkpoint_of_another_training_is_refused() -> None:
+    with pytest.raises(TrainingError):
+        quadratic({"a": nn.Parameter(torch.ones(4))}).load({"step": torch.tensor(1), "param.b": torch.ones(1)})
+
+
+def test_crops_are_of_the_papers_ratio_and_the_frames_size() -> None:
+    size = 60
+    ramp = torch.arange(size).view(1, 1, size, 1).expand(2, size, size, 3).to(torch.uint8).numpy()
+    crops = crop_bank(ramp, 64, seed=0)
+    assert crops.shape == (64, size, size, 3)
+    widths = [(int(crop[0, -1, 0]) - int(crop[0, 0, 0]) + 1) / size for crop in crops]
+    assert CROP_RATIO[0] - 0.05 < min(widths) < 0.4
+    assert 0.6 < max(widths) < CROP_RATIO[1] + 0.05
+    assert (crop_bank(ramp, 4, seed=1) == crop_bank(ramp, 4, seed=1)).all()
+
+
+@pytest.mark.parametrize(("with_lora", "with_token"), [(True, True), (True, False), (False, True)])
+def test_an_absorber_learns_the_look_and_nothing_else_moves(
+    backbone: UNet3DBackbone, with_lora: bool, with_token: bool
+) -> None:
+    frames = world.render(world.reference("circle", "lantern", "white", "moon"))
+    crops = backbone.encode(crop_bank(frames, 8, 0)).transpose(0, 2)
+    base = {key: value.clone() for key, value in backbone.denoiser.state_dict().items()}
+    texts = {key: value.clone() for key, value in backbone.text_encoder.state_dict().items()}
+    params = new_absorber(backbone, "a lantern", with_lora=with_lora, with_token=with_token, rank=4, seed=0)
+    before = extract(params)
+    loss_at = absorber_loss(backbone, params, crops, "a lantern", batch_size=2, seed=0)
+    list(Trainer(params, loss_at, num_steps=3, lr=1e-2).run())
+    after = extract(params)
+    taught = [
+        key for key in after if key == TOKEN or ".to_v." in key
+    ]  # a softmax over one pixel teaches q and k nothing
+    assert taught
+    assert all(not torch.equal(before[key], after[key]) for key in taught)
+    assert (TOKEN in after) is with_token
+    now = backbone.denoiser.state_dict()
+    layer = {key.replace(".base_layer", ""): value for key, value in now.items() if "cav_look" not in key}
+    assert all(torch.equal(base[key], layer[key]) for key in base)
+    assert all(torch.equal(texts[key], value) for key, value in backbone.text_encoder.state_dict().items())
+
+
+def test_a_motion_trains_under_a_frozen_absorber(backbone: UNet3DBackbone) -> None:
+    from cavtool.core import lora
+
+    look = extract(new_absorber(backbone, "a lantern", with_lora=True, with_token=True, rank=4, seed=0))
+    lora.remove_all(backbone.denoiser)
+    look = {key: value + 0.01 for key, value in look.items()}
+    token = load_absorber(backbone, look)
+    assert token is not None
+    params = lora.inject(backbone.denoiser, "cav_motion", backbone.temporal_targets(), 4, seed=1)
+    text = backbone.encode_text(["a lantern twirls"], token).detach()
+    latents = torch.randn(2, 4, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    trainer = Trainer(params, lambda step: denoising_loss(backbone, latents, text, step_generator(0, step)), 3, 1e-2)
+    list(trainer.run())
+    kept = {name: param for name, param in backbone.denoiser.named_parameters() if "cav_look" in name}
+    assert kept
+    for name, param in kept.items():
+        assert torch.equal(param, look["unet." + name.replace(".cav_look.", ".")])
