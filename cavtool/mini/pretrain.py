@@ -57,7 +57,7 @@ class Plan:
 
 
 PLANS = {
-    "cpu": Plan(num_stills=30_000, num_clips=12_000, autoencoder_steps=7_000, still_steps=1_200, video_steps=2_600),
+    "cpu": Plan(num_stills=30_000, num_clips=12_000, autoencoder_steps=6_000, still_steps=1_200, video_steps=2_600),
     "cuda": Plan(
         num_stills=120_000,
         num_clips=60_000,
@@ -244,7 +244,7 @@ class Stage:
             step += 1
             self._average(average, step)
             losses.append(loss.detach())
-            if step % 50 == 0:
+            if step % 50 == 0 or step == self.num_steps:
                 mean, seconds = torch.stack(losses).mean().item(), (time.monotonic() - began) / (step - first)
                 _log(work, stage=self.name, step=step, loss=round(mean, 5), seconds_per_step=round(seconds, 4))
                 losses.clear()

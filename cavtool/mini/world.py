@@ -96,6 +96,8 @@ HELD_OUT_MOTIONS: dict[str, Callable[[Course], Channels]] = {
     "somersault": lambda u: {"roll": 360 * u, "y": 0.16 - 0.36 * np.sin(np.pi * u)},
     "figure eight": lambda u: {"x": 0.3 * np.sin(2 * np.pi * u), "y": 0.2 * np.sin(4 * np.pi * u)},
 }
+# Together these hold the subject's size while the background zooms: no pretraining scene has them.
+_NEAR_DOLLY_ZOOM = {("shrinks", "zooms in"), ("grows", "zooms out")}
 TUNE_MOTIONS = ("zigzag", "circle", "swing", "spiral")
 REPORT_MOTIONS = ("twirl", "dolly zoom", "somersault", "figure eight")
 
@@ -200,6 +202,7 @@ def sample_scene(seed: int) -> Scene:
     says_motion, says_camera = rng.random() < 0.6, rng.random() < 0.5
     motion = str(rng.choice(list(OBJECT_MOTIONS))) if rng.random() < (0.85 if says_motion else 0.3) else "stands still"
     camera = str(rng.choice(list(CAMERA_MOTIONS)[1:])) if rng.random() < (0.7 if says_camera else 0.1) else ""
+    camera = "" if (motion, camera) in _NEAR_DOLLY_ZOOM else camera
     pose, rest = _sample_pose(rng)
     courses = _add(_add(rest, OBJECT_MOTIONS[motion](_TIME, rng.uniform(0.75, 1.25))), _camera_course(camera, rng))
     text = caption(

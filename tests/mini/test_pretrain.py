@@ -1,0 +1,72 @@
+import dataclasses
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from cavtool.mini import pretrain, world
+from cavtool.models import find_model
+
+TINY = dataclasses.replace(
+    pretrain.PLANS["cpu"],
+    num_stills=24,
+    num_clips=6,
+    autoencoder_steps=4,
+    still_steps=3,
+    video_steps=3,
+    frames_per_step=4,
+    stills_per_step=4,
+    clips_per_step=2,
+)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return load_file(folder / "unet" / "diffusion_pytorch_model.safetensors")
+
+
+@pytest.mark.slow
+def test_the_shipped_folder_loads_in_diffusers_unchanged_and_generates() -> None:
+    from diffusers import TextToVideoSDPipeline
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecated upstream, and works
+        pipeline: Any = TextToVideoSDPipeline.from_pretrained(find_model("cav-mini").folder)
+        pipeline.set_progress_bar_config(disable=True)
+        frames = pipeline(
+            "a red cat", num_frames=16, height=64, width=64, num_inference_steps=2, output_type="np"
+        ).frames
+    assert frames.shape == (1, 16, 64, 64, 3)
+    assert frames.std() > 0.05
+
+
+def test_the_shipped_folder_is_small_and_holds_no_pickles() -> None:
+    folder = find_model("cav-mini").folder
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= 30e6
+    assert {path.suffix for path in files} <= {".json", ".safetensors", ".md"}
+    assert (folder / "README.md").exists(), "the model card"
+
+
+def test_every_word_of_the_world_is_one_token_and_held_out_words_are_not() -> None:
+    tokenizer = pretrain.new_tokenizer()
+    assert all(len(tokenizer(word, add_special_tokens=False).input_ids) == 1 for word in world.words())
+    for word in ("twirl", "lantern", "moon", "white", "zigzag", "somersault"):
+        assert len(tokenizer(word, add_special_tokens=False).input_ids) > 1
+
+
+@pytest.mark.slow
+def test_the_recipe_runs_is_cut_and_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert pretrain.pretrain(whole, TINY, device="cpu", minutes=10)
+    events = [json.loads(line) for line in (whole / "log.jsonl").read_text().splitlines()]
+    assert [event["stage"] for event in events] == ["autoencoder", "stills", "videos"]
+    assert not pretrain.pretrain(cut, TINY, device="cpu", minutes=0)
+    assert pretrain.pretrain(cut, TINY, device="cpu", minutes=10)
+    first, second = weights(whole / "pipeline"), weights(cut / "pipeline")
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert pretrain.pretrain(tmp_path / "more", TINY, device="cpu", minutes=0, start=whole / "pipeline") is False
