@@ -130,8 +130,8 @@ def report(scores: dict[tuple[str, str], list[Score]]) -> None:
         dual, none = ([getattr(s, name) for s in by_kind[kind]] for kind in ("dual", "none"))
         low, high = paired_interval(dual, none)
         notes.append(f"dual less none, {name}: [{low:+.3f}, {high:+.3f}] (paired 95 % interval)")
-    columns = ("motion", "T-LoRA", "fidelity", "stillness", "attributes right", "leakage")
-    write_table("motions", "Report motions on new subjects and places", columns, rows, "\n".join(notes))
+    titles = ("motion", "T-LoRA", "fidelity", "stillness", "attributes right", "leakage")
+    write_table("motions", "Report motions on new subjects and places", titles, rows, "\n".join(notes))
 
 
 def both(session: Session, judge: Judge, states: dict[str, LoraState]) -> None:

@@ -1,5 +1,6 @@
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,8 @@ def shaky(session: Session, tmp_path: Path) -> str:
     """A random motion in the registry, strong enough to be seen."""
     generator, state = torch.Generator().manual_seed(0), {}
     for name in session.backbone.temporal_targets():
-        out_features, in_features = session.backbone.denoiser.get_submodule(name).weight.shape
+        layer: Any = session.backbone.denoiser.get_submodule(name)
+        out_features, in_features = layer.weight.shape
         state[f"unet.{name}.lora_A.weight"] = torch.randn(2, in_features, generator=generator) / 4
         state[f"unet.{name}.lora_B.weight"] = torch.randn(out_features, 2, generator=generator) / 4
     lora.save(state, tmp_path / "weights", {"format": "pt"})
