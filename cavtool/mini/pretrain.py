@@ -57,7 +57,7 @@ class Plan:
 
 
 PLANS = {
-    "cpu": Plan(num_stills=30_000, num_clips=12_000, autoencoder_steps=6_000, still_steps=1_700, video_steps=2_100),
+    "cpu": Plan(num_stills=30_000, num_clips=12_000, autoencoder_steps=6_000, still_steps=2_400, video_steps=1_200),
     "cuda": Plan(
         num_stills=120_000,
         num_clips=60_000,

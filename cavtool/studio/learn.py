@@ -110,6 +110,8 @@ def _read_clip(file: Path, recipe: LearnRecipe, model: Model, on_event: OnEvent)
         window = video.busiest_window(file, duration)
         start, duration = window.start, window.duration
         on_event(Note(f"learning from {start:.2f} s to {start + duration:.2f} s, where most moves"))
+    if abs(duration - model.seconds) > 0.5 / model.fps:
+        on_event(Note(f"its {duration:.2f} s are learned as {model.seconds:g} s, the length of `{model.name}`'s clips"))
     size = {"num_frames": model.num_frames, "width": model.width, "height": model.height}
     frames = video.decode(file, start=start, duration=duration, **size)
     with file.open("rb") as opened:

@@ -1,0 +1,39 @@
+import dataclasses
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from cavtool import video
+from cavtool.events import Event, Note, Stage
+from cavtool.recipes import LearnRecipe
+from cavtool.registry.store import Registry
+from cavtool.studio import demo as module
+from cavtool.studio.learn import learn
+
+
+@pytest.mark.slow
+def test_the_demo_reuses_what_is_learned_and_leaves_videos_and_a_sheet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = LearnRecipe(prompt="it moves", steps=2, absorber_steps=2, rank=2)
+    for name, scene in module.REFERENCES.items():
+        file = tmp_path / f"{name}.mp4"
+        video.encode(module.world.render(scene), file, fps=8)
+        learn(name, file, quick)
+    ids = {name: Registry().get(name).record.content_id for name in module.REFERENCES}
+    events: list[Event] = []
+    made = module.demo(tmp_path / "demo", on_event=events.append)
+    assert {name: Registry().get(name).record.content_id for name in ids} == ids
+    assert sum("there already" in e.text for e in events if isinstance(e, Note)) == 2
+    assert {e.name for e in events if isinstance(e, Stage)} == {"sampling"}
+    assert [f.name for f in made.references] == ["reference-twirl.mp4", "reference-dolly_zoom.mp4"]
+    assert [f.name for f in made.videos] == [f"ironman-twirl-dolly_zoom-{seed}.mp4" for seed in (1, 2)]
+    for file in made.videos:
+        recipe = video.read_recipe(file)
+        assert recipe is not None
+        assert [m["weight"] for m in recipe["motions"]] == [1.0, 0.7]
+    with Image.open(made.sheet) as sheet:
+        assert sheet.height > 6 * 128
+    again = module.demo(tmp_path / "demo")  # a second time, over its own files
+    assert dataclasses.asdict(again) == dataclasses.asdict(made)
