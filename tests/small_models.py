@@ -6,7 +6,7 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, TextToVideoSDPipeline, UNet3DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from cavtool.mini import pretrain
+from cavtool.mini.architecture import new_tokenizer
 
 
 def save_modelscope(folder: Path, *, seed: int = 0, width: int = 32) -> Path:
@@ -29,7 +29,7 @@ def save_modelscope(folder: Path, *, seed: int = 0, width: int = 32) -> Path:
         latent_channels=4,
         scaling_factor=0.18215,
     )
-    tokenizer = pretrain.new_tokenizer()
+    tokenizer = new_tokenizer()
     config = CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=32,

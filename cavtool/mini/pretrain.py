@@ -10,7 +10,8 @@ Stages, each resumable from its last checkpoint and logged to `WORK/log.jsonl`:
 6. export       the averaged weights as a fp16 diffusers pipeline folder, `WORK/pipeline`
 
 `--minutes M` stops after M minutes at a checkpoint; the same command goes on. `--start FOLDER` begins from the weights
-of an exported pipeline: Adam restarts with its warm-up. The denoiser is trained to predict v with zero terminal SNR.
+of an exported pipeline: its autoencoder is kept, the denoiser goes on learning, Adam restarts with its warm-up.
+The denoiser predicts v (Salimans & Ho 2022) with zero terminal SNR (Lin et al. 2024).
 """
 
 import argparse
@@ -25,16 +26,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cavtool.core.backbones.unet3d import without_time
 from cavtool.mini import world
+from cavtool.mini.architecture import MAX_TOKENS, Denoiser, new_autoencoder, new_scheduler, new_tokenizer
+from cavtool.mini.stage import Stage
 
-LATENT_CHANNELS = 12
-MAX_TOKENS = 32
 SUBJECT_WEIGHT = 4.0
 LATENT_NOISE = 0.03
-VOCABULARY = 2_000  # more than there are merges to make of the world's words
 SEED = 20240222
 _CLIP_SEEDS, _STILL_SEEDS = 10_000_000, 20_000_000  # far apart, and far from the seeds tests and benchmarks use
 
@@ -57,7 +57,7 @@ class Plan:
 
 
 PLANS = {
-    "cpu": Plan(num_stills=30_000, num_clips=12_000, autoencoder_steps=6_000, still_steps=2_400, video_steps=1_200),
+    "cpu": Plan(num_stills=30_000, num_clips=12_000, autoencoder_steps=6_000, still_steps=2_400, video_steps=800),
     "cuda": Plan(
         num_stills=120_000,
         num_clips=60_000,
@@ -68,101 +68,6 @@ PLANS = {
         clips_per_step=64,
     ),
 }
-
-
-# The models, small
-
-
-def new_autoencoder() -> Any:
-    """64x64 RGB in [-1, 1] to 12 channels of 8x8, 0.6 M parameters."""
-    from diffusers import AutoencoderTiny
-
-    blocks = (1, 3, 3, 3)
-    return AutoencoderTiny(
-        latent_channels=LATENT_CHANNELS,
-        encoder_block_out_channels=(32,) * 4,
-        decoder_block_out_channels=(32,) * 4,
-        num_encoder_blocks=blocks,
-        num_decoder_blocks=blocks[::-1],
-        scaling_factor=1.0,
-    )
-
-
-def new_unet() -> Any:
-    """8.5 M parameters; its temporal attention starts as the identity, so videos start from the still model."""
-    from diffusers import UNet3DConditionModel
-    from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
-
-    unet = UNet3DConditionModel(
-        sample_size=8,
-        in_channels=LATENT_CHANNELS,
-        out_channels=LATENT_CHANNELS,
-        down_block_types=("CrossAttnDownBlock3D", "CrossAttnDownBlock3D"),
-        up_block_types=("CrossAttnUpBlock3D", "CrossAttnUpBlock3D"),
-        block_out_channels=(64, 128),
-        layers_per_block=1,
-        cross_attention_dim=128,
-        attention_head_dim=32,
-    )
-    for layer in unet.modules():
-        if isinstance(layer, TransformerTemporalModel):
-            nn.init.zeros_(layer.proj_out.weight)
-            nn.init.zeros_(layer.proj_out.bias)
-    return unet.eval()  # no dropout, in training either
-
-
-def new_tokenizer() -> Any:
-    """A CLIP tokenizer with whole words for the world's words; any other word falls to letters."""
-    from transformers import CLIPTokenizer
-
-    blank = CLIPTokenizer(vocab={"<|startoftext|>": 0, "<|endoftext|>": 1}, merges=[])
-    tokenizer = blank.train_new_from_iterator(world.words(), vocab_size=VOCABULARY)
-    tokenizer.model_max_length = MAX_TOKENS
-    return tokenizer
-
-
-def new_text_encoder(tokenizer: Any) -> Any:
-    """CLIP's text model, 2 layers of width 128."""
-    from transformers import CLIPTextConfig, CLIPTextModel
-
-    return CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=128,
-            intermediate_size=512,
-            projection_dim=128,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            max_position_embeddings=MAX_TOKENS,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    ).eval()
-
-
-class Denoiser(nn.Module):
-    """The UNet and the text encoder, which train together."""
-
-    def __init__(self, tokenizer: Any) -> None:
-        super().__init__()
-        self.unet: Any = new_unet()
-        self.text_encoder: Any = new_text_encoder(tokenizer)
-
-
-def new_scheduler() -> Any:
-    """DDIM, v-prediction, zero terminal SNR."""
-    from diffusers import DDIMScheduler
-
-    return DDIMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        clip_sample=False,
-        prediction_type="v_prediction",
-        rescale_betas_zero_snr=True,
-        timestep_spacing="trailing",
-    )
 
 
 # Data
@@ -209,83 +114,6 @@ def make_data(work: Path, plan: Plan) -> None:
 def to_model_range(frames: np.ndarray[Any, Any]) -> Tensor:
     """(..., H, W, 3) bytes to (..., 3, H, W) floats in [-1, 1]."""
     return torch.from_numpy(frames).movedim(-1, -3).float() / 127.5 - 1
-
-
-# One loop for all three trained stages
-
-
-@dataclass
-class Stage:
-    """A stage in training: `loss_at(step)` gives the loss of that step, from nothing but the step's number."""
-
-    name: str
-    model: nn.Module
-    num_steps: int
-    lr: float
-    loss_at: Callable[[int], Tensor]
-    ema_decay: float = 0.998
-
-    def train(self, work: Path, deadline: float) -> bool:
-        """Train until done (True) or until the deadline (False), from the last checkpoint; then load the average."""
-        params = list(self.model.parameters())
-        optimizer = torch.optim.AdamW(params, self.lr, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
-        average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
-        step = self._load(work, optimizer, average)
-        losses: list[Tensor] = []
-        began, first = time.monotonic(), step
-        while step < self.num_steps and time.monotonic() < deadline:
-            for group in optimizer.param_groups:
-                group["lr"] = self.lr * self._schedule(step, step - first)
-            loss = self.loss_at(step)
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(params, 1.0)
-            optimizer.step()
-            optimizer.zero_grad()
-            step += 1
-            self._average(average, step)
-            losses.append(loss.detach())
-            if step % 50 == 0 or step == self.num_steps:
-                mean, seconds = torch.stack(losses).mean().item(), (time.monotonic() - began) / (step - first)
-                _log(work, stage=self.name, step=step, loss=round(mean, 5), seconds_per_step=round(seconds, 4))
-                losses.clear()
-            if step % 500 == 0:
-                self._save(work, step, optimizer, average)
-        self._save(work, step, optimizer, average)
-        self.model.load_state_dict(average)
-        return step >= self.num_steps
-
-    def _schedule(self, step: int, since_start: int) -> float:
-        """Warm-up (again after every restart), and a straight way down to a fiftieth: flat rates cost a third here."""
-        warm_up = min(1.0, (since_start + 1) / 100)
-        return warm_up * max(0.02, 1 - step / self.num_steps)
-
-    def _average(self, average: dict[str, Tensor], step: int) -> None:
-        decay = min(self.ema_decay, (1 + step) / (10 + step))
-        values = self.model.state_dict()
-        floats = [name for name in average if average[name].is_floating_point()]
-        torch._foreach_lerp_([average[name] for name in floats], [values[name] for name in floats], 1 - decay)
-
-    def _save(self, work: Path, step: int, optimizer: torch.optim.Optimizer, average: dict[str, Tensor]) -> None:
-        state = {"step": step, "model": self.model.state_dict(), "average": average, "optim": optimizer.state_dict()}
-        torch.save(state, work / "checkpoint.tmp")
-        (work / "checkpoint.tmp").replace(work / f"{self.name}.pt")
-
-    def _load(self, work: Path, optimizer: torch.optim.Optimizer, average: dict[str, Tensor]) -> int:
-        path = work / f"{self.name}.pt"
-        if not path.exists():
-            return 0
-        state = torch.load(path, map_location=next(self.model.parameters()).device, weights_only=True)
-        self.model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optim"])
-        for name, value in state["average"].items():
-            average[name].copy_(value)
-        return int(state["step"])
-
-
-def _log(work: Path, **event: object) -> None:
-    with (work / "log.jsonl").open("a") as file:
-        file.write(json.dumps(event) + "\n")
-    print(*(f"{key} {value}" for key, value in event.items()), flush=True)  # noqa: T201 a recipe run by hand
 
 
 def _generator(step: int) -> torch.Generator:
@@ -455,8 +283,8 @@ def pretrain(work: Path, plan: Plan, *, device: str, minutes: float, start: Path
 
         denoiser.unet.set_attn_processor(AttnProcessor())  # SDPA is slow on thousands of short sequences
     if start:
-        start_from(start, vae, denoiser)
-    if not autoencoder_stage(work, plan, vae, device).train(work, deadline):
+        start_from(start, vae, denoiser)  # its autoencoder is kept: the denoiser knows no other
+    elif not autoencoder_stage(work, plan, vae, device).train(work, deadline):
         return False
     encode_all(work, vae, tokenizer, device)
     done = all(stage.train(work, deadline) for stage in denoiser_stages(work, plan, denoiser, tokenizer, device))

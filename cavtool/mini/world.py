@@ -13,17 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cavtool.mini.sprites import (
-    COLOURS,
-    HELD_OUT_COLOURS,
-    HELD_OUT_PLACES,
-    HELD_OUT_SUBJECTS,
-    PANORAMA,
-    PLACES,
-    SUBJECTS,
-    place_layers,
-    subject_view,
-)
+from cavtool.mini.places import HELD_OUT_PLACES, PANORAMA, PLACES, place_layers
+from cavtool.mini.sprites import COLOURS, HELD_OUT_COLOURS, HELD_OUT_SUBJECTS, SUBJECTS, subject_view
 
 SIDE, NUM_FRAMES, FPS = 64, 16, 8
 SIZE = 0.5  # the subject's usual size, in frame widths

@@ -11,7 +11,8 @@ from cavtool import video
 from cavtool.core.metrics import amplitude_ratio, correlation, spread
 from cavtool.mini import world
 from cavtool.mini.judge import load_judge
-from cavtool.mini.sprites import COLOURS, PLACES, SUBJECTS
+from cavtool.mini.places import PLACES
+from cavtool.mini.sprites import COLOURS, SUBJECTS
 from cavtool.recipes import SampleRecipe
 from cavtool.studio.session import open_session
 from tests.benchmarks.common import RESULTS, with_interval, write_table

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from cavtool.mini import pretrain, world
+from cavtool.mini.architecture import new_tokenizer
 from cavtool.models import find_model
 
 TINY = dataclasses.replace(
@@ -53,7 +54,7 @@ def test_the_shipped_folder_is_small_and_holds_no_pickles() -> None:
 
 
 def test_every_word_of_the_world_is_one_token_and_held_out_words_are_not() -> None:
-    tokenizer = pretrain.new_tokenizer()
+    tokenizer = new_tokenizer()
     assert all(len(tokenizer(word, add_special_tokens=False).input_ids) == 1 for word in world.words())
     for word in ("twirl", "lantern", "moon", "white", "zigzag", "somersault"):
         assert len(tokenizer(word, add_special_tokens=False).input_ids) > 1

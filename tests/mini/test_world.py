@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from cavtool.core.metrics import active_channels, fidelity
-from cavtool.mini import sprites, world
+from cavtool.mini import places, sprites, world
 from cavtool.mini.sprites import subject_view
 
 ALL_MOTIONS = list(world.HELD_OUT_MOTIONS)
@@ -61,7 +61,7 @@ def test_pretraining_shows_every_pose_the_held_out_motions_pass_through() -> Non
 
 
 def test_no_held_out_look_or_word_is_ever_drawn() -> None:
-    never = {*sprites.HELD_OUT_SUBJECTS, *sprites.HELD_OUT_COLOURS, *sprites.HELD_OUT_PLACES}
+    never = {*sprites.HELD_OUT_SUBJECTS, *sprites.HELD_OUT_COLOURS, *places.HELD_OUT_PLACES}
     never |= {"zigzag", "circle", "swing", "spiral", "twirl", "dolly", "somersault", "eight"}
     for seed in range(500):
         for scene in (world.sample_scene(seed), world.sample_still(seed)):

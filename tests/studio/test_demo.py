@@ -6,6 +6,7 @@ from PIL import Image
 
 from cavtool import video
 from cavtool.events import Event, Note, Stage
+from cavtool.mini import world
 from cavtool.recipes import LearnRecipe
 from cavtool.registry.store import Registry
 from cavtool.studio import demo as module
@@ -19,7 +20,7 @@ def test_the_demo_reuses_what_is_learned_and_leaves_videos_and_a_sheet(
     quick = LearnRecipe(prompt="it moves", steps=2, absorber_steps=2, rank=2)
     for name, scene in module.REFERENCES.items():
         file = tmp_path / f"{name}.mp4"
-        video.encode(module.world.render(scene), file, fps=8)
+        video.encode(world.render(scene), file, fps=8)
         learn(name, file, quick)
     ids = {name: Registry().get(name).record.content_id for name in module.REFERENCES}
     events: list[Event] = []

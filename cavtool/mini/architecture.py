@@ -1,0 +1,103 @@
+"""What cav-mini is made of: small untrained models of diffusers and transformers, and its tokenizer."""
+
+from typing import Any
+
+from torch import nn
+
+from cavtool.mini import world
+
+LATENT_CHANNELS = 12
+MAX_TOKENS = 32
+_VOCABULARY = 2_000  # more than there are merges to make of the world's words
+
+
+def new_autoencoder() -> Any:
+    """64x64 RGB in [-1, 1] to 12 channels of 8x8, 0.6 M parameters."""
+    from diffusers import AutoencoderTiny
+
+    blocks = (1, 3, 3, 3)
+    return AutoencoderTiny(
+        latent_channels=LATENT_CHANNELS,
+        encoder_block_out_channels=(32,) * 4,
+        decoder_block_out_channels=(32,) * 4,
+        num_encoder_blocks=blocks,
+        num_decoder_blocks=blocks[::-1],
+        scaling_factor=1.0,
+    )
+
+
+def new_unet() -> Any:
+    """8.5 M parameters; its temporal attention starts as the identity, so videos start from the still model."""
+    from diffusers import UNet3DConditionModel
+    from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
+
+    unet = UNet3DConditionModel(
+        sample_size=8,
+        in_channels=LATENT_CHANNELS,
+        out_channels=LATENT_CHANNELS,
+        down_block_types=("CrossAttnDownBlock3D", "CrossAttnDownBlock3D"),
+        up_block_types=("CrossAttnUpBlock3D", "CrossAttnUpBlock3D"),
+        block_out_channels=(64, 128),
+        layers_per_block=1,
+        cross_attention_dim=128,
+        attention_head_dim=32,
+    )
+    for layer in unet.modules():
+        if isinstance(layer, TransformerTemporalModel):
+            nn.init.zeros_(layer.proj_out.weight)
+            nn.init.zeros_(layer.proj_out.bias)
+    return unet.eval()  # no dropout, in training either
+
+
+def new_tokenizer() -> Any:
+    """A CLIP tokenizer with whole words for the world's words; any other word falls to letters."""
+    from transformers import CLIPTokenizer
+
+    blank = CLIPTokenizer(vocab={"<|startoftext|>": 0, "<|endoftext|>": 1}, merges=[])
+    tokenizer = blank.train_new_from_iterator(world.words(), vocab_size=_VOCABULARY)
+    tokenizer.model_max_length = MAX_TOKENS
+    return tokenizer
+
+
+def new_text_encoder(tokenizer: Any) -> Any:
+    """CLIP's text model, 2 layers of width 128."""
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=128,
+            intermediate_size=512,
+            projection_dim=128,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=MAX_TOKENS,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    ).eval()
+
+
+class Denoiser(nn.Module):
+    """The UNet and the text encoder, which train together."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        super().__init__()
+        self.unet: Any = new_unet()
+        self.text_encoder: Any = new_text_encoder(tokenizer)
+
+
+def new_scheduler() -> Any:
+    """DDIM, v-prediction, zero terminal SNR."""
+    from diffusers import DDIMScheduler
+
+    return DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+    )
