@@ -73,18 +73,6 @@ PLANS = {
 # Data
 
 
-def render_still(seed: int) -> tuple[world.Frames, str]:
-    """One frame (H, W, 3) of a still scene and its caption."""
-    scene = world.sample_still(seed)
-    return world.render(scene, 1)[0], scene.caption
-
-
-def render_clip(seed: int) -> tuple[world.Frames, str]:
-    """A clip (F, H, W, 3) and its caption."""
-    scene = world.sample_scene(seed)
-    return world.render(scene), scene.caption
-
-
 def _render_all(
     draw: Callable[[int], tuple[world.Frames, str]], first: int, count: int
 ) -> Iterator[tuple[world.Frames, str]]:
@@ -95,8 +83,8 @@ def _render_all(
 def make_data(work: Path, plan: Plan) -> None:
     """Render everything: `stills.npy` (N, H, W, 3), `clips.npy` (N, F, H, W, 3), and their captions as JSON."""
     shapes: dict[str, tuple[Any, int, int, tuple[int, ...]]] = {
-        "stills": (render_still, _STILL_SEEDS, plan.num_stills, ()),
-        "clips": (render_clip, _CLIP_SEEDS, plan.num_clips, (world.NUM_FRAMES,)),
+        "stills": (world.draw_still, _STILL_SEEDS, plan.num_stills, ()),
+        "clips": (world.draw_clip, _CLIP_SEEDS, plan.num_clips, (world.NUM_FRAMES,)),
     }
     for name, (draw, first, count, lead) in shapes.items():
         if (work / f"{name}.json").exists():

@@ -230,6 +230,18 @@ def sample_still(seed: int) -> Scene:
     return replace(scene, courses=_spread(rest), caption=text)
 
 
+def draw_clip(seed: int) -> tuple[Frames, str]:
+    """A pretraining clip (F, H, W, 3) and its caption."""
+    scene = sample_scene(seed)
+    return render(scene), scene.caption
+
+
+def draw_still(seed: int) -> tuple[Frames, str]:
+    """One pretraining frame (H, W, 3) of a scene that stands still, and its caption."""
+    scene = sample_still(seed)
+    return render(scene, 1)[0], scene.caption
+
+
 def _sample_pose(rng: np.random.Generator, upright: float = 0.65) -> tuple[str, dict[str, float]]:
     """A pose's word and its still values."""
     rest = {
