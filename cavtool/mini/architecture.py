@@ -1,5 +1,6 @@
 """What cav-mini is made of: small untrained models of diffusers and transformers, and its tokenizer."""
 
+import json
 from typing import Any
 
 from torch import nn
@@ -54,9 +55,13 @@ def new_tokenizer() -> Any:
     from transformers import CLIPTokenizer
 
     blank = CLIPTokenizer(vocab={"<|startoftext|>": 0, "<|endoftext|>": 1}, merges=[])
-    tokenizer = blank.train_new_from_iterator(world.words(), vocab_size=_VOCABULARY)
-    tokenizer.model_max_length = MAX_TOKENS
-    return tokenizer
+    trained = blank.train_new_from_iterator(world.words(), vocab_size=_VOCABULARY)
+    # Training numbers equally frequent tokens by chance: sorted, the same words always have the same numbers.
+    merges = [tuple(pair) for pair in json.loads(trained.backend_tokenizer.to_str())["model"]["merges"]]
+    specials = ["<|startoftext|>", "<|endoftext|>"]
+    tokens = [*specials, *sorted(trained.get_vocab().keys() - set(specials))]
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=MAX_TOKENS)
 
 
 def new_text_encoder(tokenizer: Any) -> Any:

@@ -101,7 +101,7 @@ def make_data(work: Path, plan: Plan) -> None:
 
 def to_model_range(frames: np.ndarray[Any, Any]) -> Tensor:
     """(..., H, W, 3) bytes to (..., 3, H, W) floats in [-1, 1]."""
-    return torch.from_numpy(frames).movedim(-1, -3).float() / 127.5 - 1
+    return torch.tensor(frames).movedim(-1, -3).float() / 127.5 - 1
 
 
 def _generator(step: int) -> torch.Generator:
@@ -242,6 +242,9 @@ def export(folder: Path, vae: Any, tokenizer: Any, denoiser: Denoiser) -> None:
     pipeline = TextToVideoSDPipeline(vae, denoiser.text_encoder, tokenizer, denoiser.unet, new_scheduler())
     pipeline.to(dtype=torch.float16).save_pretrained(folder, safe_serialization=True)
     pipeline.to(dtype=torch.float32)
+    # transformers loads what config.json says, diffusers fp32: said here too, else they would not fit together
+    config = folder / "text_encoder" / "config.json"
+    config.write_text(config.read_text().replace('"dtype": "float16"', '"dtype": "float32"'))
 
 
 def start_from(folder: Path, vae: Any, denoiser: Denoiser) -> None:

@@ -1,4 +1,3 @@
-import dataclasses
 from pathlib import Path
 
 import pytest
@@ -23,18 +22,19 @@ def test_the_demo_reuses_what_is_learned_and_leaves_videos_and_a_sheet(
         video.encode(world.render(scene), file, fps=8)
         learn(name, file, quick)
     ids = {name: Registry().get(name).record.content_id for name in module.REFERENCES}
+    monkeypatch.setattr(module, "NUM_VIDEOS", 1)
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "ironman-twirl-dolly_zoom-1.mp4").write_bytes(b"left by an earlier demo")
     events: list[Event] = []
     made = module.demo(tmp_path / "demo", on_event=events.append)
     assert {name: Registry().get(name).record.content_id for name in ids} == ids
     assert sum("there already" in e.text for e in events if isinstance(e, Note)) == 2
     assert {e.name for e in events if isinstance(e, Stage)} == {"sampling"}
     assert [f.name for f in made.references] == ["reference-twirl.mp4", "reference-dolly_zoom.mp4"]
-    assert [f.name for f in made.videos] == [f"ironman-twirl-dolly_zoom-{seed}.mp4" for seed in (1, 2)]
+    assert [f.name for f in made.videos] == [f"ironman-twirl-dolly_zoom-{seed}.mp4" for seed in (1,)]
     for file in made.videos:
         recipe = video.read_recipe(file)
         assert recipe is not None
         assert [m["weight"] for m in recipe["motions"]] == [1.0, 0.7]
     with Image.open(made.sheet) as sheet:
-        assert sheet.height > 6 * 128
-    again = module.demo(tmp_path / "demo")  # a second time, over its own files
-    assert dataclasses.asdict(again) == dataclasses.asdict(made)
+        assert sheet.height > 4 * 128
