@@ -1,10 +1,13 @@
 """The judge: recovers from a clip of cav-mini's world what it shows and every channel of how it moves.
 
-Three small nets look in turn. The locator finds the subject in a frame; the portrait sees it cut out at that place and
-size, so that it only has to name it, its colour, its roll and its yaw; the backdrop sees a frame beside the first one
-and tells the place and how the camera moved in between. Trained by `cavtool.mini.train_judge`.
+Small nets, one for each question, because together they learned none of the answers: the locator finds the subject in a
+frame; the poser sees it cut out as placed so far, says how far off place, size and roll are, and looks again at the
+corrected cut-out; the namer, who sees every subject in the middle and upright, tells which it is and its yaw, the
+painter its colour; the backdrop net tells the place and its zoom. How the camera moved is geometry (`mini.camera`).
+Trained by `cavtool.mini.train_judge`.
 
-Shapes: B batch, F frames, C channels, H W, and S the side of a portrait.
+Shapes: B batch, F frames, C channels, H W, S the side of a portrait, and 4 for a placing: x, y, log scale, roll in
+radians.
 """
 
 from dataclasses import dataclass
@@ -17,7 +20,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cavtool.mini.sprites import COLOURS, HELD_OUT_COLOURS, HELD_OUT_PLACES, HELD_OUT_SUBJECTS, PLACES, SUBJECTS
+from cavtool.mini.camera import track
+from cavtool.mini.places import HELD_OUT_PLACES, PLACES
+from cavtool.mini.sprites import COLOURS, HELD_OUT_COLOURS, HELD_OUT_SUBJECTS, SUBJECTS
 from cavtool.mini.world import SIDE, SIZE, Channels, Frames
 
 WEIGHTS = Path(__file__).parent / "weights" / "judge.safetensors"
@@ -26,7 +31,8 @@ COLOUR_NAMES = (*COLOURS, *HELD_OUT_COLOURS)
 PLACE_NAMES = (*PLACES, *HELD_OUT_PLACES)
 COLOURLESS = "ironman"  # wears its own
 PORTRAIT_SIDE = 40
-_PORTRAIT_ROOM = 1.5  # side of the portrait in sides of the subject's square, which turns inside it
+_PORTRAIT_ROOM = 1.25  # side of the portrait in sides of the subject's square
+_NUM_LOOKS = 3
 _ANGLE_WINDOW = (0.25, 0.5, 0.25)  # over frames; a misread one is outvoted
 
 
@@ -43,65 +49,103 @@ class Reading:
     channels: Channels
 
 
-class _Residual(nn.Module):
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(*_conv(channels, channels), nn.ReLU(), *_conv(channels, channels))
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        return torch.relu(x_BCHW + self.layers(x_BCHW))
-
-
 def _conv(channels_in: int, channels_out: int, stride: int = 1) -> list[nn.Module]:
-    return [nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False), nn.BatchNorm2d(channels_out)]
+    convolution = nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False)
+    return [convolution, nn.BatchNorm2d(channels_out), nn.ReLU()]
 
 
-def _net(channels_in: int, side: int, num_outputs: int) -> nn.Sequential:
-    """A convolutional net of 0.2 M parameters on pictures of `side`, down to an eighth, where places still count."""
-    last = side // 8
-    return nn.Sequential(
-        *(*_conv(channels_in, 24, 2), nn.ReLU(), _Residual(24)),
-        *(*_conv(24, 48, 2), nn.ReLU(), _Residual(48)),
-        *(*_conv(48, 56, 2), nn.ReLU(), _Residual(56)),
-        *(nn.Conv2d(56, 16, 1), nn.Flatten(), nn.Linear(16 * last * last, 56), nn.ReLU(), nn.Linear(56, num_outputs)),
-    )
+def _trunk(channels_in: int, *widths: int) -> list[nn.Module]:
+    """Two convolutions a width, the first of which halves the side."""
+    layers, before = [], channels_in
+    for width in widths:
+        layers += [*_conv(before, width, 2), *_conv(width, width)]
+        before = width
+    return layers
+
+
+def _head(channels: int, side: int, hidden: int, num_outputs: int) -> list[nn.Module]:
+    """Numbers from a feature map, place by place."""
+    squeeze = nn.Conv2d(channels, 16, 1)
+    return [squeeze, nn.Flatten(), nn.Linear(16 * side * side, hidden), nn.ReLU(), nn.Linear(hidden, num_outputs)]
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Where in a portrait the subject really is.
+
+    `shift` (B, 2) is in half portraits, along its own axes; `growth` (B, 1) is a difference of log scales; `roll`
+    (B, 2) is what is left of it, as (cos, sin).
+    """
+
+    shift: Tensor
+    growth: Tensor
+    roll: Tensor
 
 
 class JudgeNet(nn.Module):
-    """The three nets; pictures are (B, C, H, W) in [-1, 1]."""
+    """The nets; pictures are (B, C, H, W) in [-1, 1]."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.locator = _net(3, SIDE, 3)
-        self.portrait = _net(3, PORTRAIT_SIDE, len(SUBJECT_NAMES) + len(COLOUR_NAMES) + 4)
-        self.backdrop = _net(6, SIDE, len(PLACE_NAMES) + 3)
+        last = PORTRAIT_SIDE // 8
+        self.locator = nn.Sequential(*_trunk(3, 16, 32, 48), *_head(48, SIDE // 8, 56, 3))
+        self.poser = nn.Sequential(*_trunk(3, 24, 48, 64), *_head(64, last, 128, 5))
+        self.namer = nn.Sequential(
+            *(*_trunk(3, 24, 48, 64), nn.Flatten(), nn.Linear(64 * last * last, len(SUBJECT_NAMES) + 2))
+        )
+        self.painter = nn.Sequential(
+            *(*_trunk(3, 12, 16, 16), nn.Flatten(), nn.Linear(16 * last * last, len(COLOUR_NAMES)))
+        )
+        self.backdrop = nn.Sequential(*_trunk(3, 16, 32, 48), *_head(48, SIDE // 8, 64, len(PLACE_NAMES) + 1))
 
     def locate(self, frames_BCHW: Tensor) -> Tensor:
-        """(B, 3): x, y and log scale."""
-        located: Tensor = self.locator(frames_BCHW)
-        return located.float() * 0.3
+        """(B, 4): a first placing, upright."""
+        return functional.pad(0.3 * self.locator(frames_BCHW).float(), (0, 1))
 
-    def identify(self, frames_BCHW: Tensor, located_B3: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Logits of subject and colour, and roll and yaw as (cos, sin), of what stands where the locator says."""
-        seen: Tensor = self.portrait(cut_out(frames_BCHW, located_B3)).float()
-        subject, colour, roll, yaw = torch.split(seen, [len(SUBJECT_NAMES), len(COLOUR_NAMES), 2, 2], dim=1)
-        return subject, colour, roll, yaw
+    def pose(self, portraits_BCSS: Tensor) -> Pose:
+        """How far off the placing of portraits is."""
+        return Pose(*torch.split(self.poser(portraits_BCSS).float(), [2, 1, 2], dim=1))
 
-    def compare(self, first_BCHW: Tensor, frames_BCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of the place, and (B, 3) camera x, y and zoom of the frames less those of the first ones."""
-        seen: Tensor = self.backdrop(torch.cat([first_BCHW, frames_BCHW], dim=1)).float()
-        place, camera = torch.split(seen, [len(PLACE_NAMES), 3], dim=1)
-        return place, camera * 0.3
+    def name(self, portraits_BCSS: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits of the subject and of the colour, and the yaw as (cos, sin), of portraits set upright."""
+        subject, yaw = torch.split(self.namer(portraits_BCSS).float(), [len(SUBJECT_NAMES), 2], dim=1)
+        return subject, self.painter(portraits_BCSS).float(), yaw
+
+    def survey(self, frames_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of the place, and the log zoom (B,)."""
+        place, zoom = torch.split(self.backdrop(frames_BCHW).float(), [len(PLACE_NAMES), 1], dim=1)
+        return place, zoom[:, 0]
 
 
-def cut_out(frames_BCHW: Tensor, located_B3: Tensor) -> Tensor:
-    """The subjects, each moved to the middle of its own (S, S) picture and brought to one size."""
-    x, y, log_scale = located_B3.float().unbind(1)
-    size = _PORTRAIT_ROOM * SIZE * log_scale.exp()
-    zero = torch.zeros_like(x)
-    matrix_B23 = torch.stack([size, zero, 2 * x, zero, size, 2 * y], dim=1).view(-1, 2, 3)
+def portrait_size(log_scale_B: Tensor) -> Tensor:
+    """The side of a portrait, in frame widths."""
+    return _PORTRAIT_ROOM * SIZE * log_scale_B.exp()
+
+
+def cut_out(frames_BCHW: Tensor, placed_B4: Tensor) -> Tensor:
+    """The subjects, each moved to the middle of its own picture, brought to one size, and set upright."""
+    x, y, log_scale, roll = placed_B4.float().unbind(1)
+    cos, sin = portrait_size(log_scale) * roll.cos(), portrait_size(log_scale) * roll.sin()
+    matrix_B23 = torch.stack([cos, -sin, 2 * x, sin, cos, 2 * y], dim=1).view(-1, 2, 3)
     grid = functional.affine_grid(matrix_B23, [len(x), 3, PORTRAIT_SIDE, PORTRAIT_SIDE], align_corners=False)
     return functional.grid_sample(frames_BCHW.float(), grid, padding_mode="border", align_corners=False)
+
+
+def correct(placed_B4: Tensor, pose: Pose) -> Tensor:
+    """The placing that a look at its portrait suggests."""
+    x, y, log_scale, roll = placed_B4.unbind(1)
+    right, down = (pose.shift * (portrait_size(log_scale) / 2).unsqueeze(1)).unbind(1)
+    x, y = x + right * roll.cos() - down * roll.sin(), y + right * roll.sin() + down * roll.cos()
+    return torch.stack([x, y, log_scale + pose.growth[:, 0], roll + pose.roll[:, 1].atan2(pose.roll[:, 0])], dim=1)
+
+
+def seen_from(placed_B4: Tensor, truth_B4: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The shift, growth and roll (radians) its portrait should tell: `correct`, the other way round."""
+    away = (truth_B4 - placed_B4).float()
+    roll, half = placed_B4[:, 3], portrait_size(placed_B4[:, 2]) / 2
+    right = (away[:, 0] * roll.cos() + away[:, 1] * roll.sin()) / half
+    down = (away[:, 1] * roll.cos() - away[:, 0] * roll.sin()) / half
+    return torch.stack([right, down], dim=1), away[:, 2:3], away[:, 3]
 
 
 class Judge:
@@ -114,15 +158,20 @@ class Judge:
     def read(self, frames: Frames) -> Reading:
         """What a clip of (F, H, W, 3) bytes shows and how it moves."""
         frames_FCHW = to_model_range(frames)
-        located_F3 = self.net.locate(frames_FCHW)
-        subject, colour, roll, yaw = self.net.identify(frames_FCHW, located_F3)
-        place, camera_F3 = self.net.compare(frames_FCHW[:1].expand_as(frames_FCHW), frames_FCHW)
+        placed_F4 = self.net.locate(frames_FCHW)
+        for _ in range(_NUM_LOOKS):
+            pose, turned_F = self.net.pose(cut_out(frames_FCHW, placed_F4)), placed_F4[:, 3]
+            placed_F4 = correct(placed_F4, pose)
+        subject, colour, yaw = self.net.name(cut_out(frames_FCHW, placed_F4))
+        place, zoom_F = self.net.survey(frames_FCHW)
+        moved_F3 = track(frames_FCHW, torch.stack([*placed_F4[:, :2].T, SIZE * placed_F4[:, 2].exp()], dim=1))
+        moved_F3[:, :2] *= torch.exp(moved_F3[:, 2] - zoom_F).median()  # from the first frame's scale to the world's
         name = _name(subject, SUBJECT_NAMES)
         channels = {
-            **_columns(located_F3, ("x", "y", "log_scale")),
-            "roll": degrees(roll.numpy()),
+            **_columns(placed_F4[:, :3], ("x", "y", "log_scale")),
+            "roll": degrees(_turn(pose.roll, turned_F).numpy()),
             "yaw": degrees(yaw.numpy()),
-            **_columns(camera_F3 - camera_F3[:1], ("camera_x", "camera_y", "camera_zoom")),
+            **_columns(moved_F3, ("camera_x", "camera_y", "camera_zoom")),
         }
         return Reading(
             subject=name,
@@ -150,6 +199,12 @@ def degrees(direction_F2: NDArray[np.float32]) -> NDArray[np.float64]:
     before, at, after = (weight * padded[i : len(padded) - 2 + i] for i, weight in enumerate(_ANGLE_WINDOW))
     cos, sin = (before + at + after).T
     return np.asarray(np.unwrap(np.rad2deg(np.arctan2(sin, cos)), period=360.0))
+
+
+def _turn(direction_F2: Tensor, radians_F: Tensor) -> Tensor:
+    """(cos, sin) rows turned further."""
+    (cos, sin), (a, b) = (radians_F.cos(), radians_F.sin()), direction_F2.unbind(1)
+    return torch.stack([a * cos - b * sin, a * sin + b * cos], dim=1)
 
 
 def _name(logits_FN: Tensor, names: tuple[str, ...]) -> str:

@@ -1,8 +1,8 @@
 """How the judge's weights are made: `python -m cavtool.mini.train_judge WORK`, in the folder where pretraining ran.
 
-1. data   scenes of every look, held-out ones too, each in four frames whose channels are drawn independently, so that
-          nothing can be told from how things usually move; every other scene goes through `WORK/autoencoder.pt`
-2. nets   the judge's three nets together, mirrored, blurred, noised and recoloured: `WORK/judge/log.jsonl`
+1. data   scenes of every look, held-out ones too, each in four frames that have nothing to do with each other; every
+          other scene goes through `WORK/autoencoder.pt`
+2. nets   the judge's nets together, mirrored, blurred, noised and recoloured: `WORK/judge/log.jsonl`
 3. export the averaged weights in fp16 as `cavtool/mini/weights/judge.safetensors`
 
 Resumes where it stopped, `--minutes M` stops it. Delete `WORK/judge` to start over.
@@ -23,12 +23,23 @@ from torch import Tensor
 from torch.nn import functional
 
 from cavtool.mini import world
-from cavtool.mini.judge import COLOUR_NAMES, COLOURLESS, PLACE_NAMES, SUBJECT_NAMES, WEIGHTS, JudgeNet, to_model_range
-from cavtool.mini.pretrain import Stage, new_autoencoder
+from cavtool.mini.architecture import new_autoencoder
+from cavtool.mini.judge import (
+    COLOUR_NAMES,
+    COLOURLESS,
+    PLACE_NAMES,
+    SUBJECT_NAMES,
+    WEIGHTS,
+    JudgeNet,
+    cut_out,
+    seen_from,
+    to_model_range,
+)
+from cavtool.mini.stage import Stage
 
 SEED = 30_000_000  # the first scene's; far from those of pretraining, tests and benchmarks
 NUM_SCENES, FRAMES_PER_SCENE, NUM_LAYOUTS = 14_000, 4, 48
-NUM_STEPS, PAIRS_PER_STEP, LEARNING_RATE = 2_700, 96, 3e-3
+NUM_STEPS, FRAMES_PER_STEP, LEARNING_RATE = 2_200, 192, 4e-3
 _CHUNK = 32  # scenes rendered before they are written
 
 
@@ -36,7 +47,7 @@ _CHUNK = 32  # scenes rendered before they are written
 
 
 def draw_scene(seed: int) -> world.Scene:
-    """A scene of any look whose frames have nothing to do with each other, but that the camera often stands."""
+    """A scene of any look whose frames have nothing to do with each other."""
     rng = np.random.default_rng(seed)
     subject, colour, place = (str(rng.choice(names)) for names in (SUBJECT_NAMES, COLOUR_NAMES, PLACE_NAMES))
     courses = _draw_pose(rng) | _draw_camera(rng)
@@ -57,7 +68,7 @@ def _draw_pose(rng: np.random.Generator) -> world.Channels:
 
 
 def _draw_camera(rng: np.random.Generator) -> world.Channels:
-    """Within the panorama; every channel stands in half of the scenes, so all three in an eighth of them."""
+    """Within the panorama; each channel stands still in half of the scenes."""
     limits = {"camera_x": (-0.5, 0.5), "camera_y": (-0.35, 0.35), "camera_zoom": (-0.35, 1.05)}
     middles = {name: rng.uniform(0.6 * low, 0.6 * high) for name, (low, high) in limits.items()}
     moves = {name: rng.integers(2) * rng.uniform(-1, 1, FRAMES_PER_SCENE) for name in limits}
@@ -134,46 +145,43 @@ def _truth(scene: world.Scene) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
 # Learning
 
 
-def judge_stage(data: Data, net: JudgeNet, num_steps: int = NUM_STEPS, pairs_per_step: int = PAIRS_PER_STEP) -> Stage:
-    """Two frames of each scene a step: the second is located and identified, and compared with the first."""
+def judge_stage(data: Data, net: JudgeNet, num_steps: int = NUM_STEPS, frames_per_step: int = FRAMES_PER_STEP) -> Stage:
+    """Single frames, mirrored and roughened."""
 
     def loss_at(step: int) -> Tensor:
         rng = np.random.default_rng((SEED, step))
-        picks = rng.choice(len(data.looks), pairs_per_step, replace=False)
-        first, second = rng.permuted(np.tile(np.arange(FRAMES_PER_SCENE), (pairs_per_step, 1)), axis=1)[:, :2].T
-        pictures = [to_model_range(data.frames[picks, which]) for which in (first, second)]
-        truth_B2K = torch.from_numpy(np.stack([data.channels[picks, which] for which in (first, second)], axis=1))
-        mirrored_B = torch.from_numpy(rng.random(pairs_per_step) < 0.5)
         generator = torch.Generator().manual_seed(SEED + step)
-        pictures_2BCHW = roughen(mirror(torch.stack(pictures), mirrored_B), generator)
-        looks_B3 = torch.from_numpy(data.looks[picks])
+        picks = rng.choice(len(data.looks), frames_per_step, replace=False)
+        which = rng.integers(FRAMES_PER_SCENE, size=frames_per_step)
+        mirrored_B = torch.from_numpy(rng.random(frames_per_step) < 0.5)
+        frames_BCHW = mirror(to_model_range(data.frames[picks, which]), mirrored_B)
+        truth_BK = mirror_truth(torch.from_numpy(data.channels[picks, which]), mirrored_B)
         with torch.autocast("cpu", torch.bfloat16):
-            return _loss(net, pictures_2BCHW, mirror_truth(truth_B2K, mirrored_B), looks_B3, generator)
+            return _loss(net, roughen(frames_BCHW, generator), truth_BK, torch.from_numpy(data.looks[picks]), generator)
 
     return Stage("judge", net, num_steps, LEARNING_RATE, loss_at)
 
 
-def mirror(pictures_2BCHW: Tensor, mirrored_B: Tensor) -> Tensor:
+def mirror(frames_BCHW: Tensor, mirrored_B: Tensor) -> Tensor:
     """Those pictures left side right."""
-    return torch.where(mirrored_B.view(1, -1, 1, 1, 1), pictures_2BCHW.flip(-1), pictures_2BCHW)
+    return torch.where(mirrored_B.view(-1, 1, 1, 1), frames_BCHW.flip(-1), frames_BCHW)
 
 
-def mirror_truth(truth_B2K: Tensor, mirrored_B: Tensor) -> Tensor:
+def mirror_truth(truth_BK: Tensor, mirrored_B: Tensor) -> Tensor:
     """The channels of mirrored pictures: what lay left lies right, and a cut-out seen from behind is a mirrored one."""
     sign = torch.tensor([-1.0 if name in {"x", "roll", "yaw", "camera_x"} else 1.0 for name in world.CHANNELS])
     offset = torch.tensor([180.0 if name == "yaw" else 0.0 for name in world.CHANNELS])
-    return torch.where(mirrored_B.view(-1, 1, 1), truth_B2K * sign + offset, truth_B2K)
+    return torch.where(mirrored_B.view(-1, 1), truth_BK * sign + offset, truth_BK)
 
 
-def roughen(pictures_2BCHW: Tensor, generator: torch.Generator) -> Tensor:
-    """What a generator may do to pictures: half of them blurred, all a little recoloured (a pair alike) and noised."""
-    num_pairs = pictures_2BCHW.shape[1]
-    rough = pictures_2BCHW.clone()
+def roughen(frames_BCHW: Tensor, generator: torch.Generator) -> Tensor:
+    """What a generator may do to pictures: half of them blurred, all a little recoloured and noised."""
+    num, half = len(frames_BCHW), len(frames_BCHW) // 2
     sigma = 0.3 + 0.9 * float(torch.rand((), generator=generator))
-    rough[:, ::2] = blur(rough[:, ::2].flatten(0, 1), sigma).reshape(rough[:, ::2].shape)
-    gain = 1 + 0.06 * torch.randn(1, num_pairs, 3, 1, 1, generator=generator)
-    shift = 0.04 * torch.randn(1, num_pairs, 3, 1, 1, generator=generator)
-    noise = 0.08 * torch.rand(1, num_pairs, 1, 1, 1, generator=generator)
+    rough = torch.cat([blur(frames_BCHW[:half], sigma), frames_BCHW[half:]])
+    gain = 1 + 0.06 * torch.randn(num, 3, 1, 1, generator=generator)
+    shift = 0.04 * torch.randn(num, 3, 1, 1, generator=generator)
+    noise = 0.08 * torch.rand(num, 1, 1, 1, generator=generator)
     return rough * gain + shift + noise * torch.randn(rough.shape, generator=generator)
 
 
@@ -185,31 +193,46 @@ def blur(pictures_BCHW: Tensor, sigma: float) -> Tensor:
     return functional.conv2d(functional.conv2d(padded, taps, groups=3), taps.transpose(2, 3), groups=3)
 
 
-def _loss(
-    net: JudgeNet, pictures_2BCHW: Tensor, truth_B2K: Tensor, looks_B3: Tensor, generator: torch.Generator
-) -> Tensor:
-    first_BCHW, second_BCHW = (pictures.contiguous(memory_format=torch.channels_last) for pictures in pictures_2BCHW)
-    located_B3, roll_B, yaw_B = truth_B2K[:, 1, :3], truth_B2K[:, 1, 3], truth_B2K[:, 1, 4]
-    camera_B3 = truth_B2K[:, 1, 5:] - truth_B2K[:, 0, 5:]
-    as_found_B3 = located_B3 + torch.randn(located_B3.shape, generator=generator) * torch.tensor([0.02, 0.02, 0.07])
-    subject, colour, roll, yaw = net.identify(second_BCHW, as_found_B3)
-    place, camera = net.compare(first_BCHW, second_BCHW)
+def _loss(net: JudgeNet, frames_BCHW: Tensor, truth_BK: Tensor, looks_B3: Tensor, generator: torch.Generator) -> Tensor:
+    placed_B4 = torch.cat([truth_BK[:, :3], truth_BK[:, 3:4].deg2rad()], dim=1)
+    unsure_B4, sure_B4 = misplace(placed_B4, generator), misplace(placed_B4, generator, sure=True)
+    shift, growth, roll = seen_from(unsure_B4, placed_B4)
+    pose = net.pose(cut_out(frames_BCHW, unsure_B4))
+    subject, colour, yaw = net.name(cut_out(frames_BCHW, sure_B4))
+    some = slice(None, None, 2)  # the backdrop is the easiest to learn
+    place, zoom = net.survey(frames_BCHW[some])
     return (
-        _distance(net.locate(second_BCHW), located_B3)
-        + _distance(camera, camera_B3)
-        + 2 * ((roll - _direction(roll_B)).square().mean() + (yaw - _direction(yaw_B)).square().mean())
-        + 0.5 * functional.cross_entropy(subject, looks_B3[:, 0])
-        + 0.5 * functional.cross_entropy(colour, looks_B3[:, 1], ignore_index=-1)
-        + 0.3 * functional.cross_entropy(place, looks_B3[:, 2])
+        _distance(net.locate(frames_BCHW)[:, :3], placed_B4[:, :3])
+        + _distance(zoom, truth_BK[some, 7])
+        + 0.3 * functional.cross_entropy(place, looks_B3[some, 2])
+        + 0.3 * _distance(pose.shift, shift)
+        + 0.3 * _distance(pose.growth, growth)
+        + (pose.roll - _direction(roll)).square().mean()
+        + functional.cross_entropy(subject, looks_B3[:, 0])
+        + (yaw - _direction(truth_BK[:, 4].deg2rad())).square().mean()
+        + functional.cross_entropy(colour, looks_B3[:, 1], ignore_index=-1)
     )
 
 
-def _distance(found_B3: Tensor, truth_B3: Tensor) -> Tensor:
-    return functional.smooth_l1_loss(found_B3 / 0.3, truth_B3 / 0.3, beta=0.1)
+def misplace(placed_B4: Tensor, generator: torch.Generator, *, sure: bool = False) -> Tensor:
+    """Placings as the judge may come upon them: more or less off, and in half of them the roll is not known at all.
+
+    Those the judge is `sure` of are the ones it has corrected already.
+    """
+    worst = [0.02, 0.02, 0.1, 0.25] if sure else [0.06, 0.06, 0.2, 0.3]
+    off_B4 = torch.randn(placed_B4.shape, generator=generator) * torch.tensor(worst)
+    off_B4 *= torch.rand(len(off_B4), 1, generator=generator)
+    if not sure:
+        off_B4[::2, 3] = 2 * torch.pi * torch.rand(len(off_B4[::2]), generator=generator)
+    return placed_B4 + off_B4
 
 
-def _direction(degrees_B: Tensor) -> Tensor:
-    return torch.stack([degrees_B.deg2rad().cos(), degrees_B.deg2rad().sin()], dim=1)
+def _distance(found: Tensor, truth: Tensor) -> Tensor:
+    return functional.smooth_l1_loss(found / 0.3, truth / 0.3, beta=0.1)
+
+
+def _direction(radians_B: Tensor) -> Tensor:
+    return torch.stack([radians_B.cos(), radians_B.sin()], dim=1)
 
 
 def export(net: JudgeNet, path: Path) -> None:
