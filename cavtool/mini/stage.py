@@ -51,7 +51,7 @@ class Stage:
         return step >= self.num_steps
 
     def _schedule(self, step: int, since_start: int) -> float:
-        """Warm-up (again after every restart), and a straight way down to a fiftieth: flat rates cost a third here."""
+        """Warm-up (again after every restart), then a straight way down to a fiftieth of the rate."""
         warm_up = min(1.0, (since_start + 1) / 100)
         return warm_up * max(0.02, 1 - step / self.num_steps)
 
