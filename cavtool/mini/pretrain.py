@@ -10,7 +10,8 @@ Stages, each resumable from its last checkpoint and logged to `WORK/log.jsonl`:
 6. export       the averaged weights as a fp16 diffusers pipeline folder, `WORK/pipeline`
 
 `--minutes M` stops after M minutes at a checkpoint; the same command goes on. `--start FOLDER` begins from the weights
-of an exported pipeline: its autoencoder is kept, the denoiser goes on learning, Adam restarts with its warm-up.
+of an exported pipeline, Adam restarting with its warm-up. `--steps AUTOENCODER STILLS VIDEOS` says how long each stage
+trains; one of 0 steps keeps its weights.
 The denoiser predicts v (Salimans & Ho 2022) with zero terminal SNR (Lin et al. 2024).
 """
 
@@ -19,7 +20,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ import torch
 from torch import Tensor
 
 from cavtool.core.backbones.unet3d import without_time
+from cavtool.core.devices import keep_freed_memory
 from cavtool.mini import world
 from cavtool.mini.architecture import MAX_TOKENS, Denoiser, new_autoencoder, new_scheduler, new_tokenizer
 from cavtool.mini.stage import Stage
@@ -115,40 +117,55 @@ def autoencoder_stage(work: Path, plan: Plan, vae: Any, device: str) -> Stage:
     """L1 + gradient L1 over stills, the latents kept near zero mean and unit variance and slightly noised.
 
     The surroundings are most of a picture and the easy part of it: the subject's pixels count `SUBJECT_WEIGHT` times.
-    Some stills have their colour channels shuffled, so that it is no expert of ten colours.
+    Some stills are recoloured, so that it is no expert of ten colours and eight places.
     """
     stills = np.load(work / "stills.npy", mmap_mode="r")
-    discs_N3 = torch.tensor([_subject_disc(_STILL_SEEDS + i) for i in range(len(stills))])
+    discs_N3 = _subject_discs(world.sample_still, _STILL_SEEDS, len(stills))[:, 0]
 
     def loss_at(step: int) -> Tensor:
         generator = _generator(step)
         picks = torch.randint(len(stills), (plan.frames_per_step,), generator=generator).numpy()
         frames_BCHW = to_model_range(stills[picks])
-        shuffled = plan.frames_per_step // 4
-        frames_BCHW[:shuffled] = frames_BCHW[:shuffled, torch.randperm(3, generator=generator)]
+        recoloured = plan.frames_per_step // 4
+        frames_BCHW[:recoloured] = _recolour(frames_BCHW[:recoloured], generator)
         frames_BCHW = frames_BCHW.to(device, memory_format=torch.channels_last)
         with torch.autocast(device, torch.bfloat16):
             latents_BCHW = vae.encode(frames_BCHW).latents.float()
             noise = torch.randn(latents_BCHW.shape, generator=generator).to(device)
             decoded_BCHW = vae.decode(latents_BCHW + LATENT_NOISE * noise).sample.float()
-        weight_B1HW = 1 + (SUBJECT_WEIGHT - 1) * _inside_discs(discs_N3[picks]).to(device)
+        weight_B1HW = _subject_weight(discs_N3[picks], world.SIDE).unsqueeze(1).to(device)
         return _picture_loss(decoded_BCHW, frames_BCHW, weight_B1HW) + 0.01 * _unit_loss(latents_BCHW)
 
     return Stage("autoencoder", vae, plan.autoencoder_steps, plan.autoencoder_lr, loss_at)
 
 
-def _subject_disc(seed: int) -> tuple[float, float, float]:
-    """Where the subject of a still is: centre and radius, in frame widths."""
-    channels = world.sample_still(seed).channels()
-    x, y, log_scale = (float(channels[name][0]) for name in ("x", "y", "log_scale"))
-    return 0.5 + x, 0.5 + y, 0.5 * world.SIZE * float(np.exp(log_scale))
+def _recolour(frames_BCHW: Tensor, generator: torch.Generator) -> Tensor:
+    """Channels shuffled, each frame paler or grey, lighter or darker, less or more in contrast."""
+    saturation, contrast, light = torch.rand(3, len(frames_BCHW), 1, 1, 1, generator=generator)
+    frames_BCHW = frames_BCHW[:, torch.randperm(3, generator=generator)]
+    frames_BCHW = torch.lerp(frames_BCHW.mean(1, keepdim=True), frames_BCHW, saturation)
+    return (frames_BCHW * (0.5 + contrast) + light - 0.5).clamp(-1, 1)
 
 
-def _inside_discs(discs_B3: Tensor) -> Tensor:
-    """1 inside the disc, 0 outside: (B, 1, H, W)."""
-    x, y, radius = (value.view(-1, 1, 1, 1) for value in discs_B3.unbind(1))
-    pixels = (torch.arange(world.SIDE) + 0.5) / world.SIDE
-    return ((pixels.view(1, 1, 1, -1) - x).square() + (pixels.view(1, 1, -1, 1) - y).square() < radius.square()).float()
+def _subject_discs(sample: Callable[[int], world.Scene], first: int, count: int) -> Tensor:
+    """Where the subjects are: (N, F, 3) of centre x, y and radius, in frame widths."""
+    discs = np.empty((count, world.NUM_FRAMES, 3), np.float32)
+    for i in range(count):
+        channels = sample(first + i).channels()
+        discs[i, :, 0], discs[i, :, 1] = 0.5 + channels["x"], 0.5 + channels["y"]
+        discs[i, :, 2] = 0.5 * world.SIZE * np.exp(channels["log_scale"])
+    return torch.tensor(discs)
+
+
+def _subject_weight(discs_X3: Tensor, side: int) -> Tensor:
+    """How much each of side x side places of a frame counts: `SUBJECT_WEIGHT` on the subject's disc, else 1.
+
+    Discs (..., 3) to weights (..., side, side).
+    """
+    x, y, radius = (value[..., None, None] for value in discs_X3.unbind(-1))
+    places = (torch.arange(side) + 0.5) / side
+    inside = (places - x).square() + (places[:, None] - y).square() < (radius + 0.5 / side).square()
+    return 1 + (SUBJECT_WEIGHT - 1) * inside.float()
 
 
 def _picture_loss(a_BCHW: Tensor, b_BCHW: Tensor, weight_B1HW: Tensor) -> Tensor:
@@ -194,8 +211,14 @@ def _tokens(tokenizer: Any, captions: list[str]) -> Tensor:
 
 
 def denoiser_stages(work: Path, plan: Plan, denoiser: Denoiser, tokenizer: Any, device: str) -> list[Stage]:
-    """Stills with time bypassed, then clips with such batches mixed in."""
+    """Stills with time bypassed, then clips with such batches mixed in.
+
+    As in the autoencoder the subject's places count more. Each place has its own best prediction, whatever it counts:
+    this says where to learn first, not what.
+    """
     stills, clips = (torch.load(work / f"latents-{name}.pt", weights_only=True) for name in ("stills", "clips"))
+    stills["discs"] = _subject_discs(world.sample_still, _STILL_SEEDS, len(stills["latents"]))[:, :1]
+    clips["discs"] = _subject_discs(world.sample_scene, _CLIP_SEEDS, len(clips["latents"]))
     no_text = _tokens(tokenizer, [""])
     alphas = new_scheduler().alphas_cumprod
 
@@ -214,8 +237,9 @@ def denoiser_stages(work: Path, plan: Plan, denoiser: Denoiser, tokenizer: Any, 
             noisy_BCFHW = alpha * latents_BCFHW + sigma * noise_BCFHW
             v_pred = denoiser.unet(noisy_BCFHW, timesteps_B.to(device), text_BLD).sample
         target = alpha * noise_BCFHW - sigma * latents_BCFHW
-        loss: Tensor = (v_pred.float() - target).square().mean()
-        return loss
+        weight_BFHW = _subject_weight(data["discs"][picks], latents_BCFHW.shape[-1]).to(device)
+        error_BFHW = (v_pred.float() - target).square().mean(1)
+        return (error_BFHW * weight_BFHW).sum() / weight_BFHW.sum()
 
     def still_loss(step: int) -> Tensor:
         with without_time(denoiser.unet):
@@ -260,7 +284,9 @@ def start_from(folder: Path, vae: Any, denoiser: Denoiser) -> None:
         mine.load_state_dict(theirs.state_dict())
 
 
-def pretrain(work: Path, plan: Plan, *, device: str, minutes: float, start: Path | None = None) -> bool:
+def pretrain(
+    work: Path, plan: Plan, *, device: str, minutes: float, start: Path | None = None, compiled: bool = False
+) -> bool:
     """Run the stages that are not done yet, until done (True) or out of time (False)."""
     deadline = time.monotonic() + 60 * minutes
     work.mkdir(parents=True, exist_ok=True)
@@ -273,9 +299,11 @@ def pretrain(work: Path, plan: Plan, *, device: str, minutes: float, start: Path
         from diffusers.models.attention_processor import AttnProcessor
 
         denoiser.unet.set_attn_processor(AttnProcessor())  # SDPA is slow on thousands of short sequences
+    if compiled:
+        denoiser.unet.compile(dynamic=False)  # stills and clips differ in shape, so each has its own code
     if start:
-        start_from(start, vae, denoiser)  # its autoencoder is kept: the denoiser knows no other
-    elif not autoencoder_stage(work, plan, vae, device).train(work, deadline):
+        start_from(start, vae, denoiser)
+    if not autoencoder_stage(work, plan, vae, device).train(work, deadline):
         return False
     encode_all(work, vae, tokenizer, device)
     done = all(stage.train(work, deadline) for stage in denoiser_stages(work, plan, denoiser, tokenizer, device))
@@ -291,8 +319,15 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop at a checkpoint after so many")
     parser.add_argument("--start", type=Path, help="begin from the weights of an exported pipeline folder")
+    parser.add_argument("--steps", type=int, nargs=3, help="steps of autoencoder, stills and videos, for the plan's")
+    parser.add_argument("--compile", action="store_true", help="torch.compile the denoiser: a minute, then faster")
     args = parser.parse_args()
-    done = pretrain(args.work, PLANS[args.plan], device=args.device, minutes=args.minutes, start=args.start)
+    plan = PLANS[args.plan]
+    if args.steps:
+        autoencoder, stills, videos = args.steps
+        plan = replace(plan, autoencoder_steps=autoencoder, still_steps=stills, video_steps=videos)
+    keep_freed_memory()
+    done = pretrain(args.work, plan, device=args.device, minutes=args.minutes, start=args.start, compiled=args.compile)
     print("done" if done else "out of time: the same command goes on")  # noqa: T201
 
 

@@ -31,6 +31,7 @@ _GOLD: RGB = (244, 190, 40)
 _IRON_RED: RGB = (186, 22, 30)
 _UNIT = 96  # pixels on a side of a sprite; the subject's size is the side of this square
 _PAD = 16  # room around it for the thickness seen when it turns
+_THINNEST = 5  # of a layer seen edge-on, so that they leave no gaps
 
 
 class _Pen:
@@ -275,7 +276,7 @@ def subject_view(subject: str, colour: str, yaw: int) -> Picture:
 
 
 def _paste_narrowed(canvas: Image.Image, layer: Image.Image, cos: float, shift: float) -> None:
-    width = max(2, round(abs(cos) * _UNIT))
+    width = max(_THINNEST, round(abs(cos) * _UNIT))
     narrow = layer.resize((width, _UNIT), Image.Resampling.BILINEAR)
     if cos < 0:
         narrow = narrow.transpose(Image.Transpose.FLIP_LEFT_RIGHT)

@@ -88,6 +88,13 @@ def test_yaw_narrows_and_mirrors_and_shows_its_sign() -> None:
     assert not np.array_equal(subject_view("car", "red", 45), subject_view("car", "red", 315))
 
 
+@pytest.mark.parametrize("yaw", [88, 90, 92, 268, 270, 272])
+def test_a_subject_seen_edge_on_is_solid(yaw: int) -> None:
+    edge = subject_view("house", "red", yaw)[..., 3].astype(float) / 255
+    beside = subject_view("house", "red", 80)[..., 3].astype(float) / 255
+    assert edge.sum() > 0.5 * beside.sum()
+
+
 def test_the_camera_moves_far_things_less_than_near_ones() -> None:
     def shift(rows: slice) -> float:
         before, after = (world.render(still(x=9.0, camera_x=x), 1)[0, rows].astype(float) for x in (0.0, 0.1))
