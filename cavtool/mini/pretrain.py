@@ -165,7 +165,7 @@ def _subject_weight(discs_X3: Tensor, side: int) -> Tensor:
     x, y, radius = (value[..., None, None] for value in discs_X3.unbind(-1))
     places = (torch.arange(side) + 0.5) / side
     inside = (places - x).square() + (places[:, None] - y).square() < (radius + 0.5 / side).square()
-    return 1 + (SUBJECT_WEIGHT - 1) * inside.float()
+    return torch.where(inside, SUBJECT_WEIGHT, 1.0)
 
 
 def _picture_loss(a_BCHW: Tensor, b_BCHW: Tensor, weight_B1HW: Tensor) -> Tensor:
@@ -213,8 +213,9 @@ def _tokens(tokenizer: Any, captions: list[str]) -> Tensor:
 def denoiser_stages(work: Path, plan: Plan, denoiser: Denoiser, tokenizer: Any, device: str) -> list[Stage]:
     """Stills with time bypassed, then clips with such batches mixed in.
 
-    As in the autoencoder the subject's places count more. Each place has its own best prediction, whatever it counts:
-    this says where to learn first, not what.
+    As in the autoencoder the subject's places count more; nearly clean latents, whose noise is hard to tell and does no
+    harm, count less (in the way of Hang et al. 2023). The best prediction is the same, whatever each place and timestep
+    counts: this says what to learn first.
     """
     stills, clips = (torch.load(work / f"latents-{name}.pt", weights_only=True) for name in ("stills", "clips"))
     stills["discs"] = _subject_discs(world.sample_still, _STILL_SEEDS, len(stills["latents"]))[:, :1]
@@ -239,7 +240,9 @@ def denoiser_stages(work: Path, plan: Plan, denoiser: Denoiser, tokenizer: Any, 
         target = alpha * noise_BCFHW - sigma * latents_BCFHW
         weight_BFHW = _subject_weight(data["discs"][picks], latents_BCFHW.shape[-1]).to(device)
         error_BFHW = (v_pred.float() - target).square().mean(1)
-        return (error_BFHW * weight_BFHW).sum() / weight_BFHW.sum()
+        noise_to_signal_B = (sigma / alpha).square().clamp(max=1).view(-1, 1, 1, 1)
+        loss: Tensor = (error_BFHW * weight_BFHW * noise_to_signal_B).sum() / weight_BFHW.sum()
+        return loss
 
     def still_loss(step: int) -> Tensor:
         with without_time(denoiser.unet):

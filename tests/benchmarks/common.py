@@ -59,15 +59,21 @@ def reference(motion: str, looks: dict[str, tuple[str, str, str]]) -> world.Scen
     return world.reference(motion, *looks[motion], layout=3)
 
 
-def learn_reference(
-    name: str, scene: world.Scene, recipe: Callable[[str, str], LearnRecipe], registry: Registry, folder: Path
-) -> float:
-    """Learn a scene's motion from a real mp4 of it; `recipe` takes prompt and appearance. Returns the seconds taken."""
+Recipe = Callable[[str, str], LearnRecipe]  # of prompt and appearance
+
+
+def learn_reference(name: str, scene: world.Scene, recipe: Recipe, registry: Registry, folder: Path) -> float:
+    """Learn a scene's motion from a real mp4 of it. Returns the seconds taken."""
     file = folder / f"{name}.mp4"
     video.encode(world.render(scene), file, fps=world.FPS, scale=4)
     look = world.caption(scene.subject, scene.colour, scene.place)
+    return learn_file(name, file, recipe(scene.caption, look), registry)
+
+
+def learn_file(name: str, file: Path, recipe: LearnRecipe, registry: Registry) -> float:
+    """Learn a motion from a file. Returns the seconds taken."""
     began = time.monotonic()
-    learn(name, file, recipe(scene.caption, look), replace=True, registry=registry)
+    learn(name, file, recipe, replace=True, registry=registry)
     return time.monotonic() - began
 
 

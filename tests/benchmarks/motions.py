@@ -1,7 +1,8 @@
 """The report motions on new subjects and places: `python -m tests.benchmarks.motions`.
 
-Each reference shows a look cav-mini never saw. Rows: the base with the same prompts; T-LoRA without an absorber; with
-the dual one. Then twirl and dolly zoom at once. The judge reads the clips.
+Each reference shows a look cav-mini never saw, one of them (`filmed`) is made of photos. Rows: the base with the same
+prompts; T-LoRA without an absorber; with the dual one. Then twirl and dolly zoom at once. The judge reads the clips.
+Needs scikit-image for the photos.
 """
 
 from dataclasses import dataclass
@@ -27,11 +28,13 @@ from cavtool.mini.judge import Judge, Reading, load_judge
 from cavtool.recipes import AbsorberKind, LearnRecipe, SampleRecipe
 from cavtool.registry.store import Registry
 from cavtool.studio.session import Session, open_session
+from tests.benchmarks import filmed
 from tests.benchmarks.common import (
     REPORT_LOOKS,
     REPORT_PROMPTS,
     RESULTS,
     Asked,
+    learn_file,
     learn_reference,
     reference,
     with_interval,
@@ -79,6 +82,14 @@ def score(clip: Clip, scene: world.Scene, limits: dict[str, float]) -> Score:
     )
 
 
+def seen_by_the_model(file: Path) -> video.Frames:
+    """A reference at the model's size and rate."""
+    duration = world.NUM_FRAMES / world.FPS
+    return video.decode(
+        file, start=0.0, duration=duration, num_frames=world.NUM_FRAMES, width=world.SIDE, height=world.SIDE
+    )
+
+
 def main() -> None:
     session, judge = open_session("cav-mini"), load_judge()
     base = make(session, judge, [])
@@ -94,18 +105,25 @@ def main() -> None:
     states: dict[str, LoraState] = {}
     with TemporaryDirectory() as folder:
         registry = Registry(Path(folder) / "assets")
-        for motion in world.REPORT_MOTIONS:
-            scene = reference(motion, REPORT_LOOKS)
+        for motion in (*world.REPORT_MOTIONS, "filmed"):
+            scene = filmed.scene() if motion == "filmed" else reference(motion, REPORT_LOOKS)
             scores[motion, "base"] = [score(clip, scene, limits) for clip in base]
-            sheet = [(f"{motion}\nreference", world.render(scene))]
+            sheet: list[tuple[str, video.Frames]] = []
             for kind in (AbsorberKind.NONE, AbsorberKind.DUAL):
                 name = f"{motion.replace(' ', '_')}-{kind}"
 
                 def recipe(prompt: str, look: str, kind: AbsorberKind = kind) -> LearnRecipe:
                     return LearnRecipe(prompt=prompt, appearance=look, absorber_kind=kind)
 
-                learn_reference(name, scene, recipe, registry, Path(folder))
-                state = load_file(registry.get(name).weights)
+                if motion == "filmed":
+                    filmed.film(Path(folder) / "filmed.mp4")
+                    learned = recipe(filmed.PROMPT, filmed.APPEARANCE)
+                    learn_file(name, Path(folder) / "filmed.mp4", learned, registry)
+                else:
+                    learn_reference(name, scene, recipe, registry, Path(folder))
+                asset = registry.get(name)
+                state = load_file(asset.weights)
+                sheet = sheet or [(f"{motion}\nreference", seen_by_the_model(asset.reference))]
                 clips = make(session, judge, [(state, 1.0)])
                 scores[motion, str(kind)] = [score(clip, scene, limits) for clip in clips]
                 sheet += [(f"{c[0].prompt}\n{kind}, seed {c[1]}", c[2]) for c in clips]
@@ -119,12 +137,13 @@ def main() -> None:
 def report(scores: dict[tuple[str, str], list[Score]]) -> None:
     """A row a motion and kind, and all motions together; then none against dual, paired."""
     rows: list[tuple[str, ...]] = []
-    for motion in (*world.REPORT_MOTIONS, "all"):
+    for motion in (*world.REPORT_MOTIONS, "all four", "filmed"):
         for kind in ROWS:
-            mine = [s for (m, k), values in scores.items() if k == kind and motion in {m, "all"} for s in values]
+            motions = world.REPORT_MOTIONS if motion == "all four" else (motion,)
+            mine = [s for m in motions for s in scores[m, kind]]
             columns = ("fidelity", "stillness", "right", "leaked")
             rows.append((motion, kind, *(with_interval([getattr(s, name) for s in mine]) for name in columns)))
-    by_kind = {kind: [s for (_, k), values in scores.items() if k == kind for s in values] for kind in ROWS}
+    by_kind = {kind: [s for motion in world.REPORT_MOTIONS for s in scores[motion, kind]] for kind in ROWS}
     notes = []
     for name in ("fidelity", "right", "leaked"):
         dual, none = ([getattr(s, name) for s in by_kind[kind]] for kind in ("dual", "none"))
