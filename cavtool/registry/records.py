@@ -102,10 +102,13 @@ def check_name(name: str) -> str:
 
 
 def to_toml(record: Record) -> str:
-    """The text of `record.toml`."""
+    """The text of `record.toml`; every target module has a line of its own."""
     import tomlkit
 
-    return tomlkit.dumps({key: value for key, value in asdict(record).items() if value not in (None, ())})
+    table = {key: value for key, value in asdict(record).items() if value not in (None, ())}
+    if record.target_modules:
+        table["target_modules"] = tomlkit.item(list(record.target_modules)).multiline(multiline=True)
+    return tomlkit.dumps(table)
 
 
 def from_toml(text: str, loads: Loads = tomllib.loads) -> Record:
