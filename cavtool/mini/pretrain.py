@@ -59,7 +59,7 @@ class Plan:
 
 
 PLANS = {
-    "cpu": Plan(num_stills=30_000, num_clips=12_000, autoencoder_steps=6_000, still_steps=2_400, video_steps=800),
+    "cpu": Plan(num_stills=50_000, num_clips=12_000, autoencoder_steps=6_000, still_steps=2_400, video_steps=800),
     "cuda": Plan(
         num_stills=120_000,
         num_clips=60_000,
@@ -133,7 +133,7 @@ def autoencoder_stage(work: Path, plan: Plan, vae: Any, device: str) -> Stage:
             latents_BCHW = vae.encode(frames_BCHW).latents.float()
             noise = torch.randn(latents_BCHW.shape, generator=generator).to(device)
             decoded_BCHW = vae.decode(latents_BCHW + LATENT_NOISE * noise).sample.float()
-        weight_B1HW = _subject_weight(discs_N3[picks], world.SIDE).unsqueeze(1).to(device)
+        weight_B1HW = subject_weight(discs_N3[picks], world.SIDE).unsqueeze(1).to(device)
         return _picture_loss(decoded_BCHW, frames_BCHW, weight_B1HW) + 0.01 * _unit_loss(latents_BCHW)
 
     return Stage("autoencoder", vae, plan.autoencoder_steps, plan.autoencoder_lr, loss_at)
@@ -157,7 +157,7 @@ def _subject_discs(sample: Callable[[int], world.Scene], first: int, count: int)
     return torch.tensor(discs)
 
 
-def _subject_weight(discs_X3: Tensor, side: int) -> Tensor:
+def subject_weight(discs_X3: Tensor, side: int) -> Tensor:
     """How much each of side x side places of a frame counts: `SUBJECT_WEIGHT` on the subject's disc, else 1.
 
     Discs (..., 3) to weights (..., side, side).
@@ -238,7 +238,7 @@ def denoiser_stages(work: Path, plan: Plan, denoiser: Denoiser, tokenizer: Any, 
             noisy_BCFHW = alpha * latents_BCFHW + sigma * noise_BCFHW
             v_pred = denoiser.unet(noisy_BCFHW, timesteps_B.to(device), text_BLD).sample
         target = alpha * noise_BCFHW - sigma * latents_BCFHW
-        weight_BFHW = _subject_weight(data["discs"][picks], latents_BCFHW.shape[-1]).to(device)
+        weight_BFHW = subject_weight(data["discs"][picks], latents_BCFHW.shape[-1]).to(device)
         error_BFHW = (v_pred.float() - target).square().mean(1)
         noise_to_signal_B = (sigma / alpha).square().clamp(max=1).view(-1, 1, 1, 1)
         loss: Tensor = (error_BFHW * weight_BFHW * noise_to_signal_B).sum() / weight_BFHW.sum()

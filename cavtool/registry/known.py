@@ -38,4 +38,5 @@ def _read(file: Path) -> dict[str, Any]:
         tables = json.loads(file.read_bytes())
     except (OSError, ValueError):
         return {}
-    return tables if isinstance(tables, dict) else {}
+    items = tables.items() if isinstance(tables, dict) else ()
+    return {key: table for key, table in items if isinstance(table, dict)}

@@ -70,4 +70,21 @@ def test_the_recipe_runs_is_cut_and_goes_on_to_the_same_weights(tmp_path: Path) 
     assert pretrain.pretrain(cut, TINY, device="cpu", minutes=10)
     first, second = weights(whole / "pipeline"), weights(cut / "pipeline")
     assert all(torch.equal(first[key], second[key]) for key in first)
-    assert pretrain.pretrain(tmp_path / "more", TINY, device="cpu", minutes=0, start=whole / "pipeline") is False
+
+
+@pytest.mark.slow
+def test_a_stage_of_no_steps_keeps_the_weights_it_starts_from(tmp_path: Path) -> None:
+    shipped = find_model("cav-mini").folder
+    none = dataclasses.replace(TINY, autoencoder_steps=0, still_steps=0, video_steps=1)
+    assert pretrain.pretrain(tmp_path, none, device="cpu", minutes=10, start=shipped)
+    before, after = weights(shipped), weights(tmp_path / "pipeline")
+    assert all(torch.allclose(before[key], after[key], atol=2e-3) for key in before)
+    assert any(not torch.equal(before[key], after[key]) for key in before)
+    vae = "vae/diffusion_pytorch_model.safetensors"
+    assert (shipped / vae).read_bytes() == (tmp_path / "pipeline" / vae).read_bytes()
+
+
+def test_the_subjects_places_count_more() -> None:
+    weight = pretrain.subject_weight(torch.tensor([[0.25, 0.5, 0.2]]), 8)
+    assert weight.shape == (1, 8, 8)
+    assert (weight[0, 3, 2], weight[0, 3, 6]) == (pretrain.SUBJECT_WEIGHT, 1)
