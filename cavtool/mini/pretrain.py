@@ -27,16 +27,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cavtool.core.backbones.unet3d import without_time
 from cavtool.core.devices import keep_freed_memory
 from cavtool.mini import world
 from cavtool.mini.architecture import MAX_TOKENS, Denoiser, new_autoencoder, new_scheduler, new_tokenizer
+from cavtool.mini.reader import NONE, Reader, on_subject, truth_of
 from cavtool.mini.stage import Stage
 
 SUBJECT_WEIGHT = 4.0
-LATENT_NOISE = 0.03
+READING_WEIGHT = 0.1
+LATENT_NOISE, READING_NOISE = 0.03, 0.3
 SEED = 20240222
 _CLIP_SEEDS, _STILL_SEEDS = 10_000_000, 20_000_000  # far apart, and far from the seeds tests and benchmarks use
 
@@ -113,30 +115,44 @@ def _generator(step: int) -> torch.Generator:
 # Stage 2: the autoencoder
 
 
+class Autoencoding(nn.Module):
+    """All that learns in the first stage: the autoencoder, and the reader of its latents."""
+
+    def __init__(self, vae: Any) -> None:
+        super().__init__()
+        self.vae = vae
+        self.reader = Reader(vae.config.latent_channels)
+
+
 def autoencoder_stage(work: Path, plan: Plan, vae: Any, device: str) -> Stage:
     """L1 + gradient L1 over stills, the latents kept near zero mean and unit variance and slightly noised.
 
     The surroundings are most of a picture and the easy part of it: the subject's pixels count `SUBJECT_WEIGHT` times.
-    Some stills are recoloured, so that it is no expert of ten colours and eight places.
+    Some stills are recoloured, so that it is no expert of ten colours and eight places. What is shown must be plain to
+    see in the latents, or the denoiser, which learns from them, is long in finding it.
     """
     stills = np.load(work / "stills.npy", mmap_mode="r")
-    discs_N3 = _subject_discs(world.sample_still, _STILL_SEEDS, len(stills))[:, 0]
+    truths = truth_of(world.sample_still, _STILL_SEEDS, len(stills), 1)
+    learner = Autoencoding(vae).to(device)
 
     def loss_at(step: int) -> Tensor:
         generator = _generator(step)
-        picks = torch.randint(len(stills), (plan.frames_per_step,), generator=generator).numpy()
-        frames_BCHW = to_model_range(stills[picks])
+        picks = torch.randint(len(stills), (plan.frames_per_step,), generator=generator)
+        frames_BCHW, truth = to_model_range(stills[picks.numpy()]), truths[picks]
         recoloured = plan.frames_per_step // 4
         frames_BCHW[:recoloured] = _recolour(frames_BCHW[:recoloured], generator)
+        truth.looks[:recoloured, 1] = NONE
         frames_BCHW = frames_BCHW.to(device, memory_format=torch.channels_last)
         with torch.autocast(device, torch.bfloat16):
             latents_BCHW = vae.encode(frames_BCHW).latents.float()
             noise = torch.randn(latents_BCHW.shape, generator=generator).to(device)
             decoded_BCHW = vae.decode(latents_BCHW + LATENT_NOISE * noise).sample.float()
-        weight_B1HW = subject_weight(discs_N3[picks], world.SIDE).unsqueeze(1).to(device)
-        return _picture_loss(decoded_BCHW, frames_BCHW, weight_B1HW) + 0.01 * _unit_loss(latents_BCHW)
+            misread = learner.reader.loss(latents_BCHW + READING_NOISE * noise, truth)
+        weight_B1HW = subject_weight(truth.discs, world.SIDE).to(device)
+        picture = _picture_loss(decoded_BCHW, frames_BCHW, weight_B1HW)
+        return picture + 0.01 * _unit_loss(latents_BCHW) + READING_WEIGHT * misread
 
-    return Stage("autoencoder", vae, plan.autoencoder_steps, plan.autoencoder_lr, loss_at)
+    return Stage("autoencoder", learner, plan.autoencoder_steps, plan.autoencoder_lr, loss_at)
 
 
 def _recolour(frames_BCHW: Tensor, generator: torch.Generator) -> Tensor:
@@ -147,25 +163,12 @@ def _recolour(frames_BCHW: Tensor, generator: torch.Generator) -> Tensor:
     return (frames_BCHW * (0.5 + contrast) + light - 0.5).clamp(-1, 1)
 
 
-def _subject_discs(sample: Callable[[int], world.Scene], first: int, count: int) -> Tensor:
-    """Where the subjects are: (N, F, 3) of centre x, y and radius, in frame widths."""
-    discs = np.empty((count, world.NUM_FRAMES, 3), np.float32)
-    for i in range(count):
-        channels = sample(first + i).channels()
-        discs[i, :, 0], discs[i, :, 1] = 0.5 + channels["x"], 0.5 + channels["y"]
-        discs[i, :, 2] = 0.5 * world.SIZE * np.exp(channels["log_scale"])
-    return torch.tensor(discs)
-
-
-def subject_weight(discs_X3: Tensor, side: int) -> Tensor:
+def subject_weight(discs: Tensor, side: int) -> Tensor:
     """How much each of side x side places of a frame counts: `SUBJECT_WEIGHT` on the subject's disc, else 1.
 
-    Discs (..., 3) to weights (..., side, side).
+    Discs (..., 3) as of `reader.Truth` to weights (..., side, side).
     """
-    x, y, radius = (value[..., None, None] for value in discs_X3.unbind(-1))
-    places = (torch.arange(side) + 0.5) / side
-    inside = (places - x).square() + (places[:, None] - y).square() < (radius + 0.5 / side).square()
-    return torch.where(inside, SUBJECT_WEIGHT, 1.0)
+    return torch.where(on_subject(discs, side), SUBJECT_WEIGHT, 1.0)
 
 
 def _picture_loss(a_BCHW: Tensor, b_BCHW: Tensor, weight_B1HW: Tensor) -> Tensor:
@@ -210,23 +213,38 @@ def _tokens(tokenizer: Any, captions: list[str]) -> Tensor:
 # Stages 4 and 5: the denoiser
 
 
+class Denoising(nn.Module):
+    """All that learns in the last two stages: the denoiser, and the reader that helps it."""
+
+    def __init__(self, denoiser: Denoiser) -> None:
+        super().__init__()
+        self.denoiser = denoiser
+        self.reader = Reader(denoiser.unet.config.block_out_channels[-1])
+        denoiser.unet.up_blocks[0].register_forward_hook(self._keep)
+
+    def _keep(self, _block: nn.Module, _args: Any, features: Tensor) -> None:
+        self.features = features  # before the last block, of the run last made
+
+
 def denoiser_stages(work: Path, plan: Plan, denoiser: Denoiser, tokenizer: Any, device: str) -> list[Stage]:
     """Stills with time bypassed, then clips with such batches mixed in.
 
     As in the autoencoder the subject's places count more; nearly clean latents, whose noise is hard to tell and does no
     harm, count less (in the way of Hang et al. 2023). The best prediction is the same, whatever each place and timestep
-    counts: this says what to learn first.
+    counts: this says what to learn first. So does the reader.
     """
     stills, clips = (torch.load(work / f"latents-{name}.pt", weights_only=True) for name in ("stills", "clips"))
-    stills["discs"] = _subject_discs(world.sample_still, _STILL_SEEDS, len(stills["latents"]))[:, :1]
-    clips["discs"] = _subject_discs(world.sample_scene, _CLIP_SEEDS, len(clips["latents"]))
+    stills["truth"] = truth_of(world.sample_still, _STILL_SEEDS, len(stills["latents"]), 1)
+    clips["truth"] = truth_of(world.sample_scene, _CLIP_SEEDS, len(clips["latents"]), world.NUM_FRAMES)
     no_text = _tokens(tokenizer, [""])
     alphas = new_scheduler().alphas_cumprod
+    learner = Denoising(denoiser).to(device)
 
-    def loss_of(data: dict[str, Tensor], count: int, step: int) -> Tensor:
+    def loss_of(data: dict[str, Any], count: int, step: int) -> Tensor:
         generator = _generator(step)
         picks = torch.randint(len(data["latents"]), (count,), generator=generator)
         latents_BCFHW = data["latents"][picks].float().to(device)
+        truth = data["truth"][picks]
         dropped = torch.rand(count, 1, generator=generator) < 0.1
         tokens_BL = torch.where(dropped, no_text, data["tokens"][picks]).to(device)
         noise_BCFHW = torch.randn(latents_BCFHW.shape, generator=generator).to(device)
@@ -237,12 +255,13 @@ def denoiser_stages(work: Path, plan: Plan, denoiser: Denoiser, tokenizer: Any, 
             text_BLD = denoiser.text_encoder(tokens_BL)[0]
             noisy_BCFHW = alpha * latents_BCFHW + sigma * noise_BCFHW
             v_pred = denoiser.unet(noisy_BCFHW, timesteps_B.to(device), text_BLD).sample
+            misread = learner.reader.loss(learner.features, truth)
         target = alpha * noise_BCFHW - sigma * latents_BCFHW
-        weight_BFHW = subject_weight(data["discs"][picks], latents_BCFHW.shape[-1]).to(device)
+        weight_BFHW = subject_weight(truth.discs, latents_BCFHW.shape[-1]).to(device)
         error_BFHW = (v_pred.float() - target).square().mean(1)
         noise_to_signal_B = (sigma / alpha).square().clamp(max=1).view(-1, 1, 1, 1)
         loss: Tensor = (error_BFHW * weight_BFHW * noise_to_signal_B).sum() / weight_BFHW.sum()
-        return loss
+        return loss + READING_WEIGHT * misread
 
     def still_loss(step: int) -> Tensor:
         with without_time(denoiser.unet):
@@ -254,8 +273,8 @@ def denoiser_stages(work: Path, plan: Plan, denoiser: Denoiser, tokenizer: Any, 
         return loss_of(clips, plan.clips_per_step, step)
 
     return [
-        Stage("stills", denoiser, plan.still_steps, plan.lr, still_loss),
-        Stage("videos", denoiser, plan.video_steps, plan.lr, video_loss),
+        Stage("stills", learner, plan.still_steps, plan.lr, still_loss),
+        Stage("videos", learner, plan.video_steps, plan.lr, video_loss),
     ]
 
 
