@@ -1,11 +1,11 @@
-"""How the judge's weights are made: `python -m cavtool.mini.train_judge WORK`, in the folder where pretraining ran.
+"""How the judge's weights are made: `python -m cavtool.mini.train_judge WORK`, after pretraining.
 
 1. data   scenes of every look, held-out ones too, each in four frames that have nothing to do with each other; every
-          other scene goes through `WORK/autoencoder.pt`
-2. nets   the judge's nets together, mirrored, blurred, noised and recoloured: `WORK/judge/log.jsonl`
+          other scene goes through the autoencoder of the pipeline (`--pipeline`)
+2. nets   the judge's nets together, mirrored, blurred, noised and recoloured: `WORK/log.jsonl`
 3. export the averaged weights in fp16 as `cavtool/mini/weights/judge.safetensors`
 
-Resumes where it stopped, `--minutes M` stops it. Delete `WORK/judge` to start over.
+Resumes where it stopped, `--minutes M` stops it. Delete `WORK` to start over.
 """
 
 import argparse
@@ -23,7 +23,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from cavtool.mini import world
-from cavtool.mini.architecture import new_autoencoder
 from cavtool.mini.judge import (
     COLOUR_NAMES,
     COLOURLESS,
@@ -127,11 +126,11 @@ def to_bytes(pictures_BCHW: Tensor) -> world.Frames:
     return np.asarray(scaled.permute(0, 2, 3, 1).numpy())
 
 
-def load_autoencoder(work: Path) -> Any:
-    """The averaged autoencoder of a pretraining folder."""
-    autoencoder = new_autoencoder()
-    state = torch.load(work / "autoencoder.pt", map_location="cpu", weights_only=True)
-    autoencoder.load_state_dict(state["average"])
+def load_autoencoder(pipeline: Path) -> Any:
+    """The autoencoder of a pipeline folder."""
+    from diffusers import AutoencoderTiny
+
+    autoencoder: Any = AutoencoderTiny.from_pretrained(pipeline / "vae")
     return autoencoder.eval().to(memory_format=torch.channels_last)
 
 
@@ -232,13 +231,13 @@ def export(net: JudgeNet, path: Path) -> None:
     save_file({name: value.contiguous() for name, value in halved.items()}, path)
 
 
-def train(work: Path, *, minutes: float = float("inf"), path: Path = WEIGHTS) -> bool:
+def train(work: Path, pipeline: Path, *, minutes: float = float("inf"), path: Path = WEIGHTS) -> bool:
     """Make the data, train and write the weights; False when out of time (the same call goes on)."""
     deadline = time.monotonic() + 60 * minutes
     torch.manual_seed(SEED)
-    data = make_data(work / "judge", load_autoencoder(work), NUM_SCENES)
+    data = make_data(work, load_autoencoder(pipeline), NUM_SCENES)
     net = JudgeNet().train()
-    done = judge_stage(data, net).train(work / "judge", deadline)
+    done = judge_stage(data, net).train(work, deadline)
     export(net, path)
     return done
 
@@ -246,12 +245,13 @@ def train(work: Path, *, minutes: float = float("inf"), path: Path = WEIGHTS) ->
 def main() -> None:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("work", type=Path, help="the folder of the pretraining, with its autoencoder.pt")
+    parser.add_argument("work", type=Path, help="folder for data, checkpoint and log")
+    parser.add_argument("--pipeline", type=Path, default=WEIGHTS.parent, help="whose autoencoder to get used to")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop at a checkpoint after so many")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    print("done" if train(args.work, minutes=args.minutes) else "out of time: the same command goes on")  # noqa: T201
+    print("done" if train(args.work, args.pipeline, minutes=args.minutes) else "out of time: the same command goes on")  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """How well the judge reads renders that went through the autoencoder and a mild blur, against exact ground truth.
 
-    python -m tests.benchmarks.judge WORK
+    python -m tests.benchmarks.judge
 
-WORK is a pretraining folder (`python -m cavtool.mini.pretrain WORK`) with its autoencoder.pt. Writes results/judge.md.
+Writes results/judge.md.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cavtool.core import metrics
 from cavtool.mini import train_judge, world
-from cavtool.mini.judge import COLOURLESS, Judge, Reading, load_judge, to_model_range
+from cavtool.mini.judge import COLOURLESS, WEIGHTS, Judge, Reading, load_judge, to_model_range
 from cavtool.mini.places import HELD_OUT_PLACES
 from cavtool.mini.sprites import HELD_OUT_COLOURS, HELD_OUT_SUBJECTS
 
@@ -116,10 +116,10 @@ def _mean(values: list[float]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("work", type=Path)
+    parser.add_argument("--pipeline", type=Path, default=WEIGHTS.parent, help="whose autoencoder")
     parser.add_argument("--weights", type=Path, help="other weights than those shipped; nothing is written")
     args = parser.parse_args()
-    judge, autoencoder = load_judge(args.weights), train_judge.load_autoencoder(args.work)
+    judge, autoencoder = load_judge(args.weights), train_judge.load_autoencoder(args.pipeline)
     held_out = held_out_scenes()
     seen = read(judge, autoencoder, map(world.sample_scene, range(1, NUM_SEEN + 1)))
     moving = read(judge, autoencoder, held_out)
@@ -127,7 +127,7 @@ def main() -> None:
     lines = [
         "# The judge against ground truth",
         "",
-        f"`python -m tests.benchmarks.judge WORK`: renders after an autoencoder round trip and a {BLUR} pixel blur;",
+        f"`python -m tests.benchmarks.judge`: renders after an autoencoder round trip and a {BLUR} pixel blur;",
         f"{NUM_SEEN} clips of pretraining looks and motions, {NUM_HELD_OUT} of held-out ones. Errors are per frame.",
         "",
         *errors_table({"pretraining": seen, "held out": moving}),
