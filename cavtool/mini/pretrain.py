@@ -149,8 +149,8 @@ def autoencoder_stage(work: Path, plan: Plan, vae: Any, device: str) -> Stage:
             decoded_BCHW = vae.decode(latents_BCHW + LATENT_NOISE * noise).sample.float()
             misread = learner.reader.loss(latents_BCHW + READING_NOISE * noise, truth)
         weight_B1HW = subject_weight(truth.discs, world.SIDE).to(device)
-        picture = _picture_loss(decoded_BCHW, frames_BCHW, weight_B1HW)
-        return picture + 0.01 * _unit_loss(latents_BCHW) + READING_WEIGHT * misread
+        loss: Tensor = _picture_loss(decoded_BCHW, frames_BCHW, weight_B1HW) + 0.01 * _unit_loss(latents_BCHW)
+        return loss + READING_WEIGHT * misread
 
     return Stage("autoencoder", learner, plan.autoencoder_steps, plan.autoencoder_lr, loss_at)
 

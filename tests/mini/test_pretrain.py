@@ -87,4 +87,4 @@ def test_a_stage_of_no_steps_keeps_the_weights_it_starts_from(tmp_path: Path) ->
 def test_the_subjects_places_count_more() -> None:
     weight = pretrain.subject_weight(torch.tensor([[0.25, 0.5, 0.2]]), 8)
     assert weight.shape == (1, 8, 8)
-    assert (weight[0, 3, 2], weight[0, 3, 6]) == (pretrain.SUBJECT_WEIGHT, 1)
+    assert weight[0, 3, [2, 6]].tolist() == [pretrain.SUBJECT_WEIGHT, 1.0]
