@@ -1,9 +1,10 @@
 """The judge: recovers from a clip of cav-mini's world what it shows and every channel of how it moves.
 
 Small nets, one for each question, because together they learned none of the answers: the locator finds the subject in a
-frame; the namer sees it cut out there at one size and turned step by step, tells how upright it looks, and of the most
-upright which it is and its yaw; the painter its colour; the backdrop net the place and its zoom. How the camera moved
-is geometry (`mini.camera`). Trained by `cavtool.mini.train_judge`.
+frame; the poser sees it cut out as placed so far, says how far off place, size and roll are, and looks again at the
+corrected cut-out; the namer, who sees every subject in the middle and upright, tells which it is and its yaw, the
+painter its colour; the backdrop net tells the place and its zoom. How the camera moved is geometry (`mini.camera`).
+Trained by `cavtool.mini.train_judge`.
 
 Shapes: B batch, F frames, C channels, H W, S the side of a portrait, and 4 for a placing: x, y, log scale, roll in
 radians.
@@ -31,8 +32,7 @@ PLACE_NAMES = (*PLACES, *HELD_OUT_PLACES)
 COLOURLESS = "ironman"  # wears its own
 PORTRAIT_SIDE = 40
 _PORTRAIT_ROOM = 1.25  # side of the portrait in sides of the subject's square
-_NUM_TURNS = 16  # rolls tried
-_SWING_COST = 0.15  # of rolling on by one of those steps from a frame to the next; it grows with the square
+_NUM_LOOKS = 3
 _ANGLE_WINDOW = (0.25, 0.5, 0.25)  # over frames; a misread one is outvoted
 
 
@@ -70,15 +70,15 @@ def _head(channels: int, side: int, hidden: int, num_outputs: int) -> list[nn.Mo
 
 
 @dataclass(frozen=True)
-class Look:
-    """What portraits tell: logits of the subject (B, N), yaw as (cos, sin), and the logit of being upright (B,).
+class Pose:
+    """Where in a portrait the subject really is.
 
-    `roll` (B,) is the roll that is left, in radians, where the portrait is upright but for a little.
+    `shift` (B, 2) is in half portraits, along its own axes; `growth` (B, 1) is a difference of log scales; `roll`
+    (B, 2) is what is left of it, as (cos, sin).
     """
 
-    subject: Tensor
-    yaw: Tensor
-    upright: Tensor
+    shift: Tensor
+    growth: Tensor
     roll: Tensor
 
 
@@ -88,30 +88,28 @@ class JudgeNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         last = PORTRAIT_SIDE // 8
-        namer, painter = (
-            nn.Linear(96 * last * last, len(SUBJECT_NAMES) + 4),
-            nn.Linear(16 * last * last, len(COLOUR_NAMES)),
+        self.locator = nn.Sequential(*_trunk(3, 16, 32, 48), *_head(48, SIDE // 8, 56, 3))
+        self.poser = nn.Sequential(*_trunk(3, 24, 48, 64), *_head(64, last, 128, 5))
+        self.namer = nn.Sequential(
+            *(*_trunk(3, 24, 48, 64), nn.Flatten(), nn.Linear(64 * last * last, len(SUBJECT_NAMES) + 2))
         )
-        self.locator = nn.Sequential(*_trunk(3, 24, 48, 64), *_head(64, SIDE // 8, 64, 3))
-        self.namer = nn.Sequential(*_trunk(3, 32, 64, 96), nn.Flatten(), namer)
-        self.painter = nn.Sequential(*_trunk(3, 12, 16, 16), nn.Flatten(), painter)
+        self.painter = nn.Sequential(
+            *(*_trunk(3, 12, 16, 16), nn.Flatten(), nn.Linear(16 * last * last, len(COLOUR_NAMES)))
+        )
         self.backdrop = nn.Sequential(*_trunk(3, 16, 32, 48), *_head(48, SIDE // 8, 64, len(PLACE_NAMES) + 1))
 
     def locate(self, frames_BCHW: Tensor) -> Tensor:
-        """(B, 3): x, y and log scale."""
-        located: Tensor = self.locator(frames_BCHW)
-        return 0.3 * located.float()
+        """(B, 4): a first placing, upright."""
+        return functional.pad(0.3 * self.locator(frames_BCHW).float(), (0, 1))
 
-    def look(self, portraits_BCSS: Tensor) -> Look:
-        """What portraits tell."""
-        seen = self.namer(portraits_BCSS).float()
-        subject, yaw, upright, roll = torch.split(seen, [len(SUBJECT_NAMES), 2, 1, 1], dim=1)
-        return Look(subject, yaw, upright[:, 0], roll[:, 0])
+    def pose(self, portraits_BCSS: Tensor) -> Pose:
+        """How far off the placing of portraits is."""
+        return Pose(*torch.split(self.poser(portraits_BCSS).float(), [2, 1, 2], dim=1))
 
-    def paint(self, portraits_BCSS: Tensor) -> Tensor:
-        """Logits of the colour."""
-        colour: Tensor = self.painter(portraits_BCSS)
-        return colour.float()
+    def name(self, portraits_BCSS: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits of the subject and of the colour, and the yaw as (cos, sin), of portraits set upright."""
+        subject, yaw = torch.split(self.namer(portraits_BCSS).float(), [len(SUBJECT_NAMES), 2], dim=1)
+        return subject, self.painter(portraits_BCSS).float(), yaw
 
     def survey(self, frames_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of the place, and the log zoom (B,)."""
@@ -119,14 +117,35 @@ class JudgeNet(nn.Module):
         return place, zoom[:, 0]
 
 
-def cut_out(frames_BCHW: Tensor, located_B3: Tensor, roll_B: Tensor) -> Tensor:
-    """The subjects, each moved to the middle of its own picture, brought to one size, and turned back by its roll."""
-    x, y, log_scale = located_B3.float().unbind(1)
-    size = _PORTRAIT_ROOM * SIZE * log_scale.exp()
-    cos, sin = size * roll_B.cos(), size * roll_B.sin()
+def portrait_size(log_scale_B: Tensor) -> Tensor:
+    """The side of a portrait, in frame widths."""
+    return _PORTRAIT_ROOM * SIZE * log_scale_B.exp()
+
+
+def cut_out(frames_BCHW: Tensor, placed_B4: Tensor) -> Tensor:
+    """The subjects, each moved to the middle of its own picture, brought to one size, and set upright."""
+    x, y, log_scale, roll = placed_B4.float().unbind(1)
+    cos, sin = portrait_size(log_scale) * roll.cos(), portrait_size(log_scale) * roll.sin()
     matrix_B23 = torch.stack([cos, -sin, 2 * x, sin, cos, 2 * y], dim=1).view(-1, 2, 3)
     grid = functional.affine_grid(matrix_B23, [len(x), 3, PORTRAIT_SIDE, PORTRAIT_SIDE], align_corners=False)
     return functional.grid_sample(frames_BCHW.float(), grid, padding_mode="border", align_corners=False)
+
+
+def correct(placed_B4: Tensor, pose: Pose) -> Tensor:
+    """The placing that a look at its portrait suggests."""
+    x, y, log_scale, roll = placed_B4.unbind(1)
+    right, down = (pose.shift * (portrait_size(log_scale) / 2).unsqueeze(1)).unbind(1)
+    x, y = x + right * roll.cos() - down * roll.sin(), y + right * roll.sin() + down * roll.cos()
+    return torch.stack([x, y, log_scale + pose.growth[:, 0], roll + pose.roll[:, 1].atan2(pose.roll[:, 0])], dim=1)
+
+
+def seen_from(placed_B4: Tensor, truth_B4: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The shift, growth and roll (radians) its portrait should tell: `correct`, the other way round."""
+    away = (truth_B4 - placed_B4).float()
+    roll, half = placed_B4[:, 3], portrait_size(placed_B4[:, 2]) / 2
+    right = (away[:, 0] * roll.cos() + away[:, 1] * roll.sin()) / half
+    down = (away[:, 1] * roll.cos() - away[:, 0] * roll.sin()) / half
+    return torch.stack([right, down], dim=1), away[:, 2:3], away[:, 3]
 
 
 class Judge:
@@ -139,18 +158,19 @@ class Judge:
     def read(self, frames: Frames) -> Reading:
         """What a clip of (F, H, W, 3) bytes shows and how it moves."""
         frames_FCHW = to_model_range(frames)
-        located_F3 = self.net.locate(frames_FCHW)
-        roll_F = self._roll(frames_FCHW, located_F3)
-        portraits_FCSS = cut_out(frames_FCHW, located_F3, roll_F)
-        look, colour = self.net.look(portraits_FCSS), self.net.paint(portraits_FCSS)
+        placed_F4 = self.net.locate(frames_FCHW)
+        for _ in range(_NUM_LOOKS):
+            pose, turned_F = self.net.pose(cut_out(frames_FCHW, placed_F4)), placed_F4[:, 3]
+            placed_F4 = correct(placed_F4, pose)
+        subject, colour, yaw = self.net.name(cut_out(frames_FCHW, placed_F4))
         place, zoom_F = self.net.survey(frames_FCHW)
-        moved_F3 = track(frames_FCHW, torch.cat([located_F3[:, :2], SIZE * located_F3[:, 2:].exp()], dim=1))
+        moved_F3 = track(frames_FCHW, torch.stack([*placed_F4[:, :2].T, SIZE * placed_F4[:, 2].exp()], dim=1))
         moved_F3[:, :2] *= torch.exp(moved_F3[:, 2] - zoom_F).median()  # from the first frame's scale to the world's
-        name = _name(look.subject, SUBJECT_NAMES)
+        name = _name(subject, SUBJECT_NAMES)
         channels = {
-            **_columns(located_F3, ("x", "y", "log_scale")),
-            "roll": degrees(_direction(roll_F + look.roll)),
-            "yaw": degrees(look.yaw.numpy()),
+            **_columns(placed_F4[:, :3], ("x", "y", "log_scale")),
+            "roll": degrees(_turn(pose.roll, turned_F).numpy()),
+            "yaw": degrees(yaw.numpy()),
             **_columns(moved_F3, ("camera_x", "camera_y", "camera_zoom")),
         }
         return Reading(
@@ -159,14 +179,6 @@ class Judge:
             place=_name(place, PLACE_NAMES),
             channels=channels,
         )
-
-    def _roll(self, frames_FCHW: Tensor, located_F3: Tensor) -> Tensor:
-        """(F,): the rolls, in radians, that make the subject look upright, and follow from one another."""
-        turns_T = 2 * torch.pi * torch.arange(_NUM_TURNS) / _NUM_TURNS
-        portraits = [cut_out(frames_FCHW, located_F3, turn.expand(len(frames_FCHW))) for turn in turns_T]
-        upright_TF = torch.stack([self.net.look(each_FCSS).upright for each_FCSS in portraits])
-        turn_F = turns_T[_steady_path(functional.logsigmoid(upright_TF.T))]
-        return turn_F + self.net.look(cut_out(frames_FCHW, located_F3, turn_F)).roll
 
 
 def load_judge(path: Path | None = None) -> Judge:
@@ -181,22 +193,6 @@ def to_model_range(frames: Frames) -> Tensor:
     return torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def _steady_path(fit_FT: Tensor) -> Tensor:
-    """(F,): the turns of best total fit, less what it costs to jump between them (Viterbi 1967)."""
-    num_turns = fit_FT.shape[1]
-    apart_TT = (torch.arange(num_turns) - torch.arange(num_turns)[:, None]).abs()
-    cost_TT = _SWING_COST * torch.minimum(apart_TT, num_turns - apart_TT) ** 2
-    total_T, came_from = fit_FT[0], []
-    for fit_T in fit_FT[1:]:
-        best_T, before_T = (total_T[:, None] - cost_TT).max(dim=0)
-        total_T = best_T + fit_T
-        came_from.append(before_T)
-    path = [total_T.argmax()]
-    for before_T in reversed(came_from):
-        path.append(before_T[path[-1]])
-    return torch.stack(path[::-1])
-
-
 def degrees(direction_F2: NDArray[np.float32]) -> NDArray[np.float64]:
     """Angles of (cos, sin) rows, a row counting as much as it is long, continuous from frame to frame."""
     padded = np.pad(direction_F2.astype(float), ((1, 1), (0, 0)), mode="edge")
@@ -205,8 +201,10 @@ def degrees(direction_F2: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.asarray(np.unwrap(np.rad2deg(np.arctan2(sin, cos)), period=360.0))
 
 
-def _direction(radians_F: Tensor) -> NDArray[np.float32]:
-    return np.asarray(torch.stack([radians_F.cos(), radians_F.sin()], dim=1).numpy())
+def _turn(direction_F2: Tensor, radians_F: Tensor) -> Tensor:
+    """(cos, sin) rows turned further."""
+    (cos, sin), (a, b) = (radians_F.cos(), radians_F.sin()), direction_F2.unbind(1)
+    return torch.stack([a * cos - b * sin, a * sin + b * cos], dim=1)
 
 
 def _name(logits_FN: Tensor, names: tuple[str, ...]) -> str:

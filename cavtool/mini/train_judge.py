@@ -31,6 +31,7 @@ from cavtool.mini.judge import (
     WEIGHTS,
     JudgeNet,
     cut_out,
+    seen_from,
     to_model_range,
 )
 from cavtool.mini.stage import Stage
@@ -38,7 +39,6 @@ from cavtool.mini.stage import Stage
 SEED = 30_000_000  # the first scene's; far from those of pretraining, tests and benchmarks
 NUM_SCENES, FRAMES_PER_SCENE, NUM_LAYOUTS = 14_000, 4, 48
 NUM_STEPS, FRAMES_PER_STEP, LEARNING_RATE = 2_200, 192, 4e-3
-UPRIGHT = 0.35  # radians; a portrait less off than this is upright
 _CHUNK = 32  # scenes rendered before they are written
 
 
@@ -193,34 +193,45 @@ def blur(pictures_BCHW: Tensor, sigma: float) -> Tensor:
 
 
 def _loss(net: JudgeNet, frames_BCHW: Tensor, truth_BK: Tensor, looks_B3: Tensor, generator: torch.Generator) -> Tensor:
-    located_B3, roll_B, yaw_B = truth_BK[:, :3], truth_BK[:, 3].deg2rad(), truth_BK[:, 4].deg2rad()
-    as_found_B3 = misplace(located_B3, generator)
-    off_B, far_off_B = (2 * torch.rand(2, len(roll_B), generator=generator) - 1) * UPRIGHT
-    far_off_B = far_off_B * (torch.pi - 1.5 * UPRIGHT) / UPRIGHT + torch.pi
-    portraits_BCSS = cut_out(frames_BCHW, as_found_B3, roll_B - off_B)
-    upright, turned = net.look(portraits_BCSS), net.look(cut_out(frames_BCHW, as_found_B3, roll_B - far_off_B))
+    placed_B4 = torch.cat([truth_BK[:, :3], truth_BK[:, 3:4].deg2rad()], dim=1)
+    unsure_B4, sure_B4 = misplace(placed_B4, generator), misplace(placed_B4, generator, sure=True)
+    shift, growth, roll = seen_from(unsure_B4, placed_B4)
+    pose = net.pose(cut_out(frames_BCHW, unsure_B4))
+    subject, colour, yaw = net.name(cut_out(frames_BCHW, sure_B4))
     some = slice(None, None, 2)  # the backdrop is the easiest to learn
     place, zoom = net.survey(frames_BCHW[some])
     return (
-        _distance(net.locate(frames_BCHW), located_B3)
+        _distance(net.locate(frames_BCHW)[:, :3], placed_B4[:, :3])
         + _distance(zoom, truth_BK[some, 7])
         + 0.3 * functional.cross_entropy(place, looks_B3[some, 2])
-        + functional.cross_entropy(upright.subject, looks_B3[:, 0])
-        + (upright.yaw - torch.stack([yaw_B.cos(), yaw_B.sin()], dim=1)).square().mean()
-        + (functional.softplus(-upright.upright) + functional.softplus(turned.upright)).mean()
-        + _distance(upright.roll, off_B)
-        + functional.cross_entropy(net.paint(portraits_BCSS), looks_B3[:, 1], ignore_index=-1)
+        + 0.3 * _distance(pose.shift, shift)
+        + 0.3 * _distance(pose.growth, growth)
+        + (pose.roll - _direction(roll)).square().mean()
+        + functional.cross_entropy(subject, looks_B3[:, 0])
+        + (yaw - _direction(truth_BK[:, 4].deg2rad())).square().mean()
+        + functional.cross_entropy(colour, looks_B3[:, 1], ignore_index=-1)
     )
 
 
-def misplace(located_B3: Tensor, generator: torch.Generator) -> Tensor:
-    """Subjects as the locator may find them: more or less off."""
-    off_B3 = torch.randn(located_B3.shape, generator=generator) * torch.tensor([0.035, 0.035, 0.13])
-    return located_B3 + off_B3 * torch.rand(len(off_B3), 1, generator=generator)
+def misplace(placed_B4: Tensor, generator: torch.Generator, *, sure: bool = False) -> Tensor:
+    """Placings as the judge may come upon them: more or less off, and in half of them the roll is not known at all.
+
+    Those the judge is `sure` of are the ones it has corrected already.
+    """
+    worst = [0.02, 0.02, 0.1, 0.25] if sure else [0.06, 0.06, 0.2, 0.3]
+    off_B4 = torch.randn(placed_B4.shape, generator=generator) * torch.tensor(worst)
+    off_B4 *= torch.rand(len(off_B4), 1, generator=generator)
+    if not sure:
+        off_B4[::2, 3] = 2 * torch.pi * torch.rand(len(off_B4[::2]), generator=generator)
+    return placed_B4 + off_B4
 
 
 def _distance(found: Tensor, truth: Tensor) -> Tensor:
     return functional.smooth_l1_loss(found / 0.3, truth / 0.3, beta=0.1)
+
+
+def _direction(radians_B: Tensor) -> Tensor:
+    return torch.stack([radians_B.cos(), radians_B.sin()], dim=1)
 
 
 def export(net: JudgeNet, path: Path) -> None:
