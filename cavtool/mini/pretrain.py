@@ -160,7 +160,8 @@ def _recolour(frames_BCHW: Tensor, generator: torch.Generator) -> Tensor:
     saturation, contrast, light = torch.rand(3, len(frames_BCHW), 1, 1, 1, generator=generator)
     frames_BCHW = frames_BCHW[:, torch.randperm(3, generator=generator)]
     frames_BCHW = torch.lerp(frames_BCHW.mean(1, keepdim=True), frames_BCHW, saturation)
-    return (frames_BCHW * (0.5 + contrast) + light - 0.5).clamp(-1, 1)
+    recoloured: Tensor = (frames_BCHW * (0.5 + contrast) + light - 0.5).clamp(-1, 1)
+    return recoloured
 
 
 def subject_weight(discs: Tensor, side: int) -> Tensor:
