@@ -1,39 +1,29 @@
 """The judge: recovers from a clip of cav-mini's world what it shows and every channel of how it moves.
 
-Small nets, one for each question, because together they learned none of the answers: the locator finds the subject in a
-frame; the poser sees it cut out as placed so far, says how far off place, size and roll are, and looks again at the
-corrected cut-out; the namer, who sees every subject in the middle and upright, tells which it is and its yaw, the
-painter its colour; the backdrop net tells the place and its zoom. How the camera moved is geometry (`mini.camera`).
-Trained by `cavtool.mini.train_judge`.
+Small nets say what a glance can tell: the locator about where the subject is, the painter which colour it may have,
+the backdrop net the place and its zoom. Who the subject is, its turns and its exact placing come from holding the
+world's own sprites against the clip (`mini.matching`), how the camera moved from geometry (`mini.camera`).
+The nets are trained by `cavtool.mini.train_judge`.
 
-Shapes: B batch, F frames, C channels, H W, S the side of a portrait, and 4 for a placing: x, y, log scale, roll in
-radians.
+Shapes: B batch, F frames, C channels, H W, S the side of a cut-out, and 3 for a placing: x, y, log scale.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn import functional
 
 from cavtool.mini.camera import track
+from cavtool.mini.matching import CUT_SIDE, cut_out, match
 from cavtool.mini.places import HELD_OUT_PLACES, PLACES
-from cavtool.mini.sprites import COLOURS, HELD_OUT_COLOURS, HELD_OUT_SUBJECTS, SUBJECTS
+from cavtool.mini.sprites import COLOUR_NAMES
 from cavtool.mini.world import SIDE, SIZE, Channels, Frames
 
 WEIGHTS = Path(__file__).parent / "weights" / "judge.safetensors"
-SUBJECT_NAMES = (*SUBJECTS, *HELD_OUT_SUBJECTS)
-COLOUR_NAMES = (*COLOURS, *HELD_OUT_COLOURS)
 PLACE_NAMES = (*PLACES, *HELD_OUT_PLACES)
-COLOURLESS = "ironman"  # wears its own
-PORTRAIT_SIDE = 40
-_PORTRAIT_ROOM = 1.25  # side of the portrait in sides of the subject's square
-_NUM_LOOKS = 3
-_ANGLE_WINDOW = (0.25, 0.5, 0.25)  # over frames; a misread one is outvoted
+_PROBABLE = 0.1  # a colour less probable is not tried
 
 
 @dataclass(frozen=True)
@@ -69,83 +59,27 @@ def _head(channels: int, side: int, hidden: int, num_outputs: int) -> list[nn.Mo
     return [squeeze, nn.Flatten(), nn.Linear(16 * side * side, hidden), nn.ReLU(), nn.Linear(hidden, num_outputs)]
 
 
-@dataclass(frozen=True)
-class Pose:
-    """Where in a portrait the subject really is.
-
-    `shift` (B, 2) is in half portraits, along its own axes; `growth` (B, 1) is a difference of log scales; `roll`
-    (B, 2) is what is left of it, as (cos, sin).
-    """
-
-    shift: Tensor
-    growth: Tensor
-    roll: Tensor
-
-
 class JudgeNet(nn.Module):
     """The nets; pictures are (B, C, H, W) in [-1, 1]."""
 
     def __init__(self) -> None:
         super().__init__()
-        last = PORTRAIT_SIDE // 8
-        self.locator = nn.Sequential(*_trunk(3, 16, 32, 48), *_head(48, SIDE // 8, 56, 3))
-        self.poser = nn.Sequential(*_trunk(3, 24, 48, 64), *_head(64, last, 128, 5))
-        self.namer = nn.Sequential(
-            *(*_trunk(3, 24, 48, 64), nn.Flatten(), nn.Linear(64 * last * last, len(SUBJECT_NAMES) + 2))
-        )
-        self.painter = nn.Sequential(
-            *(*_trunk(3, 12, 16, 16), nn.Flatten(), nn.Linear(16 * last * last, len(COLOUR_NAMES)))
-        )
+        self.locator = nn.Sequential(*_trunk(3, 24, 48, 64), *_head(64, SIDE // 8, 64, 3))
+        self.painter = nn.Sequential(*_trunk(3, 16, 32, 32), *_head(32, CUT_SIDE // 8, 64, len(COLOUR_NAMES)))
         self.backdrop = nn.Sequential(*_trunk(3, 16, 32, 48), *_head(48, SIDE // 8, 64, len(PLACE_NAMES) + 1))
 
     def locate(self, frames_BCHW: Tensor) -> Tensor:
-        """(B, 4): a first placing, upright."""
-        return functional.pad(0.3 * self.locator(frames_BCHW).float(), (0, 1))
+        """The subject's placing (B, 3)."""
+        return 0.3 * torch.as_tensor(self.locator(frames_BCHW)).float()
 
-    def pose(self, portraits_BCSS: Tensor) -> Pose:
-        """How far off the placing of portraits is."""
-        return Pose(*torch.split(self.poser(portraits_BCSS).float(), [2, 1, 2], dim=1))
-
-    def name(self, portraits_BCSS: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits of the subject and of the colour, and the yaw as (cos, sin), of portraits set upright."""
-        subject, yaw = torch.split(self.namer(portraits_BCSS).float(), [len(SUBJECT_NAMES), 2], dim=1)
-        return subject, self.painter(portraits_BCSS).float(), yaw
+    def paint(self, cut_outs_BCSS: Tensor) -> Tensor:
+        """Logits of the colour."""
+        return torch.as_tensor(self.painter(cut_outs_BCSS)).float()
 
     def survey(self, frames_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of the place, and the log zoom (B,)."""
         place, zoom = torch.split(self.backdrop(frames_BCHW).float(), [len(PLACE_NAMES), 1], dim=1)
         return place, zoom[:, 0]
-
-
-def portrait_size(log_scale_B: Tensor) -> Tensor:
-    """The side of a portrait, in frame widths."""
-    return _PORTRAIT_ROOM * SIZE * log_scale_B.exp()
-
-
-def cut_out(frames_BCHW: Tensor, placed_B4: Tensor) -> Tensor:
-    """The subjects, each moved to the middle of its own picture, brought to one size, and set upright."""
-    x, y, log_scale, roll = placed_B4.float().unbind(1)
-    cos, sin = portrait_size(log_scale) * roll.cos(), portrait_size(log_scale) * roll.sin()
-    matrix_B23 = torch.stack([cos, -sin, 2 * x, sin, cos, 2 * y], dim=1).view(-1, 2, 3)
-    grid = functional.affine_grid(matrix_B23, [len(x), 3, PORTRAIT_SIDE, PORTRAIT_SIDE], align_corners=False)
-    return functional.grid_sample(frames_BCHW.float(), grid, padding_mode="border", align_corners=False)
-
-
-def correct(placed_B4: Tensor, pose: Pose) -> Tensor:
-    """The placing that a look at its portrait suggests."""
-    x, y, log_scale, roll = placed_B4.unbind(1)
-    right, down = (pose.shift * (portrait_size(log_scale) / 2).unsqueeze(1)).unbind(1)
-    x, y = x + right * roll.cos() - down * roll.sin(), y + right * roll.sin() + down * roll.cos()
-    return torch.stack([x, y, log_scale + pose.growth[:, 0], roll + pose.roll[:, 1].atan2(pose.roll[:, 0])], dim=1)
-
-
-def seen_from(placed_B4: Tensor, truth_B4: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The shift, growth and roll (radians) its portrait should tell: `correct`, the other way round."""
-    away = (truth_B4 - placed_B4).float()
-    roll, half = placed_B4[:, 3], portrait_size(placed_B4[:, 2]) / 2
-    right = (away[:, 0] * roll.cos() + away[:, 1] * roll.sin()) / half
-    down = (away[:, 1] * roll.cos() - away[:, 0] * roll.sin()) / half
-    return torch.stack([right, down], dim=1), away[:, 2:3], away[:, 3]
 
 
 class Judge:
@@ -158,27 +92,23 @@ class Judge:
     def read(self, frames: Frames) -> Reading:
         """What a clip of (F, H, W, 3) bytes shows and how it moves."""
         frames_FCHW = to_model_range(frames)
-        placed_F4 = self.net.locate(frames_FCHW)
-        for _ in range(_NUM_LOOKS):
-            pose, turned_F = self.net.pose(cut_out(frames_FCHW, placed_F4)), placed_F4[:, 3]
-            placed_F4 = correct(placed_F4, pose)
-        subject, colour, yaw = self.net.name(cut_out(frames_FCHW, placed_F4))
+        placed_F3 = self.net.locate(frames_FCHW)
+        found = match(frames_FCHW, placed_F3, _probable_colours(self.net.paint(cut_out(frames_FCHW, placed_F3))))
         place, zoom_F = self.net.survey(frames_FCHW)
-        moved_F3 = track(frames_FCHW, torch.stack([*placed_F4[:, :2].T, SIZE * placed_F4[:, 2].exp()], dim=1))
+        moved_F3 = track(frames_FCHW, torch.cat([found.placings[:, :2], SIZE * found.placings[:, 2:].exp()], dim=1))
         moved_F3[:, :2] *= torch.exp(moved_F3[:, 2] - zoom_F).median()  # from the first frame's scale to the world's
-        name = _name(subject, SUBJECT_NAMES)
         channels = {
-            **_columns(placed_F4[:, :3], ("x", "y", "log_scale")),
-            "roll": degrees(_turn(pose.roll, turned_F).numpy()),
-            "yaw": degrees(yaw.numpy()),
+            **_columns(found.placings, ("x", "y", "log_scale")),
+            "roll": found.roll,
+            "yaw": found.yaw,
             **_columns(moved_F3, ("camera_x", "camera_y", "camera_zoom")),
         }
-        return Reading(
-            subject=name,
-            colour="" if name == COLOURLESS else _name(colour, COLOUR_NAMES),
-            place=_name(place, PLACE_NAMES),
-            channels=channels,
-        )
+        return Reading(found.subject, found.colour, PLACE_NAMES[int(place.mean(dim=0).argmax())], channels)
+
+
+def _probable_colours(logits_FN: Tensor) -> list[str]:
+    probability = logits_FN.mean(dim=0).softmax(dim=0)
+    return [name for name, share in zip(COLOUR_NAMES, probability.tolist(), strict=True) if share >= _PROBABLE]
 
 
 def load_judge(path: Path | None = None) -> Judge:
@@ -191,24 +121,6 @@ def load_judge(path: Path | None = None) -> Judge:
 def to_model_range(frames: Frames) -> Tensor:
     """(B, H, W, 3) bytes to (B, 3, H, W) floats in [-1, 1]."""
     return torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-def degrees(direction_F2: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Angles of (cos, sin) rows, a row counting as much as it is long, continuous from frame to frame."""
-    padded = np.pad(direction_F2.astype(float), ((1, 1), (0, 0)), mode="edge")
-    before, at, after = (weight * padded[i : len(padded) - 2 + i] for i, weight in enumerate(_ANGLE_WINDOW))
-    cos, sin = (before + at + after).T
-    return np.asarray(np.unwrap(np.rad2deg(np.arctan2(sin, cos)), period=360.0))
-
-
-def _turn(direction_F2: Tensor, radians_F: Tensor) -> Tensor:
-    """(cos, sin) rows turned further."""
-    (cos, sin), (a, b) = (radians_F.cos(), radians_F.sin()), direction_F2.unbind(1)
-    return torch.stack([a * cos - b * sin, a * sin + b * cos], dim=1)
-
-
-def _name(logits_FN: Tensor, names: tuple[str, ...]) -> str:
-    return names[int(logits_FN.mean(dim=0).argmax())]
 
 
 def _columns(values_FN: Tensor, names: tuple[str, ...]) -> Channels:

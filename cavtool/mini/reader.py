@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cavtool.mini import world
-from cavtool.mini.sprites import COLOURS, SUBJECTS
+from cavtool.mini.sprites import COLOURLESS, COLOURS, SUBJECTS
 
 _SUBJECTS, _COLOURS = list(SUBJECTS), list(COLOURS)
 _NUM_POSE = 7  # right and down to the subject's centre, log scale, cos and sin of roll and of yaw
@@ -49,7 +49,7 @@ def truth_of(sample: Callable[[int], world.Scene], first: int, count: int, num_f
         channels = {name: values[:num_frames] for name, values in scene.channels().items()}
         radius = 0.5 * world.SIZE * np.exp(channels["log_scale"])
         roll, yaw = np.deg2rad(channels["roll"]), np.deg2rad(channels["yaw"])
-        colour = NONE if scene.subject == "ironman" else _COLOURS.index(scene.colour)
+        colour = NONE if scene.subject == COLOURLESS else _COLOURS.index(scene.colour)
         looks[i] = _SUBJECTS.index(scene.subject), colour
         discs[i] = np.stack([0.5 + channels["x"], 0.5 + channels["y"], radius], axis=-1)
         poses[i] = np.stack([channels["log_scale"], np.cos(roll), np.sin(roll), np.cos(yaw), np.sin(yaw)], axis=-1)

@@ -253,6 +253,10 @@ HELD_OUT_SUBJECTS: dict[str, Callable[[_Pen], None]] = {
     "chair": _chair,
 }
 
+SUBJECT_NAMES = (*SUBJECTS, *HELD_OUT_SUBJECTS)
+COLOUR_NAMES = (*COLOURS, *HELD_OUT_COLOURS)
+COLOURLESS = "ironman"  # wears its own
+
 
 @lru_cache(maxsize=8192)
 def subject_view(subject: str, colour: str, yaw: int) -> Picture:
@@ -263,7 +267,7 @@ def subject_view(subject: str, colour: str, yaw: int) -> Picture:
     """
     pen = _Pen((COLOURS | HELD_OUT_COLOURS)[colour])
     (SUBJECTS | HELD_OUT_SUBJECTS)[subject](pen)
-    side = _IRON_RED if subject == "ironman" else pen.main
+    side = _IRON_RED if subject == COLOURLESS else pen.main
     edge = Image.new("RGBA", pen.image.size, (*shade(side, 0.4), 0))
     edge.putalpha(pen.image.getchannel("A"))
     cos, sin = np.cos(np.deg2rad(yaw)), np.sin(np.deg2rad(yaw))

@@ -2,7 +2,7 @@
 
 1. data   scenes of every look, held-out ones too, each in four frames that have nothing to do with each other; every
           other scene goes through the autoencoder of the pipeline (`--pipeline`)
-2. nets   the judge's nets together, mirrored, blurred, noised and recoloured: `WORK/log.jsonl`
+2. nets   the judge's nets together, on single frames, mirrored, blurred, noised and recoloured: `WORK/log.jsonl`
 3. export the averaged weights in fp16 as `cavtool/mini/weights/judge.safetensors`
 
 Resumes where it stopped, `--minutes M` stops it. Delete `WORK` to start over.
@@ -23,17 +23,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from cavtool.mini import world
-from cavtool.mini.judge import (
-    COLOUR_NAMES,
-    COLOURLESS,
-    PLACE_NAMES,
-    SUBJECT_NAMES,
-    WEIGHTS,
-    JudgeNet,
-    cut_out,
-    seen_from,
-    to_model_range,
-)
+from cavtool.mini.judge import PLACE_NAMES, WEIGHTS, JudgeNet, to_model_range
+from cavtool.mini.matching import cut_out
+from cavtool.mini.sprites import COLOUR_NAMES, COLOURLESS, SUBJECT_NAMES
 from cavtool.mini.stage import Stage
 
 SEED = 30_000_000  # the first scene's; far from those of pretraining, tests and benchmarks
@@ -82,8 +74,8 @@ class Data:
     """What the nets learn from: N scenes of F frames each."""
 
     frames: NDArray[np.uint8]  # (N, F, H, W, 3)
-    channels: NDArray[np.float32]  # (N, F, 8), in the order of world.CHANNELS
-    looks: NDArray[np.int64]  # (N, 3): subject, colour, place as numbers; no colour is -1
+    placings: NDArray[np.float32]  # (N, F, 4): x, y, log scale of the subject, zoom of the camera
+    looks: NDArray[np.int64]  # (N, 2): colour and place as numbers; no colour is -1
 
 
 def make_data(work: Path, autoencoder: Any, num_scenes: int) -> Data:
@@ -97,10 +89,10 @@ def make_data(work: Path, autoencoder: Any, num_scenes: int) -> Data:
             chunk[::2] = reconstruct(autoencoder, chunk[::2].reshape(-1, *shape[2:]), i).reshape(chunk[::2].shape)
             frames[i : i + len(chunk)] = chunk
         frames.flush()
-        channels, looks = zip(*(_truth(draw_scene(SEED + j)) for j in range(num_scenes)), strict=True)
-        np.savez(work / "truth.npz", channels=np.stack(channels), looks=np.stack(looks))
+        placings, looks = zip(*(_truth(draw_scene(SEED + j)) for j in range(num_scenes)), strict=True)
+        np.savez(work / "truth.npz", placings=np.stack(placings), looks=np.stack(looks))
     truth = np.load(work / "truth.npz")
-    return Data(np.load(work / "frames.npy", mmap_mode="r"), truth["channels"], truth["looks"])
+    return Data(np.load(work / "frames.npy", mmap_mode="r"), truth["placings"], truth["looks"])
 
 
 def _chunk(start: int, stop: int) -> Iterator[int]:
@@ -135,10 +127,10 @@ def load_autoencoder(pipeline: Path) -> Any:
 
 
 def _truth(scene: world.Scene) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    courses = scene.channels()
+    channels = scene.channels()
     colour = -1 if scene.subject == COLOURLESS else COLOUR_NAMES.index(scene.colour)
-    look = (SUBJECT_NAMES.index(scene.subject), colour, PLACE_NAMES.index(scene.place))
-    return np.stack([courses[name] for name in world.CHANNELS], axis=-1).astype(np.float32), np.array(look)
+    placings = np.stack([channels[name] for name in ("x", "y", "log_scale", "camera_zoom")], axis=-1)
+    return placings.astype(np.float32), np.array([colour, PLACE_NAMES.index(scene.place)])
 
 
 # Learning
@@ -153,10 +145,11 @@ def judge_stage(data: Data, net: JudgeNet, num_steps: int = NUM_STEPS, frames_pe
         picks = rng.choice(len(data.looks), frames_per_step, replace=False)
         which = rng.integers(FRAMES_PER_SCENE, size=frames_per_step)
         mirrored_B = torch.from_numpy(rng.random(frames_per_step) < 0.5)
-        frames_BCHW = mirror(to_model_range(data.frames[picks, which]), mirrored_B)
-        truth_BK = mirror_truth(torch.from_numpy(data.channels[picks, which]), mirrored_B)
+        frames_BCHW, placings_B4 = to_model_range(data.frames[picks, which]), torch.tensor(data.placings[picks, which])
+        frames_BCHW = roughen(mirror(frames_BCHW, mirrored_B), generator)
+        placings_B4[mirrored_B, 0] *= -1
         with torch.autocast("cpu", torch.bfloat16):
-            return _loss(net, roughen(frames_BCHW, generator), truth_BK, torch.from_numpy(data.looks[picks]), generator)
+            return _loss(net, frames_BCHW, placings_B4, torch.from_numpy(data.looks[picks]), generator)
 
     return Stage("judge", net, num_steps, LEARNING_RATE, loss_at)
 
@@ -164,13 +157,6 @@ def judge_stage(data: Data, net: JudgeNet, num_steps: int = NUM_STEPS, frames_pe
 def mirror(frames_BCHW: Tensor, mirrored_B: Tensor) -> Tensor:
     """Those pictures left side right."""
     return torch.where(mirrored_B.view(-1, 1, 1, 1), frames_BCHW.flip(-1), frames_BCHW)
-
-
-def mirror_truth(truth_BK: Tensor, mirrored_B: Tensor) -> Tensor:
-    """The channels of mirrored pictures: what lay left lies right, and a cut-out seen from behind is a mirrored one."""
-    sign = torch.tensor([-1.0 if name in {"x", "roll", "yaw", "camera_x"} else 1.0 for name in world.CHANNELS])
-    offset = torch.tensor([180.0 if name == "yaw" else 0.0 for name in world.CHANNELS])
-    return torch.where(mirrored_B.view(-1, 1), truth_BK * sign + offset, truth_BK)
 
 
 def roughen(frames_BCHW: Tensor, generator: torch.Generator) -> Tensor:
@@ -192,46 +178,28 @@ def blur(pictures_BCHW: Tensor, sigma: float) -> Tensor:
     return functional.conv2d(functional.conv2d(padded, taps, groups=3), taps.transpose(2, 3), groups=3)
 
 
-def _loss(net: JudgeNet, frames_BCHW: Tensor, truth_BK: Tensor, looks_B3: Tensor, generator: torch.Generator) -> Tensor:
-    placed_B4 = torch.cat([truth_BK[:, :3], truth_BK[:, 3:4].deg2rad()], dim=1)
-    unsure_B4, sure_B4 = misplace(placed_B4, generator), misplace(placed_B4, generator, sure=True)
-    shift, growth, roll = seen_from(unsure_B4, placed_B4)
-    pose = net.pose(cut_out(frames_BCHW, unsure_B4))
-    subject, colour, yaw = net.name(cut_out(frames_BCHW, sure_B4))
-    some = slice(None, None, 2)  # the backdrop is the easiest to learn
-    place, zoom = net.survey(frames_BCHW[some])
+def _loss(
+    net: JudgeNet, frames_BCHW: Tensor, placings_B4: Tensor, looks_B2: Tensor, generator: torch.Generator
+) -> Tensor:
+    placed_B3, true_zoom = placings_B4[:, :3], placings_B4[:, 3]
+    place, zoom = net.survey(frames_BCHW)
+    colour = net.paint(cut_out(frames_BCHW, misplace(placed_B3, generator)))
     return (
-        _distance(net.locate(frames_BCHW)[:, :3], placed_B4[:, :3])
-        + _distance(zoom, truth_BK[some, 7])
-        + 0.3 * functional.cross_entropy(place, looks_B3[some, 2])
-        + 0.3 * _distance(pose.shift, shift)
-        + 0.3 * _distance(pose.growth, growth)
-        + (pose.roll - _direction(roll)).square().mean()
-        + functional.cross_entropy(subject, looks_B3[:, 0])
-        + (yaw - _direction(truth_BK[:, 4].deg2rad())).square().mean()
-        + functional.cross_entropy(colour, looks_B3[:, 1], ignore_index=-1)
+        _distance(net.locate(frames_BCHW), placed_B3)
+        + _distance(zoom, true_zoom)
+        + 0.3 * functional.cross_entropy(place, looks_B2[:, 1])
+        + 0.3 * functional.cross_entropy(colour, looks_B2[:, 0], ignore_index=-1)
     )
 
 
-def misplace(placed_B4: Tensor, generator: torch.Generator, *, sure: bool = False) -> Tensor:
-    """Placings as the judge may come upon them: more or less off, and in half of them the roll is not known at all.
-
-    Those the judge is `sure` of are the ones it has corrected already.
-    """
-    worst = [0.02, 0.02, 0.1, 0.25] if sure else [0.06, 0.06, 0.2, 0.3]
-    off_B4 = torch.randn(placed_B4.shape, generator=generator) * torch.tensor(worst)
-    off_B4 *= torch.rand(len(off_B4), 1, generator=generator)
-    if not sure:
-        off_B4[::2, 3] = 2 * torch.pi * torch.rand(len(off_B4[::2]), generator=generator)
-    return placed_B4 + off_B4
+def misplace(placed_B3: Tensor, generator: torch.Generator) -> Tensor:
+    """Placings as the locator may find them: more or less off."""
+    off_B3 = torch.randn(placed_B3.shape, generator=generator) * torch.tensor([0.03, 0.03, 0.12])
+    return placed_B3 + off_B3 * torch.rand(len(off_B3), 1, generator=generator)
 
 
 def _distance(found: Tensor, truth: Tensor) -> Tensor:
     return functional.smooth_l1_loss(found / 0.3, truth / 0.3, beta=0.1)
-
-
-def _direction(radians_B: Tensor) -> Tensor:
-    return torch.stack([radians_B.cos(), radians_B.sin()], dim=1)
 
 
 def export(net: JudgeNet, path: Path) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cavtool.mini.places import HELD_OUT_PLACES, PANORAMA, PLACES, place_layers
-from cavtool.mini.sprites import COLOURS, HELD_OUT_COLOURS, HELD_OUT_SUBJECTS, SUBJECTS, subject_view
+from cavtool.mini.sprites import COLOURLESS, COLOURS, HELD_OUT_COLOURS, HELD_OUT_SUBJECTS, SUBJECTS, subject_view
 
 SIDE, NUM_FRAMES, FPS = 64, 16, 8
 SIZE = 0.5  # the subject's usual size, in frame widths
@@ -151,7 +151,7 @@ POSES = ("", "tilted", "turned", "upside down")
 
 def noun(subject: str, colour: str = "", pose: str = "") -> str:
     """`a red cat`, `an orange cat`, `ironman`, `an upside down red cat`."""
-    if subject == "ironman":
+    if subject == COLOURLESS:
         return f"{pose} ironman".strip()
     words = " ".join(word for word in (pose, colour, subject) if word)
     return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"

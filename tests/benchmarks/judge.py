@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from cavtool.core import metrics
 from cavtool.mini import train_judge, world
-from cavtool.mini.judge import COLOURLESS, WEIGHTS, Judge, Reading, load_judge, to_model_range
+from cavtool.mini.judge import WEIGHTS, Judge, Reading, load_judge, to_model_range
 from cavtool.mini.places import HELD_OUT_PLACES
-from cavtool.mini.sprites import HELD_OUT_COLOURS, HELD_OUT_SUBJECTS
+from cavtool.mini.sprites import COLOURLESS, HELD_OUT_COLOURS, HELD_OUT_SUBJECTS
 
 RESULTS = Path(__file__).parent / "results" / "judge.md"
 NUM_SEEN, NUM_HELD_OUT = 240, 160

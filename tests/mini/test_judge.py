@@ -3,7 +3,7 @@ import pytest
 
 from cavtool.core import metrics
 from cavtool.mini import world
-from cavtool.mini.judge import WEIGHTS, Judge, Reading, degrees, load_judge
+from cavtool.mini.judge import WEIGHTS, Judge, Reading, load_judge
 
 
 @pytest.fixture(scope="module")
@@ -20,18 +20,8 @@ def test_the_weights_are_small() -> None:
     assert WEIGHTS.stat().st_size <= 1_250_000
 
 
-ROLL_IS_WEAK = pytest.mark.xfail(reason="these weights read roll off by up to 25 degrees; train the judge longer")
-DUCK, CAT = ("duck", "white", "moon"), ("cat", "red", "desert")
-
-
-@pytest.mark.parametrize(
-    ("motion", "look"),
-    [
-        pytest.param(motion, look, marks=[ROLL_IS_WEAK] if look == DUCK and motion in {"swing", "somersault"} else [])
-        for motion in world.HELD_OUT_MOTIONS
-        for look in (DUCK, CAT)
-    ],
-)
+@pytest.mark.parametrize("look", [("duck", "white", "moon"), ("cat", "red", "desert"), ("teapot", "grey", "kitchen")])
+@pytest.mark.parametrize("motion", world.HELD_OUT_MOTIONS)
 def test_a_motion_is_recovered(judge: Judge, motion: str, look: tuple[str, str, str]) -> None:
     reading, truth = read(judge, motion, *look)
     assert (reading.subject, reading.colour, reading.place) == look
@@ -50,7 +40,6 @@ def test_ironman_has_no_colour(judge: Judge) -> None:
     assert (reading.subject, reading.colour) == ("ironman", "")
 
 
-@ROLL_IS_WEAK
 def test_every_channel_of_a_still_pose(judge: Judge) -> None:
     pose = {"x": 0.2, "y": -0.15, "log_scale": 0.3, "roll": 40.0, "yaw": 0.0}
     courses = {name: np.full(world.NUM_FRAMES, value) for name, value in pose.items()}
@@ -74,10 +63,3 @@ def test_camera_moves_are_told_apart_from_the_subjects(judge: Judge) -> None:
 def test_any_number_of_frames(judge: Judge) -> None:
     frames = world.render(world.Scene("mug", "pink", "meadow"), 2)
     assert all(len(values) == 2 for values in judge.read(frames).channels.values())
-
-
-def test_angles_go_on_past_a_turn_and_outvote_a_doubtful_frame() -> None:
-    angle = np.deg2rad(np.linspace(0, 720, 32))
-    direction = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
-    direction[10] *= -0.2
-    assert degrees(direction)[[8, 16, -3]] == pytest.approx(np.rad2deg(angle)[[8, 16, -3]], abs=1)
