@@ -30,8 +30,8 @@ _AT_LEAST = 3 * math.log(_COLOUR_ERROR * math.sqrt(2 * math.pi)) - _TRUST  # nat
 _NUM_BINS = 16  # of a colour channel
 _UNSEEN = 0.02  # how likely the backdrop shows colours it shows nowhere else
 _SWING_COST = 0.02 / math.radians(15) ** 2  # of a turn from a frame to the next, per squared radian
-_NUM_ROUGH, _NUM_FINE = 12, 24  # steps of a full turn
-_NUM_FINALISTS = 3
+_NUM_STEPS = 24  # of a full turn
+_NUM_FINALISTS = 5
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def match(frames_FCHW: Tensor, placed_F3: Tensor, colours: Sequence[str]) -> Mat
     """The subject of a clip, given about where it is and which colours it may have; frames are in [-1, 1]."""
     evidence_FCHW = _evidence(frames_FCHW, placed_F3)
     looks = [(subject, colour) for colour in colours for subject in SUBJECT_NAMES]
-    finalists = _likeliest(evidence_FCHW[::2], placed_F3[::2], looks)
+    finalists = _likeliest(evidence_FCHW[::4], placed_F3[::4], looks)
     paths = [_follow(evidence_FCHW, placed_F3, *look) for look in finalists]
     path, (subject, colour) = min(zip(paths, finalists, strict=True), key=lambda pair: pair[0].cost)
     return Match(
@@ -97,13 +97,13 @@ def _backdrop(frames_FCHW: Tensor, placed_F3: Tensor) -> Tensor:
 # What a look would show
 
 
-def _templates(subject: str, colour: str, num_steps: int) -> tuple[Tensor, Tensor]:
+def _templates(subject: str, colour: str) -> tuple[Tensor, Tensor]:
     """All turns of a look: their pixels (N, 4, S, S), to be multiplied with evidence, and what is to be added (N,)."""
-    views = np.stack([subject_view(subject, colour, round(360 * step / num_steps)) for step in range(num_steps)])
+    views = np.stack([subject_view(subject, colour, round(360 * step / _NUM_STEPS)) for step in range(_NUM_STEPS)])
     views_NCHW = torch.from_numpy(views).permute(0, 3, 1, 2).float() / 255
     solid_NCHW = torch.cat([views_NCHW[:, 3:], (2 * views_NCHW[:, :3] - 1) * views_NCHW[:, 3:]], dim=1)
-    small_NCHW = functional.avg_pool2d(solid_NCHW, _SHRINK).repeat_interleave(num_steps, dim=0)
-    roll_N = (torch.arange(num_steps) * 2 * torch.pi / num_steps).repeat(num_steps)
+    small_NCHW = functional.avg_pool2d(solid_NCHW, _SHRINK).repeat_interleave(_NUM_STEPS, dim=0)
+    roll_N = (torch.arange(_NUM_STEPS) * 2 * torch.pi / _NUM_STEPS).repeat(_NUM_STEPS)
     turned = _cut(small_NCHW, torch.zeros(len(roll_N), 2), torch.full_like(roll_N, ROOM / _SPRITE_ROOM), roll_N)
     cover, colours = turned[:, :1], turned[:, 1:]
     error = colours.square() / cover.clamp(min=1e-3) / (2 * _COLOUR_ERROR**2)
@@ -158,7 +158,7 @@ def _likeliest(evidence_FCHW: Tensor, placed_F3: Tensor, looks: list[tuple[str, 
     """The looks that explain the frames best, each frame for itself, at a rough glance."""
     costs_L = []
     for look in looks:
-        costs_NFK, _ = _costs(evidence_FCHW, placed_F3, _ROUGH, _templates(*look, _NUM_ROUGH))
+        costs_NFK, _ = _costs(evidence_FCHW, placed_F3, _ROUGH, _templates(*look))
         costs_L.append(costs_NFK.amin((0, 2)).sum())
     best = torch.stack(costs_L).topk(min(_NUM_FINALISTS, len(looks)), largest=False).indices
     return [looks[i] for i in best.tolist()]
@@ -166,14 +166,14 @@ def _likeliest(evidence_FCHW: Tensor, placed_F3: Tensor, looks: list[tuple[str, 
 
 def _follow(evidence_FCHW: Tensor, placed_F3: Tensor, subject: str, colour: str) -> _Path:
     """A look along the clip: steady in its turns, in every frame placed where it fits best."""
-    templates = _templates(subject, colour, _NUM_FINE)
+    templates = _templates(subject, colour)
     for steps_K3 in (_WIDE, _CLOSE):
         costs_NFK, tried_FK3 = _costs(evidence_FCHW, placed_F3, steps_K3, templates)
         costs_NF, best_NF = costs_NFK.min(dim=2)
-        turn_F, cost = steadiest(costs_NF.view(_NUM_FINE, _NUM_FINE, -1))
+        turn_F, cost = steadiest(costs_NF.view(_NUM_STEPS, _NUM_STEPS, -1))
         frame_F = torch.arange(len(placed_F3))
         placed_F3 = tried_FK3[frame_F, best_NF[turn_F, frame_F]]
-    return _Path(cost, placed_F3, *_between(costs_NF.view(_NUM_FINE, _NUM_FINE, -1), turn_F))
+    return _Path(cost, placed_F3, *_between(costs_NF.view(_NUM_STEPS, _NUM_STEPS, -1), turn_F))
 
 
 def steadiest(costs_YRF: Tensor) -> tuple[Tensor, float]:

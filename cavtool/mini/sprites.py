@@ -265,10 +265,9 @@ def subject_view(subject: str, colour: str, yaw: int) -> Picture:
     It is a cut-out with thickness: turned, its dark edge shows on one side, so the sign of the yaw can be seen; past
     90° its back shows, mirrored.
     """
-    pen = _Pen((COLOURS | HELD_OUT_COLOURS)[colour])
+    pen = _Pen(_IRON_RED if subject == COLOURLESS else (COLOURS | HELD_OUT_COLOURS)[colour])
     (SUBJECTS | HELD_OUT_SUBJECTS)[subject](pen)
-    side = _IRON_RED if subject == COLOURLESS else pen.main
-    edge = Image.new("RGBA", pen.image.size, (*shade(side, 0.4), 0))
+    edge = Image.new("RGBA", pen.image.size, (*shade(pen.main, 0.4), 0))
     edge.putalpha(pen.image.getchannel("A"))
     cos, sin = np.cos(np.deg2rad(yaw)), np.sin(np.deg2rad(yaw))
     canvas = Image.new("RGBA", (_UNIT + 2 * _PAD, _UNIT + 2 * _PAD))
