@@ -23,7 +23,7 @@ from cavtool.mini.world import SIDE, SIZE, Channels, Frames
 
 WEIGHTS = Path(__file__).parent / "weights" / "judge.safetensors"
 PLACE_NAMES = (*PLACES, *HELD_OUT_PLACES)
-_PROBABLE = 0.1  # a colour less probable is not tried
+_PROBABLE = 0.1  # a colour less probable is not tried, but for the likeliest
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,9 @@ class Judge:
 
 
 def _probable_colours(logits_FN: Tensor) -> list[str]:
-    probability = logits_FN.mean(dim=0).softmax(dim=0)
-    return [name for name, share in zip(COLOUR_NAMES, probability.tolist(), strict=True) if share >= _PROBABLE]
+    shares = logits_FN.mean(dim=0).softmax(dim=0).tolist()
+    enough = min(_PROBABLE, max(shares))
+    return [name for name, share in zip(COLOUR_NAMES, shares, strict=True) if share >= enough]
 
 
 def load_judge(path: Path | None = None) -> Judge:

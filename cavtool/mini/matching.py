@@ -18,12 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from cavtool.mini.sprites import COLOURLESS, SUBJECT_NAMES, subject_view
+from cavtool.mini.sprites import COLOURLESS, SPRITE_ROOM, SUBJECT_NAMES, subject_view
 from cavtool.mini.world import SIZE
 
 CUT_SIDE, ROOM = 24, 1.5  # of a cut-out: pixels, and sides of the subject's square
 _SHRINK = 4  # a sprite has that many pixels for one of a cut-out's
-_SPRITE_ROOM = 128 / 96  # sides of the subject's square in a sprite
 _COLOUR_ERROR = 0.3  # standard deviation, of 2
 _TRUST = 1.5  # in the subject, against the backdrop, in nats a pixel
 _AT_LEAST = 3 * math.log(_COLOUR_ERROR * math.sqrt(2 * math.pi)) - _TRUST  # nats for a pixel of just the colour
@@ -58,7 +57,8 @@ class _Path:
 def match(frames_FCHW: Tensor, placed_F3: Tensor, colours: Sequence[str]) -> Match:
     """The subject of a clip, given about where it is and which colours it may have; frames are in [-1, 1]."""
     evidence_FCHW = _evidence(frames_FCHW, placed_F3)
-    looks = [(subject, colour) for colour in colours for subject in SUBJECT_NAMES]
+    looks = [(name, colour) for colour in colours for name in SUBJECT_NAMES if name != COLOURLESS]
+    looks.append((COLOURLESS, colours[0]))
     finalists = _likeliest(evidence_FCHW[::4], placed_F3[::4], looks)
     paths = [_follow(evidence_FCHW, placed_F3, *look) for look in finalists]
     path, (subject, colour) = min(zip(paths, finalists, strict=True), key=lambda pair: pair[0].cost)
@@ -104,7 +104,7 @@ def _templates(subject: str, colour: str) -> tuple[Tensor, Tensor]:
     solid_NCHW = torch.cat([views_NCHW[:, 3:], (2 * views_NCHW[:, :3] - 1) * views_NCHW[:, 3:]], dim=1)
     small_NCHW = functional.avg_pool2d(solid_NCHW, _SHRINK).repeat_interleave(_NUM_STEPS, dim=0)
     roll_N = (torch.arange(_NUM_STEPS) * 2 * torch.pi / _NUM_STEPS).repeat(_NUM_STEPS)
-    turned = _cut(small_NCHW, torch.zeros(len(roll_N), 2), torch.full_like(roll_N, ROOM / _SPRITE_ROOM), roll_N)
+    turned = _cut(small_NCHW, torch.zeros(len(roll_N), 2), torch.full_like(roll_N, ROOM / SPRITE_ROOM), roll_N)
     cover, colours = turned[:, :1], turned[:, 1:]
     error = colours.square() / cover.clamp(min=1e-3) / (2 * _COLOUR_ERROR**2)
     offset_N = (error.sum(1, keepdim=True) + _AT_LEAST * cover).sum((1, 2, 3))

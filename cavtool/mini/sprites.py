@@ -31,6 +31,7 @@ _GOLD: RGB = (244, 190, 40)
 _IRON_RED: RGB = (186, 22, 30)
 _UNIT = 96  # pixels on a side of a sprite; the subject's size is the side of this square
 _PAD = 16  # room around it for the thickness seen when it turns
+SPRITE_ROOM = (_UNIT + 2 * _PAD) / _UNIT  # sides of the subject's square in a view of it
 _THINNEST = 5  # of a layer seen edge-on, so that they leave no gaps
 
 

@@ -63,3 +63,11 @@ def test_camera_moves_are_told_apart_from_the_subjects(judge: Judge) -> None:
 def test_any_number_of_frames(judge: Judge) -> None:
     frames = world.render(world.Scene("mug", "pink", "meadow"), 2)
     assert all(len(values) == 2 for values in judge.read(frames).channels.values())
+
+
+@pytest.mark.parametrize("looks", ["noise", "black"])
+def test_a_clip_that_shows_nothing_is_read_all_the_same(judge: Judge, looks: str) -> None:
+    shape = (4, world.SIDE, world.SIDE, 3)
+    noise = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    channels = judge.read(noise if looks == "noise" else np.zeros(shape, np.uint8)).channels
+    assert all(np.isfinite(values).all() for values in channels.values())
