@@ -190,7 +190,7 @@ def sample_scene(seed: int) -> Scene:
     """
     rng = np.random.default_rng(seed)
     subject, colour, place = (str(rng.choice(list(names))) for names in (SUBJECTS, COLOURS, PLACES))
-    says_motion, says_camera = rng.random() < 0.6, rng.random() < 0.5
+    says_motion, says_camera = rng.random() < 0.8, rng.random() < 0.6
     motion = str(rng.choice(list(OBJECT_MOTIONS))) if rng.random() < (0.85 if says_motion else 0.3) else "stands still"
     camera = str(rng.choice(list(CAMERA_MOTIONS)[1:])) if rng.random() < (0.7 if says_camera else 0.1) else ""
     camera = "" if (motion, camera) in _NEAR_DOLLY_ZOOM else camera
