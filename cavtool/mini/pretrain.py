@@ -5,13 +5,14 @@ Stages, each resumable from its last checkpoint and logged to `WORK/log.jsonl`:
 1. data         render stills and clips of the pretraining world (never a held-out look or course)
 2. autoencoder  AutoencoderTiny, 12x8x8 latents: L1 + gradient L1, the subject counting more than its surroundings
 3. latents      encode all stills and clips once
-4. stills       UNet and text encoder together, on single frames with time bypassed
-5. videos       the same on clips, with some bypassed still batches mixed in
-6. export       the averaged weights as a fp16 diffusers pipeline folder, `WORK/pipeline`
+4. decoder      the autoencoder's second half alone, on latents that are off, as a denoiser leaves them
+5. stills       UNet and text encoder together, on single frames with time bypassed
+6. videos       the same on clips, with some bypassed still batches mixed in
+7. export       the averaged weights as a fp16 diffusers pipeline folder, `WORK/pipeline`
 
 `--minutes M` stops after M minutes at a checkpoint; the same command goes on. `--start FOLDER` begins from the weights
-of an exported pipeline, Adam restarting with its warm-up. `--steps AUTOENCODER STILLS VIDEOS` says how long each stage
-trains; one of 0 steps keeps its weights.
+of an exported pipeline, Adam restarting with its warm-up. `--steps AUTOENCODER DECODER STILLS VIDEOS` says how long
+each stage trains; one of 0 steps keeps its weights.
 The denoiser predicts v (Salimans & Ho 2022) with zero terminal SNR (Lin et al. 2024).
 """
 
@@ -39,6 +40,7 @@ from cavtool.mini.stage import Stage
 SUBJECT_WEIGHT = 4.0
 READING_WEIGHT = 0.1
 LATENT_NOISE, READING_NOISE = 0.03, 0.3
+DENOISED_ERROR = 0.4  # of latents, at most; they have unit variance
 SEED = 20240222
 _CLIP_SEEDS, _STILL_SEEDS = 10_000_000, 20_000_000  # far apart, and far from the seeds tests and benchmarks use
 
@@ -50,6 +52,7 @@ class Plan:
     num_stills: int
     num_clips: int
     autoencoder_steps: int
+    decoder_steps: int
     still_steps: int
     video_steps: int
     frames_per_step: int = 32
@@ -61,11 +64,19 @@ class Plan:
 
 
 PLANS = {
-    "cpu": Plan(num_stills=50_000, num_clips=16_000, autoencoder_steps=6_000, still_steps=2_400, video_steps=800),
+    "cpu": Plan(
+        num_stills=50_000,
+        num_clips=16_000,
+        autoencoder_steps=9_000,
+        decoder_steps=3_000,
+        still_steps=12_000,
+        video_steps=10_500,
+    ),
     "cuda": Plan(
         num_stills=120_000,
         num_clips=60_000,
         autoencoder_steps=8_000,
+        decoder_steps=4_000,
         still_steps=6_000,
         video_steps=24_000,
         stills_per_step=128,
@@ -211,7 +222,33 @@ def _tokens(tokenizer: Any, captions: list[str]) -> Tensor:
     return torch.as_tensor(ids.input_ids)
 
 
-# Stages 4 and 5: the denoiser
+# Stage 4: the decoder
+
+
+def decoder_stage(work: Path, plan: Plan, vae: Any, device: str) -> Stage:
+    """The decoder learns to forgive: from latents more or less off, the pictures they were.
+
+    A denoiser never hits a latent exactly; a decoder that has only seen exact ones makes stained glass of that.
+    """
+    stills = np.load(work / "stills.npy", mmap_mode="r")
+    latents_NCHW = torch.load(work / "latents-stills.pt", weights_only=True)["latents"][:, :, 0]
+    discs = truth_of(world.sample_still, _STILL_SEEDS, len(stills), 1).discs
+
+    def loss_at(step: int) -> Tensor:
+        generator = _generator(step)
+        picks = torch.randint(len(stills), (plan.frames_per_step,), generator=generator)
+        exact_BCHW = latents_NCHW[picks].float()
+        off_B = DENOISED_ERROR * torch.rand(len(picks), 1, 1, 1, generator=generator)
+        latents_BCHW = exact_BCHW + off_B * torch.randn(exact_BCHW.shape, generator=generator)
+        with torch.autocast(device, torch.bfloat16):
+            decoded_BCHW = vae.decode(latents_BCHW.to(device, memory_format=torch.channels_last)).sample.float()
+        frames_BCHW = to_model_range(stills[picks.numpy()]).to(device)
+        return _picture_loss(decoded_BCHW, frames_BCHW, subject_weight(discs[picks], world.SIDE).to(device))
+
+    return Stage("decoder", vae.decoder, plan.decoder_steps, plan.autoencoder_lr / 2, loss_at)
+
+
+# Stages 5 and 6: the denoiser
 
 
 class Denoising(nn.Module):
@@ -291,13 +328,15 @@ def _timesteps(num: int, shape: torch.Size, generator: torch.Generator) -> Tenso
     return ((1 - quiet_B) * num).long().clamp(max=num - 1)
 
 
-# Stage 6, and the whole
+# Stage 7, and the whole
 
 
 def export(folder: Path, vae: Any, tokenizer: Any, denoiser: Denoiser) -> None:
     """A fp16 pipeline folder that `TextToVideoSDPipeline.from_pretrained` loads unchanged."""
     from diffusers import TextToVideoSDPipeline
 
+    tokenizer.backend_tokenizer.no_truncation()  # of training's captions: it would be saved
+    tokenizer.backend_tokenizer.no_padding()
     pipeline = TextToVideoSDPipeline(vae, denoiser.text_encoder, tokenizer, denoiser.unet, new_scheduler())
     pipeline.to(dtype=torch.float16).save_pretrained(folder, safe_serialization=True)
     pipeline.to(dtype=torch.float32)
@@ -341,6 +380,8 @@ def pretrain(
     if not autoencoder_stage(work, plan, vae, device).train(work, deadline):
         return False
     encode_all(work, vae, tokenizer, device)
+    if not decoder_stage(work, plan, vae, device).train(work, deadline):
+        return False
     done = all(stage.train(work, deadline) for stage in denoiser_stages(work, plan, denoiser, tokenizer, device))
     export(work / "pipeline", vae, tokenizer, denoiser)
     return done
@@ -354,13 +395,13 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop at a checkpoint after so many")
     parser.add_argument("--start", type=Path, help="begin from the weights of an exported pipeline folder")
-    parser.add_argument("--steps", type=int, nargs=3, help="steps of autoencoder, stills and videos, for the plan's")
+    parser.add_argument("--steps", type=int, nargs=4, help="steps of the four stages that learn, for the plan's")
     parser.add_argument("--compile", action="store_true", help="torch.compile the denoiser: a minute, then faster")
     args = parser.parse_args()
     plan = PLANS[args.plan]
     if args.steps:
-        autoencoder, stills, videos = args.steps
-        plan = replace(plan, autoencoder_steps=autoencoder, still_steps=stills, video_steps=videos)
+        names = ("autoencoder_steps", "decoder_steps", "still_steps", "video_steps")
+        plan = replace(plan, **dict(zip(names, args.steps, strict=True)))
     keep_freed_memory()
     done = pretrain(args.work, plan, device=args.device, minutes=args.minutes, start=args.start, compiled=args.compile)
     print("done" if done else "out of time: the same command goes on")  # noqa: T201

@@ -16,6 +16,7 @@ TINY = dataclasses.replace(
     num_stills=24,
     num_clips=6,
     autoencoder_steps=4,
+    decoder_steps=2,
     still_steps=3,
     video_steps=3,
     frames_per_step=4,
@@ -65,7 +66,7 @@ def test_the_recipe_runs_is_cut_and_goes_on_to_the_same_weights(tmp_path: Path) 
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert pretrain.pretrain(whole, TINY, device="cpu", minutes=10)
     events = [json.loads(line) for line in (whole / "log.jsonl").read_text().splitlines()]
-    assert [event["stage"] for event in events] == ["autoencoder", "stills", "videos"]
+    assert [event["stage"] for event in events] == ["autoencoder", "decoder", "stills", "videos"]
     assert not pretrain.pretrain(cut, TINY, device="cpu", minutes=0)
     assert pretrain.pretrain(cut, TINY, device="cpu", minutes=10)
     first, second = weights(whole / "pipeline"), weights(cut / "pipeline")
@@ -75,7 +76,7 @@ def test_the_recipe_runs_is_cut_and_goes_on_to_the_same_weights(tmp_path: Path) 
 @pytest.mark.slow
 def test_a_stage_of_no_steps_keeps_the_weights_it_starts_from(tmp_path: Path) -> None:
     shipped = find_model("cav-mini").folder
-    none = dataclasses.replace(TINY, autoencoder_steps=0, still_steps=0, video_steps=1)
+    none = dataclasses.replace(TINY, autoencoder_steps=0, decoder_steps=0, still_steps=0, video_steps=1)
     assert pretrain.pretrain(tmp_path, none, device="cpu", minutes=10, start=shipped)
     before, after = weights(shipped), weights(tmp_path / "pipeline")
     assert all(torch.allclose(before[key], after[key], atol=2e-3) for key in before)
