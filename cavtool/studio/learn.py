@@ -107,7 +107,7 @@ def _read_clip(file: Path, recipe: LearnRecipe, model: Model, on_event: OnEvent)
     """Choose the part of the video and decode it at the model's rate and size."""
     start, duration = recipe.start, recipe.duration or model.seconds
     if start is None:
-        window = video.busiest_window(file, duration)
+        window = video.busiest_window(file, duration, model.width / model.height)
         start, duration = window.start, window.duration
         on_event(Note(f"learning from {start:.2f} s to {start + duration:.2f} s, where most moves"))
     if abs(duration - model.seconds) > 0.5 / model.fps:

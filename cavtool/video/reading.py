@@ -153,17 +153,19 @@ def _seek_points(scan: _Scan, start: float) -> list[float]:
     return [*before[-1:].tolist(), 0.0]
 
 
-def busiest_window(path: Path, seconds: float) -> Window:
+def busiest_window(path: Path, seconds: float, aspect: float = 1.0) -> Window:
     """The part of a video, `seconds` long, in which most moves; the whole video when it is not longer.
 
-    Movement near the middle of the part counts up to twice, so that it does not touch the ends;
-    a cut counts nothing and halves the worth of a part that contains it. Raises MediaError like `probe`.
+    Only what `decode` keeps of a frame counts: its centre, `aspect` times as wide as high. Movement near the middle of
+    the part counts up to twice, so that it does not touch the ends; a cut counts nothing and halves the worth of a part
+    that contains it. Raises MediaError like `probe`.
     """
     scan = _scan(path)
     rate = min(_SCAN_FPS, scan.media.fps)
     num_frames = max(2, round(scan.media.duration * rate))
     job = (
         _sampled(path, scan, seek=0, start=0, rate=rate, num_frames=num_frames)
+        .filter("crop", f"min(iw,ih*{aspect}/sar)", f"min(ih,iw*sar/{aspect})")
         .filter("scale", _SCAN_SIZE, _SCAN_SIZE, flags="area")
         .output("pipe:", format="rawvideo", pix_fmt="gray", vframes=num_frames)
     )

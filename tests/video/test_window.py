@@ -51,3 +51,15 @@ def test_a_window_can_be_decoded_from_every_kind_of_file(name: str, make: Make) 
     path = make(name, clock(16), *FORMATS.get(name, ("", H264))[1])
     window = video.busiest_window(path, 1)
     video.decode(path, start=window.start, duration=window.duration, num_frames=8, width=32, height=32)
+
+
+@pytest.mark.parametrize("pixel_aspect", ["1", "2"])
+def test_what_moves_beside_the_picture_that_is_kept_counts_nothing(pixel_aspect: str, make: Make) -> None:
+    frames = np.full((48, 64, 192, 3), 90, np.uint8)
+    for f in range(48):
+        left, column = (f * 5 % 40, slice(0, 64)) if f < 24 else (f * 2 % 40, slice(64, 128))
+        frames[f, 20:40, column][:, left : left + 20] = 230 if f < 24 else 150
+    path = make(f"beside-{pixel_aspect}.mp4", frames, "-vf", f"setsar={pixel_aspect}", *H264)
+    aspect = float(pixel_aspect)
+    assert video.busiest_window(path, 2, 3 * aspect).start < 1.2
+    assert video.busiest_window(path, 2, aspect).start > 2.5
