@@ -110,7 +110,7 @@ class SampleRecipe:
     seed: int | None = None
     num_videos: int = 1
     steps: int = 25
-    guidance: float = 6.0
+    guidance: float = 3.0
     device: str = "auto"
     dtype: DType = DType.AUTO
     model: str = DEFAULT_MODEL

@@ -34,11 +34,11 @@ from cavtool.core.backbones.unet3d import without_time
 from cavtool.core.devices import keep_freed_memory
 from cavtool.mini import world
 from cavtool.mini.architecture import MAX_TOKENS, Denoiser, new_autoencoder, new_scheduler, new_tokenizer
-from cavtool.mini.reader import NONE, Reader, on_subject, truth_of
+from cavtool.mini.reader import NONE, MoveReader, Reader, on_subject, truth_of
 from cavtool.mini.stage import Stage
 
 SUBJECT_WEIGHT = 4.0
-READING_WEIGHT = 0.1
+READING_WEIGHT, MOVES_WEIGHT = 0.1, 0.2
 LATENT_NOISE, READING_NOISE = 0.03, 0.3
 DENOISED_ERROR = 0.4  # of latents, at most; they have unit variance
 SEED = 20240222
@@ -252,12 +252,13 @@ def decoder_stage(work: Path, plan: Plan, vae: Any, device: str) -> Stage:
 
 
 class Denoising(nn.Module):
-    """All that learns in the last two stages: the denoiser, and the reader that helps it."""
+    """All that learns in the last two stages: the denoiser, and the readers that help it."""
 
     def __init__(self, denoiser: Denoiser) -> None:
         super().__init__()
         self.denoiser = denoiser
-        self.reader = Reader(denoiser.unet.config.block_out_channels[-1])
+        width = denoiser.unet.config.block_out_channels[-1]
+        self.reader, self.move_reader = Reader(width), MoveReader(width)
         denoiser.unet.up_blocks[0].register_forward_hook(self._keep)
 
     def _keep(self, _block: nn.Module, _args: Any, features: Tensor) -> None:
@@ -269,7 +270,7 @@ def denoiser_stages(work: Path, plan: Plan, denoiser: Denoiser, tokenizer: Any, 
 
     As in the autoencoder the subject's places count more; nearly clean latents, whose noise is hard to tell and does no
     harm, count less (in the way of Hang et al. 2023). The best prediction is the same, whatever each place and timestep
-    counts: this says what to learn first. So does the reader.
+    counts: this says what to learn first. So do the readers.
     """
     stills, clips = (torch.load(work / f"latents-{name}.pt", weights_only=True) for name in ("stills", "clips"))
     stills["truth"] = truth_of(world.sample_still, _STILL_SEEDS, len(stills["latents"]), 1)
@@ -293,13 +294,14 @@ def denoiser_stages(work: Path, plan: Plan, denoiser: Denoiser, tokenizer: Any, 
             text_BLD = denoiser.text_encoder(tokens_BL)[0]
             noisy_BCFHW = alpha * latents_BCFHW + sigma * noise_BCFHW
             v_pred = denoiser.unet(noisy_BCFHW, timesteps_B.to(device), text_BLD).sample
-            misread = learner.reader.loss(learner.features, truth)
+            misread = READING_WEIGHT * learner.reader.loss(learner.features, truth)
+            misread = misread + MOVES_WEIGHT * learner.move_reader.loss(learner.features, truth)
         target = alpha * noise_BCFHW - sigma * latents_BCFHW
         weight_BFHW = subject_weight(truth.discs, latents_BCFHW.shape[-1]).to(device)
         error_BFHW = (v_pred.float() - target).square().mean(1)
         noise_to_signal_B = (sigma / alpha).square().clamp(max=1).view(-1, 1, 1, 1)
         loss: Tensor = (error_BFHW * weight_BFHW * noise_to_signal_B).sum() / weight_BFHW.sum()
-        return loss + READING_WEIGHT * misread
+        return loss + misread
 
     def still_loss(step: int) -> Tensor:
         with without_time(denoiser.unet):

@@ -1,10 +1,12 @@
-"""What the renderer knows of the subjects, and the head that makes a model in training know it too.
+"""What the renderer knows of a scene, and the heads that make a model in training know it too.
 
 At every place of the subject a small head must tell which it is, its colour and how it lies there: from the
 autoencoder's latents (as VA-VAE, Yao et al. 2025) and from the denoiser's features (as REPA, Yu et al. 2025),
-with ground truth where they have a large encoder's features. The head is not exported.
+with ground truth where they have a large encoder's features. Another must tell from a frame's features how all has
+moved by then: where there is little but noise only the words can say so, and which frame it is, for which the denoiser
+has no number. The heads are not exported.
 
-Shapes: N scenes, B batch, F frames, X = B * F, K numbers told, S places on a side of a frame.
+Shapes: N scenes, B batch, F frames, X = B * F, C features, K numbers told, S places on a side of a frame.
 """
 
 from collections.abc import Callable
@@ -19,6 +21,7 @@ from cavtool.mini import world
 from cavtool.mini.sprites import COLOURLESS, COLOURS, SUBJECTS
 
 _SUBJECTS, _COLOURS = list(SUBJECTS), list(COLOURS)
+_MOVES = {"x": 0.15, "y": 0.15, "log_scale": 0.25, "roll": 15.0, "camera_x": 0.15, "camera_y": 0.1, "camera_zoom": 0.2}
 _NUM_POSE = 7  # right and down to the subject's centre, log scale, cos and sin of roll and of yaw
 NONE = -100  # cross_entropy's word for a place that does not count
 
@@ -28,15 +31,17 @@ class Truth:
     """Of N scenes.
 
     `looks` (N, 2) are subject and colour as numbers; `discs` (N, F, 3) centre x, y and radius of the subject, in frame
-    widths; `poses` (N, F, 5) log scale, cos and sin of roll and of yaw.
+    widths; `poses` (N, F, 5) log scale, cos and sin of roll and of yaw; `moves` (N, F, 7) how far each channel that
+    pretraining moves is from its mean over the frames, in usual distances.
     """
 
     looks: Tensor
     discs: Tensor
     poses: Tensor
+    moves: Tensor
 
     def __getitem__(self, picks_B: Tensor) -> "Truth":
-        return Truth(self.looks[picks_B], self.discs[picks_B], self.poses[picks_B])
+        return Truth(self.looks[picks_B], self.discs[picks_B], self.poses[picks_B], self.moves[picks_B])
 
 
 def truth_of(sample: Callable[[int], world.Scene], first: int, count: int, num_frames: int) -> Truth:
@@ -44,6 +49,7 @@ def truth_of(sample: Callable[[int], world.Scene], first: int, count: int, num_f
     looks = np.empty((count, 2), np.int64)
     discs = np.empty((count, num_frames, 3), np.float32)
     poses = np.empty((count, num_frames, 5), np.float32)
+    moves = np.empty((count, num_frames, len(_MOVES)), np.float32)
     for i in range(count):
         scene = sample(first + i)
         channels = {name: values[:num_frames] for name, values in scene.channels().items()}
@@ -53,7 +59,9 @@ def truth_of(sample: Callable[[int], world.Scene], first: int, count: int, num_f
         looks[i] = _SUBJECTS.index(scene.subject), colour
         discs[i] = np.stack([0.5 + channels["x"], 0.5 + channels["y"], radius], axis=-1)
         poses[i] = np.stack([channels["log_scale"], np.cos(roll), np.sin(roll), np.cos(yaw), np.sin(yaw)], axis=-1)
-    return Truth(torch.tensor(looks), torch.tensor(discs), torch.tensor(poses))
+        courses = np.stack([channels[name] / usual for name, usual in _MOVES.items()], axis=-1)
+        moves[i] = courses - courses.mean(axis=0)
+    return Truth(torch.tensor(looks), torch.tensor(discs), torch.tensor(poses), torch.tensor(moves))
 
 
 def on_subject(discs: Tensor, side: int) -> Tensor:
@@ -70,7 +78,7 @@ def _to_centre(discs: Tensor, side: int) -> tuple[Tensor, Tensor]:
 
 
 class Reader(nn.Module):
-    """The head."""
+    """The head for what is seen at a place."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -94,3 +102,16 @@ class Reader(nn.Module):
             + functional.cross_entropy(colour, names_2XSS[1])
             + 2 * (error_XSS * inside_XSS).sum() / inside_XSS.sum()
         )
+
+
+class MoveReader(nn.Module):
+    """The head for how all moves."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.head = nn.Sequential(nn.Linear(width, 128), nn.SiLU(), nn.Linear(128, len(_MOVES)))
+
+    def loss(self, features_XCSS: Tensor, truth: Truth) -> Tensor:
+        """How wrong it is, from the mean of each frame's features."""
+        told_XK = self.head(features_XCSS.mean((2, 3))).float()
+        return functional.smooth_l1_loss(told_XK, truth.moves.flatten(0, 1).to(told_XK.device))

@@ -60,3 +60,13 @@ def test_a_steady_turn_outvotes_a_doubtful_frame_and_goes_on_past_a_full_one() -
     assert torch.equal(path // 4, yaw)
     assert torch.equal(path % 4, torch.ones_like(yaw))
     assert cost == pytest.approx(1 + 19 * 0.02 * (math.radians(30) / math.radians(15)) ** 2)
+
+
+@pytest.mark.parametrize("subject", ["mug", "boat", "car", "ironman"])
+def test_a_patch_of_a_wrong_colour_makes_nobody_of_a_subject(subject: str) -> None:
+    scene = world.Scene(subject, "yellow", "snow")
+    channels = scene.channels()
+    frames = world.render(scene)
+    frames[:, 30:38, 26:34] = (0, 200, 0)
+    placed = np.stack([channels[name] for name in ("x", "y", "log_scale")], axis=1)
+    assert match(to_model_range(frames), torch.from_numpy(placed).float(), ["yellow", "red"]).subject == subject
