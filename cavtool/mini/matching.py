@@ -263,4 +263,5 @@ def _lowest(costs_NF: Tensor, step_F: Tensor) -> Tensor:
     num_steps, frame_F = len(costs_NF), torch.arange(len(step_F))
     before, at, after = (costs_NF[(step_F + off) % num_steps, frame_F] for off in (-1, 0, 1))
     off_F = ((before - after) / (2 * (before + after - 2 * at)).clamp(min=1e-6)).clamp(-0.5, 0.5)
-    return torch.from_numpy(np.unwrap(((step_F + off_F) * 2 * torch.pi / num_steps).numpy()))
+    angle_F = torch.from_numpy(np.unwrap(((step_F + off_F) * 2 * torch.pi / num_steps).numpy()))
+    return angle_F - 2 * torch.pi * (angle_F[0] / (2 * torch.pi)).round()  # begins within half a turn of upright
