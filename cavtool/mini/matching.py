@@ -176,7 +176,7 @@ def _cut(pictures_XCHW: Tensor, middle_XY2: Tensor, size_XY: Tensor, roll_XY: Te
     grid = functional.affine_grid(matrix, [len(matrix), 1, CUT_SIDE, CUT_SIDE], align_corners=False)
     rows = grid.view(len(pictures_XCHW), -1, CUT_SIDE, 2)  # the squares of one picture below each other
     cut = functional.grid_sample(pictures_XCHW, rows, padding_mode="border", align_corners=False)
-    return cut.unflatten(2, (-1, CUT_SIDE)).movedim(2, 1)
+    return cut.view(*cut.shape[:2], -1, CUT_SIDE, CUT_SIDE).movedim(2, 1)
 
 
 # Search
