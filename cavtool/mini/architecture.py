@@ -1,9 +1,11 @@
-"""What cav-mini is made of: small untrained models of diffusers and transformers, and its tokenizer."""
+"""What cav-mini is made of: small untrained models of diffusers and transformers, its tokenizer and its folder."""
 
 import json
+from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from cavtool.mini import world
 
@@ -106,3 +108,41 @@ def new_scheduler() -> Any:
         rescale_betas_zero_snr=True,
         timestep_spacing="trailing",
     )
+
+
+def to_model_range(frames: world.Frames) -> Tensor:
+    """(..., H, W, 3) bytes to (..., 3, H, W) floats in [-1, 1]."""
+    return torch.tensor(frames).movedim(-1, -3).float() / 127.5 - 1
+
+
+def to_tokens(tokenizer: Any, captions: list[str]) -> Tensor:
+    """Token numbers (N, MAX_TOKENS), padded with the end's."""
+    ids = tokenizer(captions, padding="max_length", truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
+    return torch.as_tensor(ids.input_ids)
+
+
+def export(folder: Path, vae: Any, tokenizer: Any, denoiser: Denoiser) -> None:
+    """A fp16 pipeline folder that `TextToVideoSDPipeline.from_pretrained` loads unchanged."""
+    from diffusers import TextToVideoSDPipeline
+
+    tokenizer.backend_tokenizer.no_truncation()  # of training's captions: it would be saved
+    tokenizer.backend_tokenizer.no_padding()
+    pipeline = TextToVideoSDPipeline(vae, denoiser.text_encoder, tokenizer, denoiser.unet, new_scheduler())
+    pipeline.to(dtype=torch.float16).save_pretrained(folder, safe_serialization=True)
+    pipeline.to(dtype=torch.float32)
+    # transformers loads what config.json says, diffusers fp32: said here too, else they would not fit together
+    config = folder / "text_encoder" / "config.json"
+    config.write_text(config.read_text().replace('"dtype": "float16"', '"dtype": "float32"'))
+
+
+def start_from(folder: Path, vae: Any, denoiser: Denoiser) -> None:
+    """Begin with the weights of an exported pipeline."""
+    from diffusers import TextToVideoSDPipeline
+
+    pipeline = TextToVideoSDPipeline.from_pretrained(folder)
+    for mine, theirs in (
+        (vae, pipeline.vae),
+        (denoiser.unet, pipeline.unet),
+        (denoiser.text_encoder, pipeline.text_encoder),
+    ):
+        mine.load_state_dict(theirs.state_dict())

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from cavtool.mini.architecture import to_model_range
 from cavtool.mini.camera import track
 from cavtool.mini.matching import CUT_SIDE, cut_out, match
 from cavtool.mini.places import HELD_OUT_PLACES, PLACES
@@ -117,11 +118,6 @@ def load_judge(path: Path | None = None) -> Judge:
     net = JudgeNet()
     net.load_state_dict(load_file(path or WEIGHTS))  # copied from fp16 into fp32
     return Judge(net)
-
-
-def to_model_range(frames: Frames) -> Tensor:
-    """(B, H, W, 3) bytes to (B, 3, H, W) floats in [-1, 1]."""
-    return torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def _columns(values_FN: Tensor, names: tuple[str, ...]) -> Channels:

@@ -2,15 +2,16 @@
 
 At every place of the subject a small head must tell which it is, its colour and how it lies there: from the
 autoencoder's latents (as VA-VAE, Yao et al. 2025) and from the denoiser's features (as REPA, Yu et al. 2025),
-with ground truth where they have a large encoder's features. Another must tell from a frame's features how all has
-moved by then: where there is little but noise only the words can say so, and which frame it is, for which the denoiser
-has no number. The heads are not exported.
+with ground truth where they have a large encoder's features. Others must tell how all has moved by a frame, from the
+caption and from the denoiser's features, where there is little but noise and only the words can say so, and which frame
+and place of it a feature belongs to. The heads are not exported.
 
 Shapes: N scenes, B batch, F frames, X = B * F, C features, K numbers told, S places on a side of a frame.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -23,6 +24,9 @@ from cavtool.mini.sprites import COLOURLESS, COLOURS, SUBJECTS
 _SUBJECTS, _COLOURS = list(SUBJECTS), list(COLOURS)
 _MOVES = {"x": 0.15, "y": 0.15, "log_scale": 0.25, "roll": 15.0, "camera_x": 0.15, "camera_y": 0.1, "camera_zoom": 0.2}
 _NUM_POSE = 7  # right and down to the subject's centre, log scale, cos and sin of roll and of yaw
+_FRAME_WAVES, _PLACE_WAVES, _CODES_WEIGHT = 4, 2, 0.2
+_LAST_TOKENS = 8  # captions are shorter: these are all padding
+SUBJECT_WEIGHT = 4.0
 NONE = -100  # cross_entropy's word for a place that does not count
 
 
@@ -44,6 +48,7 @@ class Truth:
         return Truth(self.looks[picks_B], self.discs[picks_B], self.poses[picks_B], self.moves[picks_B])
 
 
+@cache
 def truth_of(sample: Callable[[int], world.Scene], first: int, count: int, num_frames: int) -> Truth:
     """The truth of the scenes with these seeds."""
     looks = np.empty((count, 2), np.int64)
@@ -68,6 +73,14 @@ def on_subject(discs: Tensor, side: int) -> Tensor:
     """Which places of a frame the subject is on: discs (..., 3) to (..., S, S)."""
     right, down = _to_centre(discs, side)
     return right.square() + down.square() < (discs[..., 2, None, None] + 0.5 / side).square()
+
+
+def subject_weight(discs: Tensor, side: int) -> Tensor:
+    """How much each of side x side places of a frame counts: `SUBJECT_WEIGHT` on the subject's disc, else 1.
+
+    Discs (..., 3) to weights (..., S, S).
+    """
+    return torch.where(on_subject(discs, side), SUBJECT_WEIGHT, 1.0)
 
 
 def _to_centre(discs: Tensor, side: int) -> tuple[Tensor, Tensor]:
@@ -104,14 +117,50 @@ class Reader(nn.Module):
         )
 
 
-class MoveReader(nn.Module):
-    """The head for how all moves."""
+class CourseReader(nn.Module):
+    """The head for how all moves, and for which frame and which place of it this is.
+
+    The denoiser has no numbers of either but what the zeros around a clip tell its convolutions.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.head = nn.Sequential(nn.Linear(width, 128), nn.SiLU(), nn.Linear(128, len(_MOVES)))
+        self.moves = nn.Sequential(nn.Conv2d(width, 128, 1), nn.SiLU(), nn.Conv2d(128, len(_MOVES), 1))
+        self.codes = nn.Conv2d(width, _FRAME_WAVES + 2 * _PLACE_WAVES, 1)
 
-    def loss(self, features_XCSS: Tensor, truth: Truth) -> Tensor:
-        """How wrong it is, from the mean of each frame's features."""
-        told_XK = self.head(features_XCSS.mean((2, 3))).float()
-        return functional.smooth_l1_loss(told_XK, truth.moves.flatten(0, 1).to(told_XK.device))
+    def loss(self, features_XCSS: Tensor, moves_BFK: Tensor) -> Tensor:
+        """How wrong it is, at every place."""
+        (num_frames, _), side = moves_BFK.shape[1:], features_XCSS.shape[-1]
+        told_BFKSS = self.moves(features_XCSS).float().unflatten(0, (-1, num_frames))
+        codes_BFWSS = self.codes(features_XCSS).float().unflatten(0, (-1, num_frames))
+        moves_BFKSS = moves_BFK[..., None, None].to(told_BFKSS.device).expand_as(told_BFKSS)
+        truth_FWSS = _codes(num_frames, side).to(codes_BFWSS.device)
+        mistaken: Tensor = (codes_BFWSS - truth_FWSS).square().mean()
+        return functional.smooth_l1_loss(told_BFKSS, moves_BFKSS) + _CODES_WEIGHT * mistaken
+
+
+def _codes(num_frames: int, side: int) -> Tensor:
+    """(F, W, S, S): slow cosines over the frames, down and right."""
+    frame = _waves(_FRAME_WAVES, num_frames).T[..., None, None].expand(-1, -1, side, side)
+    place = _waves(_PLACE_WAVES, side)
+    down, right = place[:, :, None].expand(-1, -1, side), place[:, None].expand(-1, side, -1)
+    return torch.cat([frame, torch.cat([down, right]).expand(num_frames, -1, -1, -1)], dim=1)
+
+
+def _waves(count: int, length: int) -> Tensor:
+    """(count, length): cosines of one half wave and more, of unit variance."""
+    middles = (torch.arange(length) + 0.5) / length
+    return 2**0.5 * torch.cos(torch.pi * torch.arange(1, count + 1)[:, None] * middles)
+
+
+class CaptionReader(nn.Module):
+    """The head for how all moves in what a caption says."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.head = nn.Linear(width, world.NUM_FRAMES * len(_MOVES))
+
+    def loss(self, text_BLD: Tensor, moves_BFK: Tensor) -> Tensor:
+        """How wrong it is, from the last tokens, which have seen the whole caption."""
+        told_BK = self.head(text_BLD[:, -_LAST_TOKENS:].float().mean(1))
+        return functional.smooth_l1_loss(told_BK, moves_BFK.flatten(1).to(told_BK.device))

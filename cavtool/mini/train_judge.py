@@ -23,7 +23,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from cavtool.mini import world
-from cavtool.mini.judge import PLACE_NAMES, WEIGHTS, JudgeNet, to_model_range
+from cavtool.mini.architecture import to_model_range
+from cavtool.mini.judge import PLACE_NAMES, WEIGHTS, JudgeNet
 from cavtool.mini.matching import cut_out
 from cavtool.mini.sprites import COLOUR_NAMES, COLOURLESS, SUBJECT_NAMES
 from cavtool.mini.stage import Stage

@@ -167,12 +167,12 @@ def busiest_window(path: Path, seconds: float, aspect: float = 1.0) -> Window:
         _sampled(path, scan, seek=0, start=0, rate=rate, num_frames=num_frames)
         .filter("crop", f"min(iw,ih*{aspect}/sar)", f"min(ih,iw*sar/{aspect})")
         .filter("scale", _SCAN_SIZE, _SCAN_SIZE, flags="area")
-        .output("pipe:", format="rawvideo", pix_fmt="gray", vframes=num_frames)
+        .output("pipe:", format="rawvideo", pix_fmt="rgb24", vframes=num_frames)
     )
-    frames_FHW = np.frombuffer(run(job, f"cannot decode `{path}`"), np.uint8).reshape(-1, _SCAN_SIZE, _SCAN_SIZE)
-    if len(frames_FHW) < num_frames:
+    frames_FHWC = np.frombuffer(run(job, f"cannot decode `{path}`"), np.uint8).reshape(-1, _SCAN_SIZE, _SCAN_SIZE, 3)
+    if len(frames_FHWC) < num_frames:
         raise MediaError(f"`{path}` is damaged: its frames cannot be decoded")
-    change = np.array([np.abs(b.astype(np.int16) - a).mean() / 255 for a, b in pairwise(frames_FHW)])
+    change = np.array([np.abs(b.astype(np.int16) - a).mean() / 255 for a, b in pairwise(frames_FHWC)])
     length = round(seconds * rate)
     if scan.media.duration <= seconds or length >= len(change):
         return Window(0.0, min(seconds, scan.media.duration), float(change.mean()))

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from cavtool.core import metrics
 from cavtool.mini import train_judge, world
-from cavtool.mini.judge import WEIGHTS, Judge, Reading, load_judge, to_model_range
+from cavtool.mini.architecture import to_model_range
+from cavtool.mini.judge import WEIGHTS, Judge, Reading, load_judge
 from cavtool.mini.places import HELD_OUT_PLACES
 from cavtool.mini.sprites import COLOURLESS, HELD_OUT_COLOURS, HELD_OUT_SUBJECTS
 

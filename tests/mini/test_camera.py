@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from cavtool.mini import world
+from cavtool.mini.architecture import to_model_range
 from cavtool.mini.camera import track
-from cavtool.mini.judge import to_model_range
 
 u = np.linspace(0, 1, world.NUM_FRAMES)
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cavtool.mini import world
-from cavtool.mini.judge import to_model_range
+from cavtool.mini.architecture import to_model_range
 from cavtool.mini.matching import Match, match, steadiest
 
 FULL_TURN = 24

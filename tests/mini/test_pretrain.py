@@ -7,17 +7,18 @@ from typing import Any
 import pytest
 import torch
 
-from cavtool.mini import pretrain, world
+from cavtool.mini import plans, pretrain, reader, world
 from cavtool.mini.architecture import new_tokenizer
 from cavtool.models import find_model
 
 TINY = dataclasses.replace(
-    pretrain.PLANS["cpu"],
+    plans.PLANS["cpu"],
     num_stills=24,
     num_clips=6,
     autoencoder_steps=4,
     decoder_steps=2,
     still_steps=3,
+    word_steps=2,
     video_steps=3,
     frames_per_step=4,
     stills_per_step=4,
@@ -66,7 +67,7 @@ def test_the_recipe_runs_is_cut_and_goes_on_to_the_same_weights(tmp_path: Path) 
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert pretrain.pretrain(whole, TINY, device="cpu", minutes=10)
     events = [json.loads(line) for line in (whole / "log.jsonl").read_text().splitlines()]
-    assert [event["stage"] for event in events] == ["autoencoder", "decoder", "stills", "videos"]
+    assert [event["stage"] for event in events] == ["autoencoder", "decoder", "stills", "words", "videos"]
     assert not pretrain.pretrain(cut, TINY, device="cpu", minutes=0)
     assert pretrain.pretrain(cut, TINY, device="cpu", minutes=10)
     first, second = weights(whole / "pipeline"), weights(cut / "pipeline")
@@ -76,7 +77,7 @@ def test_the_recipe_runs_is_cut_and_goes_on_to_the_same_weights(tmp_path: Path) 
 @pytest.mark.slow
 def test_a_stage_of_no_steps_keeps_the_weights_it_starts_from(tmp_path: Path) -> None:
     shipped = find_model("cav-mini").folder
-    none = dataclasses.replace(TINY, autoencoder_steps=0, decoder_steps=0, still_steps=0, video_steps=1)
+    none = dataclasses.replace(TINY, autoencoder_steps=0, decoder_steps=0, still_steps=0, word_steps=0, video_steps=1)
     assert pretrain.pretrain(tmp_path, none, device="cpu", minutes=10, start=shipped)
     before, after = weights(shipped), weights(tmp_path / "pipeline")
     assert all(torch.allclose(before[key], after[key], atol=2e-3) for key in before)
@@ -86,6 +87,6 @@ def test_a_stage_of_no_steps_keeps_the_weights_it_starts_from(tmp_path: Path) ->
 
 
 def test_the_subjects_places_count_more() -> None:
-    weight = pretrain.subject_weight(torch.tensor([[0.25, 0.5, 0.2]]), 8)
+    weight = reader.subject_weight(torch.tensor([[0.25, 0.5, 0.2]]), 8)
     assert weight.shape == (1, 8, 8)
-    assert weight[0, 3, [2, 6]].tolist() == [pretrain.SUBJECT_WEIGHT, 1.0]
+    assert weight[0, 3, [2, 6]].tolist() == [reader.SUBJECT_WEIGHT, 1.0]

@@ -63,3 +63,12 @@ def test_what_moves_beside_the_picture_that_is_kept_counts_nothing(pixel_aspect:
     aspect = float(pixel_aspect)
     assert video.busiest_window(path, 2, 3 * aspect).start < 1.2
     assert video.busiest_window(path, 2, aspect).start > 2.5
+
+
+def test_a_subject_as_bright_as_its_ground_is_seen_to_move(make: Make) -> None:
+    frames = np.full((48, 64, 64, 3), 88, np.uint8)
+    for f in range(48):
+        x, colour = (f * 5 % 40, (96, 96, 96)) if f < 24 else (f * 2 % 40, (200, 40, 40))
+        frames[f, 20:40, x : x + 20] = colour
+    path = make("as-bright.mp4", frames, "-pix_fmt", "yuv444p", "-c:v", "libx264")
+    assert video.busiest_window(path, 2).start > 2.5
