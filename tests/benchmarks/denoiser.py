@@ -1,0 +1,69 @@
+"""What captions are worth to cav-mini's denoiser: `python -m tests.benchmarks.denoiser [NUM_CLIPS]`.
+
+The loss on clips it was not trained on, by timestep: with the caption, without the words of the subject's
+motion, without any. A clip shows its motion through much noise, so that only the noisiest steps can hang on the words.
+"""
+
+import sys
+
+import torch
+from torch import Tensor
+
+from cavtool.core.backbones.base import Backbone
+from cavtool.core.diffusion import step_generator
+from cavtool.mini import world
+from cavtool.studio.session import open_session
+from tests.benchmarks.common import write_table
+
+TIMESTEPS = (999, 950, 900, 850, 800, 700, 600, 400, 200)
+FIRST_SEED = 90_000_000
+BATCH = 32
+
+
+def moving_scenes(count: int) -> list[tuple[world.Scene, str]]:
+    """Scenes whose caption says how the subject moves, and the same caption without that."""
+    found: list[tuple[world.Scene, str]] = []
+    seed = FIRST_SEED
+    while len(found) < count:
+        scene = world.sample_scene(seed)
+        said = [motion for motion in world.OBJECT_MOTIONS if f" {motion}" in scene.caption]
+        if said and said != ["stands still"]:
+            found.append((scene, scene.caption.replace(f" {said[0]}", "")))
+        seed += 1
+    return found
+
+
+@torch.inference_mode()
+def loss(backbone: Backbone, latents_NCFHW: Tensor, captions: list[str], timestep: int) -> float:
+    """Mean squared error of the prediction; the same noise for any captions."""
+    errors = []
+    for i in range(0, len(captions), BATCH):
+        latents = latents_NCFHW[i : i + BATCH]
+        noise = torch.randn(latents.shape, generator=step_generator(timestep, i))
+        timesteps = torch.full((len(latents),), timestep)
+        conditioning = backbone.encode_text(captions[i : i + BATCH])
+        predicted = backbone.predict(backbone.add_noise(latents, noise, timesteps), timesteps, conditioning)
+        errors.append((predicted - backbone.target(latents, noise, timesteps)).square().mean((1, 2, 3, 4)))
+    return float(torch.cat(errors).mean())
+
+
+def main() -> None:
+    num_clips = int(sys.argv[1]) if len(sys.argv) > 1 else 96
+    backbone = open_session("cav-mini").backbone
+    scenes = moving_scenes(num_clips)
+    with torch.inference_mode():
+        clips = torch.cat([backbone.encode(world.render(scene)) for scene, _ in scenes])
+    captions = {
+        "whole caption": [scene.caption for scene, _ in scenes],
+        "without the motion": [less for _, less in scenes],
+        "without any": [""] * num_clips,
+    }
+    rows = [
+        (str(timestep), *(f"{loss(backbone, clips, texts, timestep):.4f}" for texts in captions.values()))
+        for timestep in TIMESTEPS
+    ]
+    write_table("denoiser", "What captions are worth: loss on fresh clips", ("timestep", *captions), rows)
+
+
+if __name__ == "__main__":
+    main()
