@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import torch
-
 SEED = 20240222
 CLIP_SEEDS, STILL_SEEDS = 10_000_000, 20_000_000  # far apart, and far from the seeds tests and benchmarks use
 
@@ -49,8 +47,3 @@ PLANS = {
         clips_per_step=64,
     ),
 }
-
-
-def generator_of(step: int) -> torch.Generator:
-    """The randomness of a step, from nothing but its number: a stage that resumes goes on as if never stopped."""
-    return torch.Generator().manual_seed(SEED * 1_000_003 + step)

@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cavtool.core.diffusion import step_generator
 from cavtool.mini import world
 from cavtool.mini.architecture import to_model_range
-from cavtool.mini.plans import STILL_SEEDS, Plan, generator_of
+from cavtool.mini.plans import SEED, STILL_SEEDS, Plan
 from cavtool.mini.reader import NONE, Reader, subject_weight, truth_of
 from cavtool.mini.stage import Stage
 
@@ -39,7 +40,7 @@ def autoencoder_stage(work: Path, plan: Plan, vae: Any, device: str) -> Stage:
     learner = Autoencoding(vae).to(device)
 
     def loss_at(step: int) -> Tensor:
-        generator = generator_of(step)
+        generator = step_generator(SEED, step)
         picks = torch.randint(len(stills), (plan.frames_per_step,), generator=generator)
         frames_BCHW, truth = to_model_range(stills[picks.numpy()]), truths[picks]
         recoloured = plan.frames_per_step // 4
@@ -89,7 +90,7 @@ def decoder_stage(work: Path, plan: Plan, vae: Any, device: str) -> Stage:
     discs = truth_of(world.sample_still, STILL_SEEDS, len(stills), 1).discs
 
     def loss_at(step: int) -> Tensor:
-        generator = generator_of(step)
+        generator = step_generator(SEED, step)
         picks = torch.randint(len(stills), (plan.frames_per_step,), generator=generator)
         exact_BCHW = latents_NCHW[picks].float()
         off_B = DENOISED_ERROR * torch.rand(len(picks), 1, 1, 1, generator=generator)

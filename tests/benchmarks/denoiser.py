@@ -1,7 +1,7 @@
 """What captions are worth to cav-mini's denoiser: `python -m tests.benchmarks.denoiser [NUM_CLIPS]`.
 
 The loss on clips it was not trained on, by timestep: with the caption, without the words of the subject's
-motion, without any. A clip shows its motion through much noise, so that only the noisiest steps can hang on the words.
+motion, without any. A clip shows its motion through much noise, so that only noisy steps can hang on the words.
 """
 
 import sys
