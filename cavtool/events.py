@@ -1,5 +1,6 @@
 """What a long workflow reports while it works; the command line draws it, scripts read it as JSON."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 
@@ -38,6 +39,7 @@ class Warn:
 
 
 Event = Stage | Step | Note | Warn
+OnEvent = Callable[[Event], None]
 _NAMES = {Stage: "stage", Step: "step", Note: "note", Warn: "warning"}
 
 
@@ -47,7 +49,7 @@ def to_json(event: Event) -> dict[str, object]:
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C stopped a training run whose state is kept: `run_id` names what to resume."""
+    """Ctrl-C stopped a training run: `run_id` names what to resume."""
 
     def __init__(self, run_id: str) -> None:
         super().__init__(run_id)

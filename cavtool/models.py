@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +14,10 @@ _MINI = Path(__file__).parent / "mini" / "weights"
 
 @dataclass(frozen=True)
 class Model:
-    """A base model on this machine and its native clip; `enlarge` is how much bigger its videos are written."""
+    """A base model on this machine and its native clip.
+
+    `enlarge` is how much bigger its videos are written; `words` gives all it was taught, where they are few.
+    """
 
     name: str
     folder: Path
@@ -21,12 +26,22 @@ class Model:
     width: int = 256
     height: int = 256
     enlarge: int = 1
-    closed_vocabulary: bool = False
+    words: Callable[[], Iterable[str]] | None = None
 
     @property
     def seconds(self) -> float:
         """The native clip's length."""
         return self.num_frames / self.fps
+
+    @property
+    def address(self) -> str:
+        """What `find_model` finds it by, wherever it is asked."""
+        return self.name if self.name in CATALOGUE else str(self.folder.resolve())
+
+    def unknown_words(self, prompt: str) -> list[str]:
+        """Words of the prompt the model was never taught, each once; none where they are too many to list."""
+        asked = dict.fromkeys(re.findall(r"[^\W_]+", prompt.lower())) if self.words else {}
+        return [word for word in asked if word not in set(self.words() if self.words else ())]
 
     @property
     def fingerprint(self) -> str:
@@ -45,9 +60,13 @@ class Model:
         return self.folder / "unet" / "diffusion_pytorch_model.safetensors"
 
 
-CATALOGUE = {
-    "cav-mini": Model("cav-mini", _MINI, width=64, height=64, enlarge=4, closed_vocabulary=True),
-}
+def _words_of_mini() -> list[str]:
+    from cavtool.mini import world
+
+    return world.words()
+
+
+CATALOGUE = {"cav-mini": Model("cav-mini", _MINI, width=64, height=64, enlarge=4, words=_words_of_mini)}
 
 
 def find_model(name: str) -> Model:
@@ -56,7 +75,7 @@ def find_model(name: str) -> Model:
         return CATALOGUE[name]
     folder = Path(name).expanduser()
     if (folder / "model_index.json").exists():
-        return Model(folder.resolve().name, folder)
+        return Model(folder.resolve().name, folder.resolve())
     hint = closest(name, CATALOGUE) or f"known: {', '.join(CATALOGUE)}; or give a diffusers pipeline folder"
     raise NotFound(f"no model `{name}`", hint=hint)
 

@@ -9,6 +9,7 @@ from typing import Any, Self
 from cavtool.errors import InvalidInput
 
 DEFAULT_MODEL = "cav-mini"
+MAX_SAMPLING_STEPS = 1000  # as many as the models were trained with
 _BLEND = re.compile(r"(?P<name>[^:].*?)(?::(?P<weight>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?))?")
 
 
@@ -31,10 +32,11 @@ class DType(StrEnum):
 
 @dataclass(frozen=True)
 class Blend:
-    """A motion and its weight in a generation, written `twirl:0.7`."""
+    """A motion and its weight in a generation, written `twirl:0.7`; in a video's recipe also which version it was."""
 
     name: str
     weight: float = 1.0
+    content_id: str = ""
 
     def __post_init__(self) -> None:
         _check(math.isfinite(self.weight), f"weight of `{self.name}` must be a finite number")
@@ -82,9 +84,13 @@ class LearnRecipe:
         _check(self.rank > 0, "`--rank` must be at least 1")
         _check(self.batch_size > 0, "`--batch-size` must be at least 1")
         _check(0 < self.lr < math.inf, "`--lr` must be above 0")
-        _check(self.start is None or self.start >= 0, "`--start` must be 0 or more seconds")
-        _check(self.duration is None or self.duration > 0, "`--duration` must be above 0 seconds")
+        _check(self.start is None or 0 <= self.start < math.inf, "`--start` must be 0 or more seconds")
+        _check(self.duration is None or 0 < self.duration < math.inf, "`--duration` must be above 0 seconds")
         _check_seed(self.seed)
+
+    def leaves(self, name: str) -> tuple[str, ...]:
+        """The assets that learning as `name` leaves: the motion and, where one is trained, its absorber."""
+        return (name,) if self.absorber_kind is AbsorberKind.NONE else (name, look_name(name))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for TOML and JSON; what is unset is left out."""
@@ -97,11 +103,17 @@ class LearnRecipe:
         return cls(**values | {"absorber_kind": kind, "dtype": dtype})
 
 
+def look_name(name: str) -> str:
+    """What the absorber of a motion is called."""
+    return f"{name}-look"
+
+
 @dataclass(frozen=True)
 class SampleRecipe:
     """How videos are generated: the seed alone tells one from another; `num_videos` of them take consecutive seeds.
 
-    Without a seed, one is drawn when the work begins. Raises InvalidInput for values out of range.
+    Without a seed, one is drawn when the work begins. `revision`, in a video's recipe, is that of the model's weights.
+    Raises InvalidInput for values out of range.
     """
 
     prompt: str
@@ -114,13 +126,14 @@ class SampleRecipe:
     device: str = "auto"
     dtype: DType = DType.AUTO
     model: str = DEFAULT_MODEL
+    revision: str = ""
 
     def __post_init__(self) -> None:
         _check(bool(self.prompt.strip()), "the prompt is empty", 'say what to show: `cav generate "a red cat"`')
-        _check(self.steps > 0, "`--steps` must be at least 1")
+        _check(1 <= self.steps <= MAX_SAMPLING_STEPS, f"`--steps` must be from 1 to {MAX_SAMPLING_STEPS}")
         _check(self.num_videos > 0, "`-n` must be at least 1")
         _check(math.isfinite(self.guidance) and self.guidance >= 0, "`--guidance` must be 0 or more")
-        _check_seed(self.seed or 0)
+        _check_seed((self.seed or 0) + self.num_videos - 1)
 
     @property
     def seeds(self) -> range:
@@ -137,7 +150,10 @@ class SampleRecipe:
         """The reverse of `to_dict`; other keys are left aside. Raises InvalidInput where it is no recipe."""
         known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
         try:
-            motions = tuple(Blend(str(motion["name"]), float(motion["weight"])) for motion in known.pop("motions", ()))
+            motions = tuple(
+                Blend(str(motion["name"]), float(motion["weight"]), str(motion.get("content_id", "")))
+                for motion in known.pop("motions", ())
+            )
             return cls(**known, motions=motions)
         except (TypeError, KeyError, ValueError) as error:
             raise InvalidInput(

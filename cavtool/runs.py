@@ -4,7 +4,6 @@
                 inputs.safetensors    what the training reads
                 step-N.safetensors    its state after N steps; the highest is the latest
                 log.jsonl             what it reported
-                previews/             what it showed
                 lock, pid             held while a process is at work on it, and which
 
 Every file is whole: written beside its place, then moved there. The operating system drops the lock of a process that
@@ -140,13 +139,18 @@ class Run:
     def checkpoint(self, step: int, save: Callable[[Path], object], keep: int = 2) -> None:
         """Let `save` write the state after `step` steps, then drop all but the `keep` latest states."""
         self.write(f"step-{step}.safetensors", save)
-        for _, path in self._checkpoints()[:-keep]:
+        for _, path in self.checkpoints()[:-keep]:
             path.unlink()
             failpoint("checkpoint:dropped")
 
     def latest(self) -> tuple[int, Path] | None:
         """The highest step whose state is kept, and where."""
-        return max(self._checkpoints(), default=None)
+        return max(self.checkpoints(), default=None)
+
+    def checkpoints(self) -> list[tuple[int, Path]]:
+        """Every step whose state is kept, the earliest first, and where."""
+        found = ((_STEP.fullmatch(path.name), path) for path in self.folder.iterdir())
+        return sorted((int(match[1]), path) for match, path in found if match)
 
     def log(self, event: Mapping[str, object]) -> None:
         """Append one line of JSON to the log."""
@@ -160,10 +164,6 @@ class Run:
         with writing_to(self.folder.parent):
             # Hidden first: half deleted, it is no run any more.
             shutil.rmtree(self.folder.rename(self.folder.with_name(f".tmp-{self.id}")))
-
-    def _checkpoints(self) -> list[tuple[int, Path]]:
-        found = ((_STEP.fullmatch(path.name), path) for path in self.folder.iterdir())
-        return sorted((int(match[1]), path) for match, path in found if match)
 
     def _end(self, outcome: Mapping[str, str]) -> None:
         _save(self.folder, _load(self.folder) | {"outcome": outcome})

@@ -27,5 +27,5 @@ def demo(
             from cavtool.studio import demo as studio
 
             made = studio.demo(output, on_event=on_event)
-        out.result(asdict(made), [*made.references, *made.videos, made.sheet])
+        out.result(asdict(made), [*made.references, *made.plain, *made.videos, made.sheet])
         out.hint(f'look at `{made.sheet}`, then try `cav generate "a red cat in the forest" --motion twirl`')

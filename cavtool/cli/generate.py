@@ -64,7 +64,7 @@ def generate(
             "model": model,
             "device": device,
         }
-        recipe = replace(_recipe_in(like), **_given(ctx, asked)) if like else Recipe(**asked)
+        recipe = _changed(_recipe_in(like), _given(ctx, asked)) if like else Recipe(**asked)
         for motion in recipe.motions:  # the workflow asks too, but after torch has loaded
             Registry().get(motion.name, "motion")
         with out.progress() as on_event:
@@ -80,6 +80,11 @@ def _given(ctx: typer.Context, values: dict[str, Any]) -> dict[str, Any]:
     """Those of `values` that are on the command line; the others are defaults."""
     sources = {name: ctx.get_parameter_source(name) for name in values}
     return {name: values[name] for name, source in sources.items() if source and source.name == "COMMANDLINE"}
+
+
+def _changed(recipe: Recipe, given: dict[str, Any]) -> Recipe:
+    """With what was given instead; of another model the video's revision says nothing."""
+    return replace(recipe, **given, revision="" if "model" in given else recipe.revision)
 
 
 def _recipe_in(video: Path) -> Recipe:

@@ -42,7 +42,9 @@ def learn(
     device: Device = Recipe.device,
     dtype: Annotated[DType, typer.Option(help="Arithmetic.")] = Recipe.dtype,
     model: Model = Recipe.model,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace a motion of that name.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace NAME and NAME-look; what was there goes to the trash.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Learn a motion from one video."""
@@ -65,8 +67,8 @@ def learn(
             dtype=dtype,
             model=model,
         )
-        if not replace:  # the workflow asks too, but after torch has loaded
-            Registry().check_free(name)
+        for wanted in recipe.leaves(name):  # the workflow asks too, but after torch has loaded
+            Registry().check_free(wanted, replace=replace)
         with out.progress() as on_event:
             from cavtool.studio import learn as studio
 

@@ -1,6 +1,9 @@
 """Which device and which arithmetic, from what a user asks and what the machine has."""
 
 import ctypes
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -15,11 +18,16 @@ def resolve_device(asked: str) -> str:
     kind = asked.partition(":")[0]
     if kind not in has:
         raise InvalidInput(f"no device `{asked}`", hint=f"use one of auto, {', '.join(has)}, or cuda:1")
-    if not has[kind]:
+    if not has[kind] or (kind == "cuda" and not _has_cuda(asked)):
         raise RequirementError(
-            f"this machine has no `{kind}` device for torch", hint="`--device auto` takes what is there"
+            f"this machine has no `{asked}` device for torch", hint="`--device auto` takes what is there"
         )
     return asked
+
+
+def _has_cuda(asked: str) -> bool:
+    index = asked.partition(":")[2]
+    return not index or (index.isdecimal() and int(index) < torch.cuda.device_count())
 
 
 def resolve_dtype(asked: str, device: str, *, training: bool) -> torch.dtype:
@@ -42,8 +50,21 @@ def keep_freed_memory() -> None:
     By default every big tensor's memory is given back to the kernel at once and asked for again, page by page, zeroed:
     a fifth of a CPU training step.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:
         trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD and M_MMAP_MAX of malloc.h
         mallopt(trim_threshold, 2**31 - 1)
         mallopt(mmap_max, 0)
+
+
+@contextmanager
+def memory_told() -> Iterator[None]:
+    """Raises RequirementError for what torch raises when a device's memory runs out."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        is_memory = isinstance(error, torch.OutOfMemoryError | MemoryError)
+        if not is_memory and "can't allocate memory" not in str(error):  # so says the CPU's allocator
+            raise
+        hint = "close other programs, learn with `--batch-size 1`, or choose another `--device`"
+        raise RequirementError("there is not enough memory", hint=hint) from error

@@ -28,6 +28,7 @@ def inject(denoiser: nn.Module, name: str, targets: Sequence[str], rank: int, *,
     Returns its parameters in fp32 by file key.
     """
     from peft import LoraConfig, inject_adapter_in_model
+    from peft.tuners.tuners_utils import BaseTunerLayer
 
     flags = {key: param.requires_grad for key, param in denoiser.named_parameters()}
     denoiser.__dict__.pop("peft_config", None)  # peft's list of adapters; ours are on layers of their own
@@ -35,6 +36,9 @@ def inject(denoiser: nn.Module, name: str, targets: Sequence[str], rank: int, *,
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         inject_adapter_in_model(config, denoiser, name)
+    for layer in denoiser.modules():
+        if isinstance(layer, BaseTunerLayer):
+            layer.set_adapter(list(layer.lora_A))  # peft makes the last one alone active
     params = _adapter_params(denoiser, name)
     mine = {id(param) for param in params.values()}
     for key, param in denoiser.named_parameters():
@@ -71,6 +75,11 @@ def save(state: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     ordered = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(length)
     path.write_bytes(data[:8] + ordered + data[8 + length :])
+
+
+def targets(state: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """The layers a file's LoRA is on, sorted; none where it holds no LoRA."""
+    return tuple(sorted(key[len(_PREFIX) : -len(_A)] for key in state if key.startswith(_PREFIX) and key.endswith(_A)))
 
 
 def remove_all(denoiser: nn.Module) -> None:
@@ -114,8 +123,7 @@ def _adapter_params(denoiser: nn.Module, name: str) -> dict[str, nn.Parameter]:
 
 def _pairs(state: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
     """A and B by layer. Raises IntegrityFailure for a state without LoRA weights."""
-    names = [key[len(_PREFIX) : -len(_A)] for key in state if key.startswith(_PREFIX) and key.endswith(_A)]
-    if not names:
+    if not (names := targets(state)):
         raise IntegrityFailure("the file holds no LoRA weights")
     return {name: (state[_PREFIX + name + _A], state[_PREFIX + name + _B]) for name in names}
 

@@ -30,19 +30,23 @@ class Trainer:
         self._optimizer = torch.optim.AdamW(self.params.values(), self.lr, weight_decay=self.weight_decay)
 
     def run(self) -> Iterator[float]:
-        """Train to the end; yields each step's loss after its update. Raises TrainingError on NaN or infinity."""
+        """Train to the end; yields each step's loss after its update.
+
+        Raises TrainingError where the loss or its gradient is NaN or infinite, the parameters still as they were.
+        """
         while self.step < self.num_steps:
             for group in self._optimizer.param_groups:
                 group["lr"] = self.lr * min(1.0, (self.step + 1) / max(1, self.num_steps // 20))
             loss = self.loss_at(self.step)
             value = loss.item()
-            if not math.isfinite(value):
-                raise TrainingError(
-                    f"the loss became {value} at step {self.step + 1}",
-                    hint="a lower `--lr` (a half, a tenth) or `--dtype fp32` usually helps",
-                )
             loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(self.params.values(), 1.0)
+            norm = nn.utils.clip_grad_norm_(self.params.values(), 1.0).item()
+            for what, number in (("loss", value), ("gradient", norm)):
+                if not math.isfinite(number):
+                    raise TrainingError(
+                        f"the {what} became {number} at step {self.step + 1}",
+                        hint="a lower learning rate (a half, a tenth) or `--dtype fp32` usually helps",
+                    )
             self._optimizer.step()
             self._optimizer.zero_grad()
             self.step += 1

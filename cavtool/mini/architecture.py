@@ -53,7 +53,7 @@ def new_unet() -> Any:
 
 
 def new_tokenizer() -> Any:
-    """A CLIP tokenizer with whole words for the world's words; any other word falls to letters."""
+    """A CLIP tokenizer with whole words for the world's words; other words fall to pieces, which mean nothing."""
     from transformers import CLIPTokenizer
 
     blank = CLIPTokenizer(vocab={"<|startoftext|>": 0, "<|endoftext|>": 1}, merges=[])

@@ -134,7 +134,6 @@ def _meadow(b: _Brush) -> None:
     b.ground((120, 204, 70))
     b.scatter(b.near, 22, 5, (255, 120, 170), below=True)
     b.scatter(b.near, 18, 5, (255, 246, 110), below=True)
-    ImageDraw.Draw(b.near)
     b.posts(9, 4, 12, (230, 220, 200))
 
 

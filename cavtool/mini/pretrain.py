@@ -88,7 +88,8 @@ def encode_all(work: Path, vae: Any, tokenizer: Any, device: str) -> None:
                 chunks.append(vae.encode(batch).latents.half().cpu())
         latents = torch.cat(chunks).view(len(frames), -1, *chunks[0].shape[1:]).transpose(1, 2).contiguous()
         captions = json.loads((work / f"{name}.json").read_text())
-        torch.save({"latents": latents, "tokens": to_tokens(tokenizer, captions)}, path)
+        torch.save({"latents": latents, "tokens": to_tokens(tokenizer, captions)}, work / "latents.tmp")
+        (work / "latents.tmp").replace(path)
 
 
 def pretrain(

@@ -67,6 +67,14 @@ class Asset:
         """A first result, if kept."""
         return self.folder / "preview.mp4"
 
+    def read_weights(self) -> bytes:
+        """The bytes of the weights, known to be those that were put there; else IntegrityFailure."""
+        data = self.weights.read_bytes()
+        if hashlib.sha256(data).hexdigest() != self.record.content_id:
+            hint = "learn or import it again with `--replace`"
+            raise IntegrityFailure(f"the weights of `{self.record.name}` are damaged", hint=hint)
+        return data
+
     @property
     def size(self) -> int:
         """Bytes in its files; one that is gone by now counts nothing."""
@@ -151,9 +159,9 @@ class Registry:
         """Compare every file with its sha256 in the record; IntegrityFailure names the first that differs."""
         self.read(name, _verify)
 
-    def check_free(self, name: str) -> None:
-        """Raise Conflict if the name is taken, InvalidInput if it cannot be one."""
-        if self._is_taken(check_name(name)):
+    def check_free(self, name: str, *, replace: bool = False) -> None:
+        """Raise InvalidInput if the name cannot be one, Conflict if it is taken and not to be replaced."""
+        if self._is_taken(check_name(name)) and not replace:
             raise Conflict(f"`{name}` exists already", hint="choose another name, or pass `--replace`")
 
     def put(self, draft: Record, files: Mapping[str, Path], *, replace: bool = False) -> Asset:
@@ -164,8 +172,7 @@ class Registry:
         """
         name = check_name(draft.name)
         with self._writing():
-            if not replace:
-                self.check_free(name)
+            self.check_free(name, replace=replace)
             record = self._stage(draft, files)
             self._bring_in(name)
         return Asset(record, self.root / name)

@@ -1,20 +1,17 @@
 """The whole tool in a few minutes, made of the workflows behind `cav learn` and `cav generate` and nothing else."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cavtool import video
 from cavtool.errors import NotFound
-from cavtool.events import Event, Note
+from cavtool.events import Note, OnEvent
 from cavtool.mini import world
 from cavtool.models import find_model
 from cavtool.recipes import DEFAULT_MODEL, Blend, LearnRecipe, SampleRecipe
 from cavtool.registry.store import Registry
 from cavtool.studio.learn import learn
 from cavtool.studio.render import generate
-
-OnEvent = Callable[[Event], None]
 
 # Looks cav-mini never saw; the motions it never saw either (cavtool.mini.world holds both out of its training).
 REFERENCES = {
@@ -30,13 +27,14 @@ class DemoResult:
     """What the demo left behind."""
 
     references: list[Path]
+    plain: list[Path]
     videos: list[Path]
     sheet: Path
 
 
 def demo(folder: Path, *, registry: Registry | None = None, on_event: OnEvent = lambda _: None) -> DemoResult:
     """Write two references, learn (or reuse) both motions, put both on an ironman; overwrites its own files."""
-    registry = registry or Registry()
+    registry = registry or Registry(on_wait=lambda text: on_event(Note(text)))
     folder.mkdir(parents=True, exist_ok=True)
     references = [_write_reference(folder, name) for name in REFERENCES]
     for name, file in zip(REFERENCES, references, strict=True):
@@ -55,7 +53,7 @@ def demo(folder: Path, *, registry: Registry | None = None, on_event: OnEvent = 
     }
     sheet = folder / "sheet.png"
     video.contact_sheet([(title, _frames(file)) for title, file in titles.items()], sheet, scale=1)
-    return DemoResult(references, videos, sheet)
+    return DemoResult(references, plain, videos, sheet)
 
 
 def _write_reference(folder: Path, name: str) -> Path:

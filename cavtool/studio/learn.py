@@ -17,34 +17,30 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cavtool import runs, video
 from cavtool.core import lora
 from cavtool.core.absorbers import absorber_loss, crop_bank, load_absorber, new_absorber
+from cavtool.core.devices import memory_told
 from cavtool.core.diffusion import denoising_loss, step_generator
 from cavtool.core.lora import LoraState
 from cavtool.core.training import Trainer
-from cavtool.errors import CavError, TrainingError
-from cavtool.events import Event, Interrupted, Note, Stage, Step, to_json
+from cavtool.errors import CavError, Incompatible, TrainingError
+from cavtool.events import Interrupted, Note, OnEvent, Stage, Step, Warn, to_json
 from cavtool.models import Model, find_model
-from cavtool.recipes import AbsorberKind, LearnRecipe, SampleRecipe
-from cavtool.registry.records import Clip, Record, check_name
+from cavtool.recipes import AbsorberKind, LearnRecipe, SampleRecipe, look_name
+from cavtool.registry.records import WEIGHTS, Clip, Record
 from cavtool.registry.store import Asset, Registry
 from cavtool.runs import Run
 from cavtool.studio.session import Session, open_session
 
-OnEvent = Callable[[Event], None]
-
 MOTION_ADAPTER = "cav_motion"
 NUM_CROPS = 64
 CHECKPOINT_EVERY = 50  # steps
-
-
-def look_name(name: str) -> str:
-    """What the absorber of a motion is called."""
-    return f"{name}-look"
+_BEGIN_AGAIN = "start it again with `cav learn`"
 
 
 def learn(
@@ -61,15 +57,17 @@ def learn(
     Raises Conflict for a taken name and MediaError for a bad video, both before any work; TrainingError when the loss
     is not finite, the registry untouched; Interrupted at the first Ctrl-C, after a checkpoint.
     """
-    registry = registry or Registry()
+    registry = registry or _usual_registry(on_event)
     model = find_model(recipe.model)
-    _check_names(registry, name, recipe, replace=replace)
+    for wanted in recipe.leaves(name):
+        registry.check_free(wanted, replace=replace)
     clip, frames = _read_clip(file, recipe, model, on_event)
-    if not recipe.prompt:
-        on_event(Note(f"no `--prompt`: using `{_prompt(name, recipe)}`; saying what the video shows helps"))
-    session = open_session(recipe.model, device=recipe.device, dtype=recipe.dtype, training=True)
-    run = runs.create(name, {"replace": replace, "recipe": recipe.to_dict(), "clip": asdict(clip)})
-    inputs = _encode_inputs(session, frames, recipe.seed)
+    _say_what_is_amiss(name, recipe, on_event)
+    with memory_told():
+        session = open_session(recipe.model, device=recipe.device, dtype=recipe.dtype, training=True)
+        inputs = _encode_inputs(session, frames, recipe.seed)
+    asked = {"recipe": recipe.to_dict() | {"model": model.address}, "revision": model.revision}
+    run = runs.create(name, {"replace": replace, "clip": asdict(clip)} | asked)
     run.write(runs.INPUTS, lambda path: save_file(inputs, path))
     return _drive(run, session, registry, on_event)
 
@@ -77,26 +75,37 @@ def learn(
 def resume(run_id: str, *, registry: Registry | None = None, on_event: OnEvent = lambda _: None) -> Asset:
     """Go on with a run from its last checkpoint; on the CPU it ends in the weights it would have had uncut.
 
-    Raises NotFound, Conflict while another process drives it, TrainingError for a damaged checkpoint.
+    Raises NotFound, Conflict while another process drives it, TrainingError where what it left is damaged, Incompatible
+    where the base model has been replaced since.
     """
     run = runs.open_run(run_id)
+    registry = registry or _usual_registry(on_event)
     if run.status == "done":
         on_event(Note(f"run `{run_id}` is done already"))
-        return (registry or Registry()).get(run.name, "motion")
+        return registry.get(run.name, "motion")
     if not run.inputs.exists():
-        raise TrainingError(f"run `{run_id}` was stopped before it began", hint="start it again with `cav learn`")
+        raise TrainingError(f"run `{run_id}` was stopped before it began", hint=_BEGIN_AGAIN)
     recipe = LearnRecipe.from_dict(run.settings["recipe"])
-    session = open_session(recipe.model, device=recipe.device, dtype=recipe.dtype, training=True)
-    return _drive(run, session, registry or Registry(), on_event)
+    model = find_model(recipe.model)
+    if model.revision != run.settings["revision"]:
+        raise Incompatible(f"run `{run_id}` was begun on other weights of `{model.name}`", hint=_BEGIN_AGAIN)
+    with memory_told():
+        session = open_session(recipe.model, device=recipe.device, dtype=recipe.dtype, training=True)
+    return _drive(run, session, registry, on_event)
 
 
 # Before training
 
 
-def _check_names(registry: Registry, name: str, recipe: LearnRecipe, *, replace: bool) -> None:
-    names = [name] if recipe.absorber_kind is AbsorberKind.NONE else [name, look_name(name)]
-    for wanted in names:
-        check_name(wanted) if replace else registry.check_free(wanted)
+def _usual_registry(on_event: OnEvent) -> Registry:
+    return Registry(on_wait=lambda text: on_event(Note(text)))
+
+
+def _say_what_is_amiss(name: str, recipe: LearnRecipe, on_event: OnEvent) -> None:
+    if not recipe.prompt:
+        on_event(Note(f"no `--prompt`: using `{_prompt(name, recipe)}`; saying what the video shows helps"))
+    if recipe.absorber_kind is AbsorberKind.NONE and recipe.appearance:
+        on_event(Warn("`--appearance` does nothing with `--absorber-kind none`"))
 
 
 def _prompt(name: str, recipe: LearnRecipe) -> str:
@@ -143,8 +152,13 @@ class _Training:
     asked_to_stop: Callable[[], bool]
 
     @property
-    def stages(self) -> int:
-        return 1 if self.recipe.absorber_kind is AbsorberKind.NONE else 2
+    def absorber_steps(self) -> int:
+        return 0 if self.recipe.absorber_kind is AbsorberKind.NONE else self.recipe.absorber_steps
+
+    def begin(self, stage: str) -> None:
+        """Report that a stage begins."""
+        stages = ["absorber", "motion", "preview"] if self.absorber_steps else ["motion", "preview"]
+        self.on_event(Stage(stage, stages.index(stage) + 1, len(stages)))
 
     def absorb(self, appearance: str) -> LoraState:
         """Stage 1: train the absorber, or take the finished one out of the checkpoint; {} for none."""
@@ -179,7 +193,7 @@ class _Training:
         targets = backbone.temporal_targets()
         params = lora.inject(backbone.denoiser, MOTION_ADAPTER, targets, recipe.rank, seed=recipe.seed)
         latents = self.inputs["latents"].to(backbone.device).repeat(recipe.batch_size, 1, 1, 1, 1)
-        first = recipe.absorber_steps
+        first = self.absorber_steps
 
         def loss_at(step: int) -> Tensor:  # equation (5)
             return denoising_loss(backbone, latents, conditioning, step_generator(recipe.seed, first + step))
@@ -192,15 +206,30 @@ class _Training:
         lora.remove_all(backbone.denoiser)
         return state, loss
 
+    def preview(self, prompt: str, motion: LoraState) -> video.Frames:
+        """A first result: the reference's own prompt with the motion and a new layout."""
+        self.begin("preview")
+        usual, began = SampleRecipe(prompt), time.monotonic()
+
+        def on_step(step: int) -> None:
+            self.on_event(Step("preview", step, usual.steps, None, round(time.monotonic() - began, 3)))
+            if self.asked_to_stop():
+                raise Interrupted(self.run.id)
+
+        return self.session.generate(
+            prompt, self.recipe.seed, [(motion, 1.0)], steps=usual.steps, guidance=usual.guidance, on_step=on_step
+        )
+
     def _train(
         self, trainer: Trainer, name: str, stage: int, saved: Mapping[str, Tensor], kept: Mapping[str, Tensor]
     ) -> float:
         """Run a stage, checkpointing; returns its last smoothed loss. Raises Interrupted when asked to stop."""
+        began, smoothed = time.monotonic(), 0.0
         if saved:
             trainer.load(_under("trainer.", saved))
-        self.on_event(Stage(name, stage - 2 + self.stages, self.stages))
-        offset = self.recipe.absorber_steps if stage == 2 else 0
-        began, smoothed, loss = time.monotonic(), 0.0, float("nan")
+            smoothed = saved["smoothed"].item()
+        self.begin(name)
+        offset = self.absorber_steps if stage == 2 else 0
         for loss in trainer.run():
             smoothed = loss if not smoothed else 0.95 * smoothed + 0.05 * loss
             event = Step(name, trainer.step, trainer.num_steps, loss, round(time.monotonic() - began, 3))
@@ -209,7 +238,7 @@ class _Training:
             stopping = self.asked_to_stop()
             if stopping or trainer.step % CHECKPOINT_EVERY == 0 or trainer.step == trainer.num_steps:
                 state = {f"trainer.{key}": value.cpu() for key, value in trainer.state().items()}
-                state |= {**kept, "stage": torch.tensor(stage)}
+                state |= {**kept, "stage": torch.tensor(stage), "smoothed": torch.tensor(smoothed, dtype=torch.float64)}
                 self.run.checkpoint(offset + trainer.step, lambda path, state=state: save_file(state, path))  # type: ignore[misc]
             if stopping:
                 raise Interrupted(self.run.id)
@@ -217,14 +246,14 @@ class _Training:
 
     def _checkpoint(self) -> dict[str, Tensor]:
         latest = self.run.latest()
-        if latest is None:
-            return {}
-        try:
-            return load_file(latest[1])
-        except Exception as error:
-            raise TrainingError(
-                f"checkpoint `{latest[1].name}` is damaged", hint="start again with `cav learn`"
-            ) from error
+        return {} if latest is None else _read_state(latest[1])
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise TrainingError(f"`{path.name}` of run `{path.parent.name}` is damaged", hint=_BEGIN_AGAIN) from error
 
 
 def _under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -232,13 +261,13 @@ def _under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 @contextmanager
-def _first_interrupt() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C was pressed once; pressed twice it stops at once, as ever."""
+def _first_interrupt(run_id: str) -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C was pressed once; pressed twice it stops at once, without a checkpoint of now."""
     asked = threading.Event()
 
     def on_signal(*_: object) -> None:
         if asked.is_set():
-            raise KeyboardInterrupt
+            raise Interrupted(run_id)
         asked.set()
 
     if threading.current_thread() is not threading.main_thread():
@@ -255,12 +284,14 @@ def _drive(run: Run, session: Session, registry: Registry, on_event: OnEvent) ->
     """Train what is left of a run and put the results into the registry."""
     recipe = LearnRecipe.from_dict(run.settings["recipe"])
     prompt = _prompt(run.name, recipe)
-    with run.lock(), _first_interrupt() as asked_to_stop:
+    with run.lock(), _first_interrupt(run.id) as asked_to_stop:
         try:
-            training = _Training(run, session, recipe, load_file(run.inputs), on_event, asked_to_stop)
-            absorber = training.absorb(recipe.appearance)
-            motion, loss = training.move(prompt, absorber)
-            asset = _keep(run, session, registry, recipe, absorber, motion, loss, on_event)
+            training = _Training(run, session, recipe, _read_state(run.inputs), on_event, asked_to_stop)
+            with memory_told():
+                absorber = training.absorb(recipe.appearance)
+                motion, loss = training.move(prompt, absorber)
+                preview = training.preview(prompt, motion)
+            asset = _keep(training, registry, absorber, motion, preview, loss)
         except CavError as error:
             run.fail(error.message)
             raise
@@ -272,22 +303,18 @@ def _drive(run: Run, session: Session, registry: Registry, on_event: OnEvent) ->
 
 
 def _keep(
-    run: Run,
-    session: Session,
+    training: _Training,
     registry: Registry,
-    recipe: LearnRecipe,
     absorber: LoraState,
     motion: LoraState,
+    preview: video.Frames,
     loss: float,
-    on_event: OnEvent,
 ) -> Asset:
     """Write weights, reference and preview into the registry: the absorber first, the motion as the last act."""
-    on_event(Stage("preview", 1, 1))
-    frames = load_file(run.inputs)["frames"].numpy()
-    usual = SampleRecipe(_prompt(run.name, recipe))
-    preview = session.generate(usual.prompt, recipe.seed, [(motion, 1.0)], steps=usual.steps, guidance=usual.guidance)
-    draft = _draft(run, session.model, recipe, session.backbone.temporal_targets(), loss)
-    look = _draft(run, session.model, recipe, session.backbone.spatial_targets(), loss, look=True)
+    run, session, recipe = training.run, training.session, training.recipe
+    frames = training.inputs["frames"].numpy()
+    draft = _draft(run, session.model, recipe, motion, loss)
+    look = _draft(run, session.model, recipe, absorber, loss, look=True)
     with TemporaryDirectory() as folder:
         clips = {"reference.mp4": Path(folder, "reference.mp4"), "preview.mp4": Path(folder, "preview.mp4")}
         for path, pixels in zip(clips.values(), (frames, preview), strict=True):
@@ -302,9 +329,7 @@ def _put(
 ) -> Asset:
     weights = folder / f"{draft.name}.safetensors"
     lora.save(state, weights, _file_metadata(draft))
-    return registry.put(
-        draft, {"weights.safetensors": weights, **files}, replace=_may_replace(registry, draft, weights, run)
-    )
+    return registry.put(draft, {WEIGHTS: weights, **files}, replace=_may_replace(registry, draft, weights, run))
 
 
 def _may_replace(registry: Registry, draft: Record, weights: Path, run: Run) -> bool:
@@ -318,9 +343,8 @@ def _may_replace(registry: Registry, draft: Record, weights: Path, run: Run) -> 
     return there == hashlib.sha256(weights.read_bytes()).hexdigest()
 
 
-def _draft(
-    run: Run, model: Model, recipe: LearnRecipe, targets: list[str], loss: float, *, look: bool = False
-) -> Record:
+def _draft(run: Run, model: Model, recipe: LearnRecipe, state: LoraState, loss: float, *, look: bool = False) -> Record:
+    targets = lora.targets(state)
     told = {key: value for key, value in recipe.to_dict().items() if key not in {"prompt", "appearance", "model"}}
     return Record(
         name=look_name(run.name) if look else run.name,
@@ -331,8 +355,8 @@ def _draft(
         revision=model.revision,
         prompt=_prompt(run.name, recipe),
         appearance=recipe.appearance,
-        rank=recipe.rank,
-        target_modules=tuple(targets),
+        rank=recipe.rank if targets else 0,
+        target_modules=targets,
         recipe=told,
         metrics={} if look else {"loss": loss},
         clip=Clip(**run.settings["clip"]),
@@ -341,12 +365,14 @@ def _draft(
 
 def _file_metadata(draft: Record) -> dict[str, str]:
     """ModelSpec 1.0.1's musts, and what diffusers reads of a LoRA: alpha equals rank."""
-    spec: dict[str, Any] = {"r": draft.rank, "lora_alpha": draft.rank, "target_modules": list(draft.target_modules)}
-    return {
+    told = {
         "format": "pt",
         "modelspec.sai_model_spec": "1.0.1",
-        "modelspec.architecture": f"{draft.fingerprint}/lora",
+        "modelspec.architecture": f"{draft.fingerprint}/{'lora' if draft.rank else 'textual-inversion'}",
         "modelspec.implementation": "diffusers",
         "modelspec.title": "temporal LoRA" if draft.kind == "motion" else "appearance absorber",
-        "lora_adapter_metadata": json.dumps({f"unet.{key}": value for key, value in spec.items()}),
     }
+    if not draft.rank:
+        return told
+    spec: dict[str, Any] = {"r": draft.rank, "lora_alpha": draft.rank, "target_modules": list(draft.target_modules)}
+    return told | {"lora_adapter_metadata": json.dumps({f"unet.{key}": value for key, value in spec.items()})}

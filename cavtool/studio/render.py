@@ -3,24 +3,23 @@
 import re
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
+from safetensors.torch import load
 
 from cavtool import __version__, video
+from cavtool.core.devices import memory_told
 from cavtool.core.lora import LoraState
 from cavtool.errors import Conflict, Incompatible, InvalidInput
-from cavtool.events import Event, Note, Stage, Step, Warn
-from cavtool.models import Model, find_model
+from cavtool.events import Note, OnEvent, Stage, Step, Warn
+from cavtool.models import CATALOGUE, Model, find_model
 from cavtool.recipes import Blend, SampleRecipe
 from cavtool.registry.records import Record
 from cavtool.registry.store import Registry
 from cavtool.studio.session import Session, open_session
-
-OnEvent = Callable[[Event], None]
 
 
 def generate(
@@ -41,18 +40,20 @@ def generate(
     """
     recipe = recipe if recipe.seed is not None else replace(recipe, seed=secrets.randbelow(2**31))
     model = find_model(recipe.model)
-    motions = [_motion(registry or Registry(), blend, model, on_event) for blend in recipe.motions]
+    registry = registry or Registry()
+    motions = [_motion(registry, blend, model, on_event) for blend in recipe.motions]
     files = [_file_for(recipe, seed, output) for seed in recipe.seeds]
     _check_files(files, overwrite=overwrite)
     session = session or open_session(recipe.model, device=recipe.device, dtype=recipe.dtype)
-    _warn_of_unknown_words(session, recipe.prompt, on_event)
+    _warn(recipe, session, on_event)
     enlarge = scale or model.enlarge
     if enlarge > 1:
         on_event(Note(f"`{model.name}` makes {model.width}x{model.height}; written {enlarge} times as large"))
     loras = [(state, blend.weight) for (_, state), blend in zip(motions, recipe.motions, strict=True)]
     for index, (seed, file) in enumerate(zip(recipe.seeds, files, strict=True), 1):
         on_event(Stage("sampling", index, len(files)))
-        frames = _sample(session, recipe, seed, loras, on_event)
+        with memory_told():
+            frames = _sample(session, recipe, seed, loras, on_event)
         told = _metadata(replace(recipe, seed=seed, num_videos=1), model, [record for record, _ in motions])
         video.encode(frames, file, fps=model.fps, scale=enlarge, recipe=told if metadata else None)
     return files
@@ -79,17 +80,23 @@ def _sample(
 
 def _motion(registry: Registry, blend: Blend, model: Model, on_event: OnEvent) -> tuple[Record, LoraState]:
     """The motion's record and weights, known to fit the model."""
-    record, state = registry.read(blend.name, lambda asset: (asset.record, load_file(asset.weights)), "motion")
+    record, state = registry.read(blend.name, lambda asset: (asset.record, load(asset.read_weights())), "motion")
+    if blend.content_id not in {"", record.content_id}:
+        on_event(Warn(f"`{blend.name}` was learned anew since that video was made: this one will differ"))
     if record.fingerprint != model.fingerprint:
         raise Incompatible(
             f"`{blend.name}` was learned on `{record.base_model}` and does not fit `{model.name}`",
-            hint=f"generate with `--model {record.base_model}`, or learn it again on `{model.name}`",
+            hint=f"generate with `--model {_asked_as(record.base_model)}`, or learn it again on `{model.name}`",
         )
     if record.revision != model.revision:
         on_event(
             Warn(f"`{blend.name}` was learned on other weights of `{model.name}`; learn it again if it looks wrong")
         )
     return record, state
+
+
+def _asked_as(name: str) -> str:
+    return name if name in CATALOGUE else f"FOLDER_OF_{name}"
 
 
 def _file_for(recipe: SampleRecipe, seed: int, output: Path | None) -> Path:
@@ -114,10 +121,18 @@ def _check_files(files: Sequence[Path], *, overwrite: bool) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
 
 
-def _warn_of_unknown_words(session: Session, prompt: str, on_event: OnEvent) -> None:
-    if words := session.backbone.unknown_words(prompt):
+def _warn(recipe: SampleRecipe, session: Session, on_event: OnEvent) -> None:
+    """Of all in the recipe that will not do what it seems to."""
+    model = session.model
+    if words := model.unknown_words(f"{recipe.prompt} {recipe.negative}"):
         listed = ", ".join(f"`{word}`" for word in words)
-        on_event(Warn(f"`{session.model.name}` never saw {listed}; a larger model (`--model FOLDER`) knows more words"))
+        on_event(Warn(f"`{model.name}` never saw {listed}; a larger model (`--model FOLDER`) knows more words"))
+    if unread := session.backbone.unread(recipe.prompt):
+        on_event(Warn(f"`{model.name}` cannot read so long a prompt to its end: `{unread}`"))
+    if recipe.negative and recipe.guidance == 1:
+        on_event(Warn("`--negative` does nothing at `--guidance 1`"))
+    if recipe.revision not in {"", model.revision}:
+        on_event(Warn(f"that video was made with other weights of `{model.name}`: this one will differ"))
 
 
 def _metadata(recipe: SampleRecipe, model: Model, records: Sequence[Record]) -> dict[str, Any]:

@@ -45,7 +45,4 @@ class Session:
 def open_session(name: str, *, device: str = "auto", dtype: str = "auto", training: bool = False) -> Session:
     """Open a base model by name. Raises NotFound, RequirementError, IntegrityFailure."""
     model = find_model(name)
-    backbone = open_backbone(
-        model.folder, device=device, dtype=dtype, training=training, closed_vocabulary=model.closed_vocabulary
-    )
-    return Session(model, backbone)
+    return Session(model, open_backbone(model.folder, device=device, dtype=dtype, training=training))

@@ -9,6 +9,8 @@ from cavtool.core import lora
 from cavtool.core.backbones.unet3d import UNet3DBackbone
 from cavtool.core.diffusion import guided, seeded_noise
 from cavtool.core.sampling import sample
+from cavtool.mini.architecture import LATENT_CHANNELS
+from cavtool.models import find_model
 from tests.core.test_lora import random_state
 
 STEPS, GUIDANCE, PROMPT, NEGATIVE = 6, 7.5, "a red cat in the desert", "blue"
@@ -54,6 +56,17 @@ def test_sampling_equals_diffusers_pipeline(backbone: UNet3DBackbone, modelscope
         made = ours(backbone, noise)
     torch.testing.assert_close(made, theirs(modelscope, noise, motion if with_motion else None), atol=1e-4, rtol=0)
     assert bool((made - base).abs().max() > 1e-2) is with_motion
+
+
+@pytest.mark.slow
+def test_cav_mini_samples_and_decodes_as_diffusers_pipeline_does() -> None:
+    """Its schedule differs from ModelScope's: v-prediction, zero terminal SNR, trailing steps."""
+    folder = find_model("cav-mini").folder
+    backbone = UNet3DBackbone(folder, device="cpu", dtype=torch.float32)
+    noise = seeded_noise((1, LATENT_CHANNELS, 4, 8, 8), 11, "cpu")
+    made, expected = ours(backbone, noise), theirs(folder, noise, None)
+    torch.testing.assert_close(made, expected, atol=1e-4, rtol=0)
+    assert (noise - made).abs().mean() > 0.1
 
 
 def test_cut_into_segments_it_is_the_same(backbone: UNet3DBackbone) -> None:

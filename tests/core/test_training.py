@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -42,6 +43,13 @@ def test_a_loss_that_is_not_finite_stops_the_training() -> None:
         list(trainer.run())
 
 
+def test_a_gradient_that_is_not_finite_stops_the_training_before_it_does_harm() -> None:
+    param = nn.Parameter(torch.zeros(1))
+    with pytest.raises(TrainingError, match="gradient became inf at step 1"):
+        list(Trainer({"a": param}, lambda _: param.sqrt().sum(), 1, 0.1).run())
+    assert torch.equal(param, torch.zeros(1))
+
+
 def test_the_checkpoint_of_another_training_is_refused() -> None:
     with pytest.raises(TrainingError):
         quadratic({"a": nn.Parameter(torch.ones(4))}).load({"step": torch.tensor(1), "param.b": torch.ones(1)})
@@ -56,6 +64,18 @@ def test_crops_are_of_the_papers_ratio_and_the_frames_size() -> None:
     assert CROP_RATIO[0] - 0.05 < min(widths) < 0.4
     assert 0.6 < max(widths) < CROP_RATIO[1] + 0.05
     assert (crop_bank(ramp, 4, seed=1) == crop_bank(ramp, 4, seed=1)).all()
+
+
+def test_the_absorber_trains_with_every_temporal_layer_bypassed(backbone: UNet3DBackbone) -> None:
+    crops = backbone.encode(crop_bank(np.zeros((2, 32, 32, 3), np.uint8), 4, 0)).transpose(0, 2)
+    for name, param in backbone.denoiser.named_parameters():
+        if "temp_" in name or "transformer_in" in name:
+            param.fill_(torch.nan)
+    params = new_absorber(backbone, "a lantern", with_lora=True, with_token=True, rank=4, seed=0)
+    loss = absorber_loss(backbone, params, crops, "a lantern", batch_size=2, seed=0)(0)
+    assert loss.isfinite()
+    text = backbone.encode_text(["a lantern"])
+    assert denoising_loss(backbone, crops, text, step_generator(0, 0)).isnan(), "the layers are there, outside"
 
 
 @pytest.mark.parametrize(("with_lora", "with_token"), [(True, True), (True, False), (False, True)])
@@ -94,9 +114,20 @@ def test_a_motion_trains_under_a_frozen_absorber(backbone: UNet3DBackbone) -> No
     params = lora.inject(backbone.denoiser, "cav_motion", backbone.temporal_targets(), 4, seed=1)
     text = backbone.encode_text(["a lantern twirls"], token).detach()
     latents = torch.randn(2, 4, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    others = {
+        f"{part}.{name}": value.clone()
+        for part in ("denoiser", "text_encoder", "vae")
+        for name, value in getattr(backbone, part).state_dict().items()
+        if "cav_motion" not in name
+    }
     trainer = Trainer(params, lambda step: denoising_loss(backbone, latents, text, step_generator(0, step)), 3, 1e-2)
-    list(trainer.run())
-    kept = {name: param for name, param in backbone.denoiser.named_parameters() if "cav_look" in name}
-    assert kept
-    for name, param in kept.items():
-        assert torch.equal(param, look["unet." + name.replace(".cav_look.", ".")])
+    with_look, *_ = trainer.run()
+    assert any("cav_look" in name for name in others)
+    for name, value in others.items():
+        part, _, key = name.partition(".")
+        assert torch.equal(value, getattr(backbone, part).state_dict()[key]), name
+    learned = extract(params)
+    assert all(value.abs().sum() > 0 for key, value in learned.items() if ".to_v.lora_B" in key)
+    lora.remove_all(backbone.denoiser)
+    without = denoising_loss(backbone, latents, text, step_generator(0, 0)).item()
+    assert abs(with_look - without) > 1e-4, "the look was not at work while the motion trained"

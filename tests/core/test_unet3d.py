@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -71,9 +72,17 @@ def test_a_token_learns_and_the_text_encoder_does_not(backbone: UNet3DBackbone) 
     assert all(param.grad is None for param in backbone.text_encoder.parameters())
 
 
-def test_words_never_seen_are_named_once_and_in_order(backbone: UNet3DBackbone) -> None:
-    assert backbone.unknown_words("A red cat zorps, zorps in the Blorp") == ["zorps", "blorp"]
-    assert backbone.unknown_words("an upside down ironman moves left at night") == []
+def test_too_many_words_never_push_the_learned_token_out(backbone: UNet3DBackbone) -> None:
+    token, long = backbone.token_like("cat", 2), "a red cat in the forest " * 9
+    for prompt in (long, f"* {long}", f"{long} * {long}"):
+        text = backbone.encode_text([prompt], token)
+        assert text.shape[1] == backbone.tokenizer.model_max_length
+        assert not torch.allclose(text, backbone.encode_text([prompt], 5 * token), atol=1e-3)
+
+
+def test_the_end_of_a_prompt_too_long_to_read_is_named(backbone: UNet3DBackbone) -> None:
+    assert backbone.unread("a red cat") == ""
+    assert backbone.unread("red " * backbone.tokenizer.model_max_length + "cat") == "red red cat"
 
 
 def test_what_is_no_such_model_is_refused_in_words(tmp_path: Path) -> None:
@@ -87,18 +96,34 @@ def test_what_is_no_such_model_is_refused_in_words(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has CUDA")
 def test_a_device_that_is_not_there_is_refused(modelscope: Path) -> None:
-    with pytest.raises(RequirementError, match="cuda"):
-        open_backbone(modelscope, device="cuda")
+    for device in ("cuda", "cuda:9"):
+        with pytest.raises(RequirementError, match=f"`{device}`"):
+            open_backbone(modelscope, device=device)
     with pytest.raises(InvalidInput, match="tpu"):
         open_backbone(modelscope, device="tpu")
 
 
-def test_damaged_weights_are_refused_in_words(modelscope: Path, tmp_path: Path) -> None:
-    import shutil
-
+@pytest.mark.parametrize(
+    "file",
+    [
+        "unet/diffusion_pytorch_model.safetensors",
+        "vae/config.json",
+        "text_encoder/config.json",
+        "tokenizer/tokenizer.json",
+        "scheduler/scheduler_config.json",
+    ],
+)
+def test_a_damaged_part_is_refused_by_its_name(modelscope: Path, tmp_path: Path, file: str) -> None:
     broken = tmp_path / "broken"
     shutil.copytree(modelscope, broken)
-    weights = broken / "unet" / "diffusion_pytorch_model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(IntegrityFailure, match="unet"):
+    (broken / file).write_bytes((broken / file).read_bytes()[:100])
+    with pytest.raises(IntegrityFailure, match=f"`{Path(file).parent}`"):
         open_backbone(broken)
+
+
+def test_an_autoencoder_of_another_kind_is_refused(modelscope: Path, tmp_path: Path) -> None:
+    shutil.copytree(modelscope, tmp_path / "other")
+    config = tmp_path / "other" / "vae" / "config.json"
+    config.write_text(config.read_text().replace("AutoencoderKL", "AutoencoderKLWan"))
+    with pytest.raises(Incompatible, match="AutoencoderKLWan"):
+        open_backbone(tmp_path / "other")

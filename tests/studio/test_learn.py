@@ -1,5 +1,7 @@
+import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,21 +12,23 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from cavtool import runs
+from cavtool import runs, video
 from cavtool.core.training import Trainer
-from cavtool.errors import Conflict, InvalidInput, MediaError, TrainingError
-from cavtool.events import Event, Note, Stage, Step
-from cavtool.recipes import AbsorberKind, LearnRecipe
+from cavtool.errors import Conflict, Incompatible, InvalidInput, MediaError, TrainingError
+from cavtool.events import Event, Interrupted, Note, Stage, Step, Warn
+from cavtool.recipes import AbsorberKind, DType, LearnRecipe, SampleRecipe
 from cavtool.registry.store import Registry
 from cavtool.studio.learn import learn, resume
+from cavtool.studio.session import open_session
 
-SHORT = LearnRecipe(prompt="a white lantern circles on the moon", steps=4, absorber_steps=3, rank=4, dtype="fp32")  # type: ignore[arg-type]
-COMMAND = [sys.executable, "-m", "cavtool", "learn", "circle"]
+SHORT = LearnRecipe(prompt="a white lantern circles on the moon", steps=4, absorber_steps=3, rank=4, dtype=DType.FP32)
+CAV = [sys.executable, "-m", "cavtool"]
+COMMAND = [*CAV, "learn", "circle"]
 OPTIONS = ["--steps", "60", "--absorber-steps", "6", "--rank", "2", "--batch-size", "1"]
 
 
 @pytest.mark.slow
-def test_learning_leaves_a_motion_and_its_look(circle: Path) -> None:
+def test_learning_leaves_a_motion_and_its_look(circle: Path, tmp_path: Path) -> None:
     events: list[Event] = []
     asset = learn("circle", circle, SHORT, on_event=events.append)
     look = Registry().get("circle-look", "absorber")
@@ -39,20 +43,54 @@ def test_learning_leaves_a_motion_and_its_look(circle: Path) -> None:
     assert "token" in absorber
     assert any(value.abs().sum() > 0 for key, value in motion.items() if "lora_B" in key)
     assert [e.name for e in events if isinstance(e, Stage)] == ["absorber", "motion", "preview"]
-    assert [e.step for e in events if isinstance(e, Step)] == [1, 2, 3, 1, 2, 3, 4]
+    assert [e.step for e in events if isinstance(e, Step)] == [1, 2, 3, 1, 2, 3, 4, *range(1, 26)]
+    assert [(e.index, e.count) for e in events if isinstance(e, Stage)] == [(1, 3), (2, 3), (3, 3)]
     Registry().verify("circle")
     (run,) = runs.list_runs()
     assert (run.status, run.result) == ("done", asset.record.content_id)
+    # The preview is the motion on the bare model: the absorber it was learned with is not there any more.
+    usual = SampleRecipe(SHORT.prompt)
+    frames = open_session("cav-mini", dtype=SHORT.dtype).generate(
+        SHORT.prompt, SHORT.seed, [(motion, 1.0)], steps=usual.steps, guidance=usual.guidance
+    )
+    video.encode(frames, tmp_path / "expected.mp4", fps=8, scale=4)
+    assert asset.preview.read_bytes() == (tmp_path / "expected.mp4").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [AbsorberKind.S_LORA, AbsorberKind.TEXTINV])
+def test_the_look_holds_what_was_asked_for_and_says_so(circle: Path, kind: AbsorberKind) -> None:
+    learn("circle", circle, dataclasses.replace(SHORT, steps=1, absorber_kind=kind))
+    look = Registry().get("circle-look", "absorber")
+    keys = set(load_file(look.weights))
+    if kind is AbsorberKind.TEXTINV:
+        assert keys == {"token"}
+        assert (look.record.rank, look.record.target_modules) == (0, ())
+    else:
+        assert "token" not in keys
+        assert (look.record.rank, len(look.record.target_modules)) == (SHORT.rank, len(keys) / 2)
+
+
+@pytest.mark.slow
+def test_replacing_keeps_what_was_there_in_the_trash(circle: Path) -> None:
+    from tests.registry.samples import put
+
+    old = put(Registry().root, "circle", 1)
+    asset = learn("circle", circle, dataclasses.replace(SHORT, steps=1), replace=True)
+    assert asset.record.content_id != old.record.content_id
+    (kept,) = Registry().trash.iterdir()
+    assert kept.name.startswith("circle-")
 
 
 @pytest.mark.slow
 def test_without_absorber_there_is_no_look_and_without_prompt_the_name_serves(circle: Path) -> None:
     events: list[Event] = []
-    recipe = LearnRecipe(steps=1, rank=2, absorber_kind=AbsorberKind.NONE)
+    recipe = LearnRecipe(steps=1, rank=2, absorber_kind=AbsorberKind.NONE, appearance="a lantern")
     asset = learn("going_round", circle, recipe, on_event=events.append)
     assert Registry().names() == ["going_round"]
     assert asset.record.prompt == "going round"
     assert any("--prompt" in e.text for e in events if isinstance(e, Note))
+    assert any("`--appearance` does nothing" in e.text for e in events if isinstance(e, Warn))
 
 
 def test_a_taken_name_is_refused_before_any_work(circle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,21 +112,24 @@ def test_a_video_that_is_none_is_refused_before_any_work(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_a_loss_that_is_not_finite_leaves_the_registry_untouched(circle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loss_that_is_not_finite_leaves_the_registry_untouched(circle: Path) -> None:
     """The real loop on the real model, with a learning rate that breaks it."""
+    from tests.registry.samples import put
+
+    there = put(Registry().root, "circle", 1)
     recipe = LearnRecipe(steps=60, rank=4, lr=1e30, absorber_kind=AbsorberKind.NONE)
-    with pytest.raises(TrainingError, match="loss became"):
-        learn("circle", circle, recipe)
-    assert Registry().names() == []
+    with pytest.raises(TrainingError, match=r"(loss|gradient) became"):
+        learn("circle", circle, recipe, replace=True)
+    assert Registry().list() == [there]
+    assert not Registry().trash.exists()
     (run,) = runs.list_runs()
     assert run.status == "failed"
-    assert "loss became" in (run.reason or "")
+    assert "became" in (run.reason or "")
 
 
-def start(circle: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [*COMMAND, str(circle), *OPTIONS], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
-    )
+def start(circle: Path, *options: str) -> subprocess.Popen[str]:
+    command = [*COMMAND, str(circle), *OPTIONS, *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ)
 
 
 def wait_for_step(least: int) -> str:
@@ -103,32 +144,56 @@ def wait_for_step(least: int) -> str:
     raise AssertionError("the training never got there")
 
 
-@pytest.mark.slow
-def test_killed_and_resumed_it_ends_in_the_same_bits(
-    circle: Path, home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    whole = start(circle)
-    _, errors = whole.communicate(timeout=300)
-    assert whole.returncode == 0, errors
-    expected = load_file(Registry().get("circle").weights)
+def content_ids(registry: Registry | None = None) -> dict[str, str]:
+    return {asset.record.name: asset.record.content_id for asset in (registry or Registry()).list()}
 
-    monkeypatch.setenv("CAV_HOME", str(tmp_path / "second"))
+
+@pytest.fixture(scope="module")
+def uncut(circle: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The content ids of a training that was left alone."""
+    home = tmp_path_factory.mktemp("uncut")
+    subprocess.run([*COMMAND, str(circle), *OPTIONS], env={**os.environ, "CAV_HOME": str(home)}, check=True)
+    return content_ids(Registry(home / "data" / "assets"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("moment", "num_steps", "goes_on_at"),
+    [
+        ("in the absorber's stage, before any checkpoint", 3, 1),
+        ("in the motion's, from the absorber's last checkpoint", 9, 1),
+        ("in the motion's, past a checkpoint of its own", 58, 51),
+    ],
+)
+def test_killed_and_resumed_it_ends_in_the_same_bits(
+    circle: Path, uncut: dict[str, str], moment: str, num_steps: int, goes_on_at: int
+) -> None:
     killed = start(circle)
-    run_id = wait_for_step(58)  # stage 2, past its checkpoint at step 50
+    run_id = wait_for_step(num_steps)
     os.kill(killed.pid, signal.SIGKILL)
     killed.communicate()
     assert runs.open_run(run_id).status == "stopped"
     assert Registry().names() == []
-    steps: list[Event] = []
-    asset = resume(run_id, on_event=steps.append)
-    assert min(e.step for e in steps if isinstance(e, Step)) > 1, "it began again instead of going on"
-    found = load_file(asset.weights)
-    assert all(torch.equal(expected[key], found[key]) for key in expected)
-    assert asset.record.content_id == _content_id(home)
+    events: list[Event] = []
+    resume(run_id, on_event=events.append)
+    assert next(e.step for e in events if isinstance(e, Step)) == goes_on_at
+    assert content_ids() == uncut
 
 
-def _content_id(home: Path) -> str:
-    return Registry(home / "data" / "assets").get("circle").record.content_id
+@pytest.mark.slow
+def test_killed_with_the_look_kept_and_the_motion_not_it_goes_on_to_both(
+    circle: Path, uncut: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CAV_FAILPOINT", "put:named")
+    killed = start(circle)
+    killed.communicate(timeout=300)
+    monkeypatch.delenv("CAV_FAILPOINT")
+    assert killed.returncode == -signal.SIGKILL
+    assert Registry().names() == ["circle-look"]
+    (run,) = runs.list_runs()
+    asset = resume(run.id)
+    assert content_ids() == uncut
+    assert asset.record.metrics["loss"] > 0, "the loss of the steps before the kill is not forgotten"
 
 
 @pytest.mark.slow
@@ -141,12 +206,71 @@ def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_go_on(circle: Path) -> None:
     assert f"cav runs resume {run_id}" in errors
     assert "Traceback" not in errors
     assert out == ""
-    run = runs.open_run(run_id)
-    assert run.latest() is not None
-    listed = subprocess.run(
-        [sys.executable, "-m", "cavtool", "runs", "list", "--json"], capture_output=True, text=True, check=True
-    )
+    assert runs.open_run(run_id).latest() is not None
+    listed = subprocess.run([*CAV, "runs", "list", "--json"], capture_output=True, text=True, check=True)
     assert json.loads(listed.stdout)[0]["status"] == "stopped"
+    resumed = subprocess.run([*CAV, "runs", "resume", run_id], capture_output=True, text=True, check=False)
+    assert resumed.returncode == 0, resumed.stderr
+    assert Registry().names() == ["circle", "circle-look"]
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_stops_at_once(circle: Path) -> None:
+    process = start(circle, "--batch-size", "24")  # a step of seconds
+    wait_for_step(1)
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    (run,) = runs.list_runs()
+    assert f"cav runs resume {run.id}" in errors
+    assert "Traceback" not in errors
+    assert run.latest() is None, "it took the time to write a checkpoint"
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_the_preview_leaves_a_run_to_resume(circle: Path) -> None:
+    def on_event(event: Event) -> None:
+        if isinstance(event, Stage) and event.name == "preview":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Interrupted) as caught:
+        learn("circle", circle, SHORT, on_event=on_event)
+    assert Registry().names() == []
+    assert resume(caught.value.run_id).record.name == "circle"
+
+
+@pytest.mark.slow
+def test_a_run_that_cannot_go_on_says_why(circle: Path) -> None:
+    def interrupt(event: Event) -> None:
+        if isinstance(event, Step) and event.stage == "motion":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Interrupted) as caught:
+        learn("circle", circle, SHORT, on_event=interrupt)
+    run = runs.open_run(caught.value.run_id)
+    other = dict(run.settings) | {"revision": "0" * 12}
+    with pytest.raises(Incompatible, match="other weights of `cav-mini`"):
+        resume(begun_like(run, other).id)
+    latest = run.latest()
+    assert latest is not None
+    latest[1].write_bytes(latest[1].read_bytes()[:100])
+    with pytest.raises(TrainingError, match=f"`{latest[1].name}` of run `{run.id}` is damaged"):
+        resume(run.id)
+    run.inputs.write_bytes(b"")
+    with pytest.raises(TrainingError, match="inputs"):
+        resume(run.id)
+    run.inputs.unlink()
+    with pytest.raises(TrainingError, match="before it began"):
+        resume(run.id)
+    assert Registry().names() == []
+
+
+def begun_like(run: runs.Run, settings: dict[str, object]) -> runs.Run:
+    other = runs.create(run.name, settings)
+    shutil.copy(run.inputs, other.inputs)
+    return other
 
 
 def test_a_trainer_that_is_done_has_nothing_left_to_do() -> None:

@@ -8,7 +8,7 @@ import torch
 
 from cavtool import video
 from cavtool.core import lora
-from cavtool.errors import Conflict, Incompatible, NotFound
+from cavtool.errors import Conflict, Incompatible, IntegrityFailure, NotFound
 from cavtool.events import Event, Note, Warn
 from cavtool.models import CATALOGUE, find_model
 from cavtool.recipes import Blend, SampleRecipe
@@ -72,11 +72,12 @@ def test_many_at_once_are_the_same_as_one_by_one(session: Session) -> None:
 
 @pytest.mark.slow
 def test_n_videos_have_consecutive_seeds_and_equal_single_runs(session: Session, tmp_path: Path) -> None:
-    recipe = dataclasses.replace(QUICK, num_videos=3)
+    recipe = dataclasses.replace(QUICK, num_videos=4)
     files = generate(recipe, output=tmp_path, session=session)
-    assert [f.name for f in files] == [f"a-red-cat-in-the-forest-{seed}.mp4" for seed in (5, 6, 7)]
-    (alone,) = generate(dataclasses.replace(QUICK, seed=6), output=tmp_path / "alone.mp4", session=session)
-    assert np.array_equal(pixels(files[1]), pixels(alone))
+    assert [f.name for f in files] == [f"a-red-cat-in-the-forest-{seed}.mp4" for seed in (5, 6, 7, 8)]
+    for seed, file in zip(recipe.seeds, files, strict=True):
+        (alone,) = generate(dataclasses.replace(QUICK, seed=seed), output=tmp_path / f"alone-{seed}.mp4")
+        assert np.array_equal(pixels(file), pixels(alone))
 
 
 @pytest.mark.slow
@@ -95,29 +96,57 @@ def test_a_motion_changes_the_video_by_its_weight_and_leaves_no_trace(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("suffix", video.SUFFIXES)
 def test_the_recipe_is_in_the_file_without_paths_and_makes_it_again(
-    session: Session, shaky: str, tmp_path: Path
+    session: Session, shaky: str, tmp_path: Path, suffix: str
 ) -> None:
     recipe = dataclasses.replace(QUICK, motions=(Blend(shaky, 0.7),), negative="blue")
-    (file,) = generate(recipe, output=tmp_path / "first.mp4", session=session)
+    (file,) = generate(recipe, output=tmp_path / f"first{suffix}", session=session)
     told = video.read_recipe(file)
     assert told is not None
     assert told["motions"] == [{"name": shaky, "weight": 0.7, "content_id": Registry().get(shaky).record.content_id}]
     assert str(tmp_path) not in str(told)
     assert "/" not in str(told)
-    (again,) = generate(SampleRecipe.from_dict(told), output=tmp_path / "again.mp4", session=session)
-    assert np.array_equal(pixels(file), pixels(again))
-    (bare,) = generate(recipe, output=tmp_path / "bare.mp4", metadata=False, session=session)
+    events: list[Event] = []
+    (again,) = generate(
+        SampleRecipe.from_dict(told), output=tmp_path / f"again{suffix}", session=session, on_event=events.append
+    )
+    assert again.read_bytes() == file.read_bytes()
+    assert not any(isinstance(e, Warn) for e in events)
+    (bare,) = generate(recipe, output=tmp_path / f"bare{suffix}", metadata=False, session=session)
     assert video.read_recipe(bare) is None
+
+
+@pytest.mark.slow
+def test_a_recipe_of_other_weights_is_followed_with_a_warning(session: Session, shaky: str, tmp_path: Path) -> None:
+    events: list[Event] = []
+    recipe = dataclasses.replace(QUICK, motions=(Blend(shaky, 1.0, "0" * 64),), revision="0" * 12)
+    generate(recipe, output=tmp_path, session=session, on_event=events.append)
+    warnings = [e.text for e in events if isinstance(e, Warn)]
+    assert any("`shaky` was learned anew" in text for text in warnings)
+    assert any("other weights of `cav-mini`" in text for text in warnings)
+
+
+@pytest.mark.slow
+def test_damaged_weights_are_refused(shaky: str, tmp_path: Path) -> None:
+    weights = Registry().get(shaky).weights
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+    with pytest.raises(IntegrityFailure, match="weights of `shaky` are damaged"):
+        generate(dataclasses.replace(QUICK, motions=(Blend(shaky),)), output=tmp_path)
+    assert list(tmp_path.glob("*.mp4")) == []
 
 
 @pytest.mark.slow
 def test_words_it_never_saw_and_its_native_size_are_told(session: Session, tmp_path: Path) -> None:
     events: list[Event] = []
-    recipe = dataclasses.replace(QUICK, prompt="a red wombat dances")
+    recipe = dataclasses.replace(
+        QUICK, prompt="a red wombat dances" + " in the forest" * 20, negative="man", guidance=1
+    )
     (file,) = generate(recipe, output=tmp_path / "v.mp4", session=session, on_event=events.append)
-    (warning,) = [e.text for e in events if isinstance(e, Warn)]
-    assert "`wombat`, `dances`" in warning
+    warning, unread, unused = [e.text for e in events if isinstance(e, Warn)]
+    assert "in the forest`" in unread
+    assert "`--negative` does nothing" in unused
+    assert "`wombat`, `dances`, `man`" in warning
     assert "`red`" not in warning
     assert "--model" in warning
     assert any("64x64" in e.text for e in events if isinstance(e, Note))

@@ -8,9 +8,7 @@ from cavtool.core.devices import resolve_device, resolve_dtype
 from cavtool.errors import Incompatible, IntegrityFailure
 
 
-def open_backbone(
-    folder: Path, *, device: str = "auto", dtype: str = "auto", training: bool = False, closed_vocabulary: bool = False
-) -> Backbone:
+def open_backbone(folder: Path, *, device: str = "auto", dtype: str = "auto", training: bool = False) -> Backbone:
     """Open a diffusers pipeline folder. Raises Incompatible for an unknown family, IntegrityFailure if damaged."""
     try:
         denoiser = json.loads((folder / "unet" / "config.json").read_text())["_class_name"]
@@ -21,5 +19,4 @@ def open_backbone(
     from cavtool.core.backbones.unet3d import UNet3DBackbone
 
     where = resolve_device(device)
-    arithmetic = resolve_dtype(dtype, where, training=training)
-    return UNet3DBackbone(folder, device=where, dtype=arithmetic, closed_vocabulary=closed_vocabulary)
+    return UNet3DBackbone(folder, device=where, dtype=resolve_dtype(dtype, where, training=training))

@@ -61,5 +61,5 @@ class Backbone(Protocol):
     def without_time(self) -> AbstractContextManager[None]:
         """Bypass every layer that mixes frames."""
 
-    def unknown_words(self, prompt: str) -> list[str]:
-        """Words of the prompt the model was never taught; empty where its vocabulary is open."""
+    def unread(self, prompt: str) -> str:
+        """The end of a prompt that is too long to be read whole, or nothing."""

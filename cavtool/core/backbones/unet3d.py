@@ -23,7 +23,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
 from cavtool.core.backbones.base import FramesFHWC
-from cavtool.errors import IntegrityFailure
+from cavtool.errors import Incompatible, IntegrityFailure
 
 _PROJECTION = re.compile(r"\.attn\d\.to_(q|k|v|out\.0)$")
 
@@ -34,19 +34,17 @@ class UNet3DBackbone:
     Weights are held in fp32 on the CPU; on an accelerator they are held in `dtype`. Computing is autocast to `dtype`.
     """
 
-    def __init__(self, folder: Path, *, device: str, dtype: torch.dtype, closed_vocabulary: bool) -> None:
+    def __init__(self, folder: Path, *, device: str, dtype: torch.dtype) -> None:
         self.device, self.dtype = device, dtype
         held = torch.float32 if device == "cpu" else dtype
-        kinds = {"AutoencoderTiny": AutoencoderTiny, "AutoencoderKL": AutoencoderKL}
-        self.vae = _load(
-            kinds[AutoencoderTiny.load_config(folder / "vae")["_class_name"]], folder / "vae", held, device
-        )
+        self.vae = _load(_autoencoder_kind(folder / "vae"), folder / "vae", held, device)
         self.denoiser = _load(UNet3DConditionModel, folder / "unet", held, device)
         self.text_encoder = _load(CLIPTextModel, folder / "text_encoder", held, device)
-        self.tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+        with _damage_told(folder / "tokenizer"):
+            self.tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
         self._scheduler_folder = folder / "scheduler"
-        self._noise: Any = self.scheduler()
-        self._closed_vocabulary = closed_vocabulary
+        with _damage_told(self._scheduler_folder):
+            self._noise: Any = self.scheduler()
         self._vae_factor = 2 ** (len(self._block_widths()) - 1)
         if device == "cpu":
             self.denoiser.set_attn_processor(AttnProcessor())  # SDPA is slow on thousands of short sequences
@@ -83,27 +81,28 @@ class UNet3DBackbone:
 
     def _ids_with_token(self, prompt: str, num_vectors: int) -> Tensor:
         """Ids (L,) in which the learned vectors have the ids just past the vocabulary's end."""
-        before, star, after = prompt.partition("*")
-        words = [self.tokenizer(part, add_special_tokens=False).input_ids for part in (before, after)]
-        first = self.text_encoder.config.vocab_size
-        learned = list(range(first, first + num_vectors))
-        inner = [*words[0], *learned, *(words[1] if star else [])]
         length = self.tokenizer.model_max_length
-        ids = [self.tokenizer.bos_token_id, *inner[: length - 2], self.tokenizer.eos_token_id]
+        room = length - 2 - num_vectors  # for words: where there are too many they give way
+        before, after = ([*self._words(part)] for part in prompt.partition("*")[::2])
+        first = self.text_encoder.config.vocab_size
+        learned = range(first, first + num_vectors)
+        inner = [*before[:room], *learned, *after[: max(0, room - len(before))]]
+        ids = [self.tokenizer.bos_token_id, *inner, self.tokenizer.eos_token_id]
         return torch.tensor([*ids, *[self.tokenizer.pad_token_id] * (length - len(ids))])
+
+    def _words(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False).input_ids)
 
     def token_like(self, text: str, num_vectors: int) -> Tensor:
         """A new token's first value, (num_vectors, D): the mean embedding of the text's words."""
-        ids = self.tokenizer(text or "a", add_special_tokens=False, return_tensors="pt").input_ids
-        rows_LD: Tensor = self.text_encoder.get_input_embeddings()(ids.to(self.device))
-        return rows_LD[0].detach().float().mean(0, keepdim=True).repeat(num_vectors, 1)
+        ids_L = torch.tensor(self._words(text) or self._words("a"), device=self.device)
+        rows_LD: Tensor = self.text_encoder.get_input_embeddings()(ids_L)
+        return rows_LD.detach().float().mean(0, keepdim=True).repeat(num_vectors, 1)
 
-    def unknown_words(self, prompt: str) -> list[str]:
-        """Words the tokenizer must spell out, where the vocabulary is closed: the model never saw them."""
-        if not self._closed_vocabulary:
-            return []
-        words = dict.fromkeys(re.findall(r"[^\W_]+", prompt.lower()))
-        return [word for word in words if len(self.tokenizer(word, add_special_tokens=False).input_ids) > 1]
+    def unread(self, prompt: str) -> str:
+        """The end of a prompt that is too long to be read whole, or nothing."""
+        room = self.tokenizer.model_max_length - 2
+        return str(self.tokenizer.decode(self._words(prompt)[room:])).strip()
 
     # Pixels
 
@@ -202,10 +201,25 @@ def _pass_on_in_tuple(hidden_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor
 def _load(kind: Any, folder: Path, dtype: torch.dtype, device: str) -> Any:
     """One part of the pipeline, frozen, without the libraries' bars and remarks. Raises IntegrityFailure."""
     key = "dtype" if kind is CLIPTextModel else "torch_dtype"
+    with _damage_told(folder), _quiet():
+        return kind.from_pretrained(folder, **{key: dtype}).to(device).eval().requires_grad_(False)
+
+
+def _autoencoder_kind(folder: Path) -> Any:
+    kinds = {"AutoencoderTiny": AutoencoderTiny, "AutoencoderKL": AutoencoderKL}
+    with _damage_told(folder):
+        name = str(AutoencoderTiny.load_config(folder).get("_class_name"))
+    if name not in kinds:
+        raise Incompatible(f"the model's `{folder.name}` is a {name}; only {' and '.join(kinds)} can be used yet")
+    return kinds[name]
+
+
+@contextmanager
+def _damage_told(folder: Path) -> Iterator[None]:
+    """Raises IntegrityFailure for what the libraries raise of a folder that is not whole."""
     try:
-        with _quiet():
-            return kind.from_pretrained(folder, **{key: dtype}).to(device).eval().requires_grad_(False)
-    except (OSError, ValueError, SafetensorError) as error:
+        yield
+    except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
         raise IntegrityFailure(f"cannot load the model's `{folder.name}`: {error}") from error
 
 

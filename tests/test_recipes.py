@@ -1,0 +1,74 @@
+import dataclasses
+from typing import Any
+
+import pytest
+
+from cavtool.errors import InvalidInput
+from cavtool.recipes import AbsorberKind, Blend, DType, LearnRecipe, SampleRecipe, parse_blend
+
+
+@pytest.mark.parametrize(
+    ("text", "blend"),
+    [
+        ("twirl", Blend("twirl")),
+        ("twirl:0.7", Blend("twirl", 0.7)),
+        ("twirl:-1", Blend("twirl", -1.0)),
+        ("twirl:1e-3", Blend("twirl", 1e-3)),
+        (" twirl:.5 ", Blend("twirl", 0.5)),
+        ("a:b", Blend("a:b")),
+        ("a:b:2", Blend("a:b", 2.0)),
+        ("twirl:", Blend("twirl:")),
+    ],
+)
+def test_a_blend_is_a_name_and_a_weight_after_the_last_colon(text: str, blend: Blend) -> None:
+    assert parse_blend(text) == blend
+    assert parse_blend(str(blend)) == blend
+
+
+@pytest.mark.parametrize("text", ["", ":0.7", "twirl:1e999"])
+def test_what_is_no_blend_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInput):
+        parse_blend(text)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [LearnRecipe(), LearnRecipe(start=1.5, absorber_kind=AbsorberKind.TEXTINV, dtype=DType.BF16, model="some/folder")],
+)
+def test_a_learn_recipe_comes_back_from_its_dict(recipe: LearnRecipe) -> None:
+    assert LearnRecipe.from_dict(recipe.to_dict()) == recipe
+
+
+def test_a_sample_recipe_comes_back_from_its_dict() -> None:
+    recipe = SampleRecipe("ironman", (Blend("twirl", 0.7, "f" * 64),), seed=3, revision="r" * 12)
+    assert SampleRecipe.from_dict(recipe.to_dict() | {"cav": "0.1.0"}) == recipe
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"steps": 0},
+        {"steps": 1001},
+        {"num_videos": 0},
+        {"seed": -1},
+        {"seed": 2**63 - 1, "num_videos": 2},
+        {"guidance": float("nan")},
+        {"prompt": " "},
+    ],
+)
+def test_a_sample_recipe_out_of_range_is_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput):
+        dataclasses.replace(SampleRecipe("ironman"), **values)
+
+
+@pytest.mark.parametrize(
+    "values", [{"duration": float("inf")}, {"start": float("nan")}, {"lr": 0.0}, {"batch_size": 0}, {"seed": 2**63}]
+)
+def test_a_learn_recipe_out_of_range_is_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput):
+        LearnRecipe(**values)
+
+
+def test_learning_leaves_a_look_where_one_is_trained() -> None:
+    assert LearnRecipe().leaves("twirl") == ("twirl", "twirl-look")
+    assert LearnRecipe(absorber_kind=AbsorberKind.NONE).leaves("twirl") == ("twirl",)
