@@ -1,14 +1,16 @@
-"""Time and memory of `cav learn` and `cav generate`, from the real commands: `python -m tests.benchmarks.speed`.
+"""Time and memory of `cav learn`, `cav generate` and `cav demo`, from the real commands.
 
-Every command runs in a process of its own with `--json`; its events are timed as they arrive.
+`python -m tests.benchmarks.speed [NUM_RUNS]`: every command runs in a process of its own with `--json`; its events are
+timed as they arrive. So are the imports that make up most of a start.
 """
 
 import json
 import os
-import resource
+import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,43 +18,79 @@ from cavtool import video
 from cavtool.mini import world
 from tests.benchmarks.common import REPORT_LOOKS, reference, write_table
 
+IMPORTS = ("torch", "diffusers.UNet3DConditionModel", "transformers.CLIPTextModel", "peft")
+Timed = list[tuple[float, dict[str, object]]]
 
-def run(*arguments: str, home: str) -> list[tuple[float, dict[str, object]]]:
-    """The command's events and when they came, in seconds since its start."""
+
+def run(*arguments: str, home: Path) -> tuple[Timed, float]:
+    """The command's events and when they came, in seconds since its start; the most memory it held, in GB."""
     began = time.monotonic()
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "cavtool", *arguments, "--json"],
         stdout=subprocess.PIPE,
         text=True,
-        env=os.environ | {"CAV_HOME": home},
-    )
-    assert process.stdout
-    events = [(time.monotonic() - began, json.loads(line)) for line in process.stdout]
-    if process.wait():
+        env=os.environ | {"CAV_HOME": str(home)},
+    ) as process:
+        assert process.stdout
+        events = [(time.monotonic() - began, json.loads(line)) for line in process.stdout]
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
         raise SystemExit(f"cav {' '.join(arguments)} failed: {events[-1:]}")
-    return [*events, (time.monotonic() - began, {"event": "end"})]
+    return [*events, (time.monotonic() - began, {"event": "end"})], used.ru_maxrss * 1024 / 1e9
 
 
-def first(events: list[tuple[float, dict[str, object]]], kind: str) -> float:
+def first(events: Timed, kind: str) -> float:
     return next(at for at, event in events if event.get("event") == kind)
 
 
+def seconds_to_import(names: Sequence[str]) -> list[float]:
+    """What each name adds to the time of importing those before it, in one process."""
+    lines = ""
+    for name in names:
+        module, _, thing = name.rpartition(".")
+        how = f"from {module} import {thing}" if module else f"import {thing}"
+        lines += f"t=time.monotonic()\n{how}\nprint(time.monotonic()-t)\n"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", f"import time\n{lines}"], capture_output=True, text=True, check=True
+    )
+    return [float(line) for line in done.stdout.split()]
+
+
+def spread(values: Sequence[float], unit: str) -> str:
+    return f"{statistics.median(values):.1f} [{min(values):.1f}, {max(values):.1f}] {unit}"
+
+
 def main() -> None:
-    with TemporaryDirectory() as folder:
-        file = Path(folder) / "twirl.mp4"
-        scene = reference("twirl", REPORT_LOOKS)
-        video.encode(world.render(scene), file, fps=world.FPS, scale=4)
-        learned = run("learn", "twirl", str(file), "--prompt", scene.caption, home=folder)
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
-        made = run("generate", "ironman", "--motion", "twirl", "-o", str(Path(folder) / "v.mp4"), home=folder)
+    starts, trains, peaks, samples_start, samples, demos, imports = [], [], [], [], [], [], []
+    num_runs = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+    for _ in range(num_runs):
+        with TemporaryDirectory() as name:
+            folder = Path(name)
+            scene = reference("twirl", REPORT_LOOKS)
+            video.encode(world.render(scene), folder / "twirl.mp4", fps=world.FPS, scale=4)
+            learned, peak = run("learn", "twirl", f"{folder}/twirl.mp4", "--prompt", scene.caption, home=folder)
+            made, _ = run("generate", "ironman", "--motion", "twirl", "-o", f"{folder}/v.mp4", home=folder)
+            demo, _ = run("demo", "-o", f"{folder}/demo", home=folder / "demo-home")
+        starts.append(first(learned, "stage"))
+        trains.append(learned[-1][0] - first(learned, "stage"))
+        peaks.append(peak)
+        samples_start.append(first(made, "step"))
+        samples.append(made[-1][0] - first(made, "stage"))
+        demos.append(demo[-1][0] / 60)
+        imports.append(seconds_to_import(IMPORTS))
+    per_import = zip(IMPORTS, zip(*imports, strict=True), strict=True)
     rows = [
-        ("learn: start-up to first stage", f"{first(learned, 'stage'):.1f} s", ""),
-        ("learn: without start-up", f"{learned[-1][0] - first(learned, 'stage'):.1f} s", "90 s"),
-        ("learn: peak memory", f"{peak:.2f} GB", "2.5 GB"),
-        ("generate: start-up to sampling", f"{first(made, 'stage'):.1f} s", "10 s"),
-        ("generate: 25 steps, decoding, writing", f"{made[-1][0] - first(made, 'stage'):.1f} s", "8 s"),
+        ("learn: start to first stage", spread(starts, "s"), ""),
+        ("learn: first stage to end", spread(trains, "s"), "90 s"),
+        ("learn: peak memory", spread(peaks, "GB"), "2.5 GB"),
+        ("generate: start to first step done", spread(samples_start, "s"), "10 s"),
+        *((f"of any start: importing {name}", spread(times, "s"), "") for name, times in per_import),
+        ("generate: 25 steps, decoding, writing", spread(samples, "s"), "8 s"),
+        ("demo, whole", spread(demos, "min"), "5 min"),
     ]
-    write_table("speed", f"Time and memory on {os.cpu_count()} cores", ("what", "measured", "bar"), rows)
+    columns = ("what", f"median [least, most] of {num_runs}", "bar")
+    write_table("speed", f"Time and memory on {os.cpu_count()} cores", columns, rows)
 
 
 if __name__ == "__main__":

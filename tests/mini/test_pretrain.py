@@ -63,7 +63,7 @@ def test_every_word_of_the_world_is_one_token_and_held_out_words_are_not() -> No
 
 
 @pytest.mark.slow
-def test_the_recipe_runs_is_cut_and_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+def test_the_recipe_runs_and_out_of_time_it_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert pretrain.pretrain(whole, TINY, device="cpu", minutes=10)
     events = [json.loads(line) for line in (whole / "log.jsonl").read_text().splitlines()]

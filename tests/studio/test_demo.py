@@ -31,6 +31,7 @@ def test_the_demo_reuses_what_is_learned_and_leaves_videos_and_a_sheet(
     assert sum("there already" in e.text for e in events if isinstance(e, Note)) == 2
     assert {e.name for e in events if isinstance(e, Stage)} == {"sampling"}
     assert [f.name for f in made.references] == ["reference-twirl.mp4", "reference-dolly_zoom.mp4"]
+    assert [f.name for f in made.plain] == ["ironman-1.mp4"]
     assert [f.name for f in made.videos] == [f"ironman-twirl-dolly_zoom-{seed}.mp4" for seed in (1,)]
     for file in made.videos:
         recipe = video.read_recipe(file)
