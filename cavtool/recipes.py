@@ -58,8 +58,11 @@ class LearnRecipe:
     """How a motion is learned.
 
     `prompt` is the full caption y (appearance and motion), `appearance` the caption y_S of the absorber's stage. `lr`
-    and `steps` are the T-LoRA's; `start` and `duration`, in seconds, choose the clip, else its busiest window is taken.
-    Raises InvalidInput for values out of range.
+    and `steps` are the T-LoRA's, which learns, and later works, at the noisiest timesteps only: from the share
+    `noise_from` of them on. There the motion is laid down; the base keeps its own hand in what follows (in the way of
+    MotionMatcher's timesteps and of Separate Motion from Appearance's early stop, arXiv 2501.16714). `start` and
+    `duration`, in seconds, choose the clip, else its busiest window is taken. Raises InvalidInput for values out of
+    range.
     """
 
     prompt: str = ""
@@ -69,6 +72,7 @@ class LearnRecipe:
     duration: float | None = None
     steps: int = 250
     absorber_steps: int = 100
+    noise_from: float = 0.7
     rank: int = 32
     lr: float = 1.5e-3
     absorber_lr: float = 1e-3
@@ -81,6 +85,7 @@ class LearnRecipe:
     def __post_init__(self) -> None:
         _check(self.steps > 0, "`--steps` must be at least 1")
         _check(self.absorber_steps > 0, "`--absorber-steps` must be at least 1", "`--absorber-kind none` trains none")
+        _check(0 <= self.noise_from < 1, "`--noise-from` must be at least 0 and below 1")
         _check(self.rank > 0, "`--rank` must be at least 1")
         _check(self.batch_size > 0, "`--batch-size` must be at least 1")
         _check(0 < self.lr < math.inf, "`--lr` must be above 0")

@@ -35,6 +35,9 @@ def learn(
     ] = None,
     steps: Annotated[int, typer.Option(help="Training steps of the motion.")] = Recipe.steps,
     absorber_steps: Annotated[int, typer.Option(help="Training steps of the absorber.")] = Recipe.absorber_steps,
+    noise_from: Annotated[
+        float, typer.Option(help="Learn and use it at the noisiest timesteps only, from this share on; 0 is all.")
+    ] = Recipe.noise_from,
     rank: Annotated[int, typer.Option(help="Rank of the LoRAs.")] = Recipe.rank,
     lr: Annotated[float, typer.Option(help="Learning rate of the motion.")] = Recipe.lr,
     batch_size: Annotated[int, typer.Option(help="Noised copies of the clip in a step.")] = Recipe.batch_size,
@@ -59,6 +62,7 @@ def learn(
             duration=duration,
             steps=steps,
             absorber_steps=absorber_steps,
+            noise_from=noise_from,
             rank=rank,
             lr=lr,
             batch_size=batch_size,

@@ -11,16 +11,30 @@ Predict = Callable[[Tensor, Tensor], Tensor]
 
 
 def denoising_loss(
-    backbone: Backbone, latents_BCFHW: Tensor, conditioning: Conditioning, generator: torch.Generator
+    backbone: Backbone,
+    latents_BCFHW: Tensor,
+    conditioning: Conditioning,
+    generator: torch.Generator,
+    *,
+    noise_from: float = 0.0,
 ) -> Tensor:
-    """Mean squared error at uniform timesteps, all drawn from the generator (Ren et al. 2024, equations 3 to 5)."""
+    """Mean squared error at uniform timesteps, all drawn from the generator (Ren et al. 2024, equations 3 to 5).
+
+    Of the timesteps only those from the share `noise_from` in [0, 1) on, where 1 is pure noise.
+    """
     noise_BCFHW = torch.randn(latents_BCFHW.shape, generator=generator).to(latents_BCFHW.device)
-    timesteps_B = torch.randint(backbone.num_train_timesteps, latents_BCFHW.shape[:1], generator=generator)
+    first, end = first_timestep(backbone, noise_from), backbone.num_train_timesteps
+    timesteps_B = torch.randint(first, end, latents_BCFHW.shape[:1], generator=generator)
     timesteps_B = timesteps_B.to(latents_BCFHW.device)
     noisy_BCFHW = backbone.add_noise(latents_BCFHW, noise_BCFHW, timesteps_B)
     predicted = backbone.predict(noisy_BCFHW, timesteps_B, conditioning)
     target = backbone.target(latents_BCFHW, noise_BCFHW, timesteps_B)
     return (predicted - target).square().mean()
+
+
+def first_timestep(backbone: Backbone, noise_from: float) -> int:
+    """The least noisy timestep of the share `noise_from` in [0, 1) and up."""
+    return min(round(noise_from * backbone.num_train_timesteps), backbone.num_train_timesteps - 1)
 
 
 def step_generator(seed: int, step: int) -> torch.Generator:

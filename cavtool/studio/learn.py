@@ -35,7 +35,7 @@ from cavtool.recipes import AbsorberKind, LearnRecipe, SampleRecipe, look_name
 from cavtool.registry.records import WEIGHTS, Clip, Record
 from cavtool.registry.store import Asset, Registry
 from cavtool.runs import Run
-from cavtool.studio.session import Session, open_session
+from cavtool.studio.session import Motion, Session, open_session
 
 MOTION_ADAPTER = "cav_motion"
 NUM_CROPS = 64
@@ -196,7 +196,8 @@ class _Training:
         first = self.absorber_steps
 
         def loss_at(step: int) -> Tensor:  # equation (5)
-            return denoising_loss(backbone, latents, conditioning, step_generator(recipe.seed, first + step))
+            generator = step_generator(recipe.seed, first + step)
+            return denoising_loss(backbone, latents, conditioning, generator, noise_from=recipe.noise_from)
 
         trainer = Trainer(params, loss_at, recipe.steps, recipe.lr)
         kept = {f"absorber.{key}": value for key, value in absorber.items()}
@@ -216,8 +217,9 @@ class _Training:
             if self.asked_to_stop():
                 raise Interrupted(self.run.id)
 
+        motions = [Motion(motion, noise_from=self.recipe.noise_from)]
         return self.session.generate(
-            prompt, self.recipe.seed, [(motion, 1.0)], steps=usual.steps, guidance=usual.guidance, on_step=on_step
+            prompt, self.recipe.seed, motions, steps=usual.steps, guidance=usual.guidance, on_step=on_step
         )
 
     def _train(

@@ -8,18 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load
-
 from cavtool import __version__, video
 from cavtool.core.devices import memory_told
-from cavtool.core.lora import LoraState
 from cavtool.errors import Conflict, Incompatible, InvalidInput
 from cavtool.events import Note, OnEvent, Stage, Step, Warn
 from cavtool.models import CATALOGUE, Model, find_model
 from cavtool.recipes import Blend, SampleRecipe
 from cavtool.registry.records import Record
-from cavtool.registry.store import Registry
-from cavtool.studio.session import Session, open_session
+from cavtool.registry.store import Asset, Registry
+from cavtool.studio.session import Motion, Session, motion_of, open_session
 
 
 def generate(
@@ -49,18 +46,17 @@ def generate(
     enlarge = scale or model.enlarge
     if enlarge > 1:
         on_event(Note(f"`{model.name}` makes {model.width}x{model.height}; written {enlarge} times as large"))
-    loras = [(state, blend.weight) for (_, state), blend in zip(motions, recipe.motions, strict=True)]
     for index, (seed, file) in enumerate(zip(recipe.seeds, files, strict=True), 1):
         on_event(Stage("sampling", index, len(files)))
         with memory_told():
-            frames = _sample(session, recipe, seed, loras, on_event)
+            frames = _sample(session, recipe, seed, [motion for _, motion in motions], on_event)
         told = _metadata(replace(recipe, seed=seed, num_videos=1), model, [record for record, _ in motions])
         video.encode(frames, file, fps=model.fps, scale=enlarge, recipe=told if metadata else None)
     return files
 
 
 def _sample(
-    session: Session, recipe: SampleRecipe, seed: int, loras: Sequence[tuple[LoraState, float]], on_event: OnEvent
+    session: Session, recipe: SampleRecipe, seed: int, motions: Sequence[Motion], on_event: OnEvent
 ) -> video.Frames:
     began = time.monotonic()
 
@@ -70,7 +66,7 @@ def _sample(
     return session.generate(
         recipe.prompt,
         seed,
-        loras,
+        motions,
         negative=recipe.negative,
         steps=recipe.steps,
         guidance=recipe.guidance,
@@ -78,9 +74,13 @@ def _sample(
     )
 
 
-def _motion(registry: Registry, blend: Blend, model: Model, on_event: OnEvent) -> tuple[Record, LoraState]:
+def _motion(registry: Registry, blend: Blend, model: Model, on_event: OnEvent) -> tuple[Record, Motion]:
     """The motion's record and weights, known to fit the model."""
-    record, state = registry.read(blend.name, lambda asset: (asset.record, load(asset.read_weights())), "motion")
+
+    def use(asset: Asset) -> tuple[Record, Motion]:
+        return asset.record, motion_of(asset, blend.weight)
+
+    record, motion = registry.read(blend.name, use, "motion")
     if blend.content_id not in {"", record.content_id}:
         on_event(Warn(f"`{blend.name}` was learned anew since that video was made: this one will differ"))
     if record.fingerprint != model.fingerprint:
@@ -92,7 +92,7 @@ def _motion(registry: Registry, blend: Blend, model: Model, on_event: OnEvent) -
         on_event(
             Warn(f"`{blend.name}` was learned on other weights of `{model.name}`; learn it again if it looks wrong")
         )
-    return record, state
+    return record, motion
 
 
 def _asked_as(name: str) -> str:

@@ -5,15 +5,13 @@ prompts; T-LoRA without an absorber; with the dual one. Then twirl and dolly zoo
 Needs scikit-image for the photos.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from safetensors.torch import load_file
 
 from cavtool import video
-from cavtool.core.lora import LoraState
 from cavtool.core.metrics import (
     active_channels,
     channel_scores,
@@ -27,7 +25,7 @@ from cavtool.mini import world
 from cavtool.mini.judge import Judge, Reading, load_judge
 from cavtool.recipes import AbsorberKind, LearnRecipe, SampleRecipe
 from cavtool.registry.store import Registry
-from cavtool.studio.session import Session, open_session
+from cavtool.studio.session import Motion, Session, motion_of, open_session
 from tests.benchmarks import filmed
 from tests.benchmarks.common import (
     REPORT_LOOKS,
@@ -56,7 +54,7 @@ class Score:
     leaked: float
 
 
-def make(session: Session, judge: Judge, motions: list[tuple[LoraState, float]]) -> list[Clip]:
+def make(session: Session, judge: Judge, motions: list[Motion]) -> list[Clip]:
     """Every prompt with every seed."""
     usual, clips = SampleRecipe("a"), []
     for looks in REPORT_PROMPTS:
@@ -102,7 +100,7 @@ def main() -> None:
     ]
     limits = spread_limits(quiet)
     scores: dict[tuple[str, str], list[Score]] = {}
-    states: dict[str, LoraState] = {}
+    learned: dict[str, Motion] = {}
     with TemporaryDirectory() as folder:
         registry = Registry(Path(folder) / "assets")
         for motion in (*world.REPORT_MOTIONS, "filmed"):
@@ -117,21 +115,18 @@ def main() -> None:
 
                 if motion == "filmed":
                     filmed.film(Path(folder) / "filmed.mp4")
-                    learned = recipe(filmed.PROMPT, filmed.APPEARANCE)
-                    learn_file(name, Path(folder) / "filmed.mp4", learned, registry)
+                    learn_file(name, Path(folder) / "filmed.mp4", recipe(filmed.PROMPT, filmed.APPEARANCE), registry)
                 else:
                     learn_reference(name, scene, recipe, registry, Path(folder))
                 asset = registry.get(name)
-                state = load_file(asset.weights)
+                learned[motion] = motion_of(asset)  # of the last kind, dual
                 sheet = sheet or [(f"{motion}\nreference", seen_by_the_model(asset.reference))]
-                clips = make(session, judge, [(state, 1.0)])
+                clips = make(session, judge, [learned[motion]])
                 scores[motion, str(kind)] = [score(clip, scene, limits) for clip in clips]
                 sheet += [(f"{c[0].prompt}\n{kind}, seed {c[1]}", c[2]) for c in clips]
-                if kind is AbsorberKind.DUAL:
-                    states[motion] = state
             video.contact_sheet(sheet, RESULTS / f"motion-{motion.replace(' ', '-')}.png", scale=1)
     report(scores)
-    both(session, judge, states)
+    both(session, judge, [learned["twirl"], replace(learned["dolly zoom"], weight=0.7)])
 
 
 def report(scores: dict[tuple[str, str], list[Score]]) -> None:
@@ -153,9 +148,9 @@ def report(scores: dict[tuple[str, str], list[Score]]) -> None:
     write_table("motions", "Report motions on new subjects and places", titles, rows, "\n".join(notes))
 
 
-def both(session: Session, judge: Judge, states: dict[str, LoraState]) -> None:
+def both(session: Session, judge: Judge, motions: list[Motion]) -> None:
     """Twirl and dolly zoom in the same clips."""
-    clips = make(session, judge, [(states["twirl"], 1.0), (states["dolly zoom"], 0.7)])
+    clips = make(session, judge, motions)
     yaw = [channel_scores(c[3].channels, reference("twirl", REPORT_LOOKS).channels())["yaw"] for c in clips]
     dolly = reference("dolly zoom", REPORT_LOOKS).channels()
     zoom = [channel_scores(c[3].channels, dolly)["camera_zoom"] for c in clips]

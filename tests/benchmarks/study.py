@@ -11,14 +11,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from safetensors.torch import load_file
 
 from cavtool.core.metrics import fidelity, leaked
 from cavtool.mini import world
 from cavtool.mini.judge import load_judge
 from cavtool.recipes import LearnRecipe, SampleRecipe
 from cavtool.registry.store import Registry
-from cavtool.studio.session import open_session
+from cavtool.studio.session import motion_of, open_session
 from tests.benchmarks.common import (
     RESULTS,
     TUNE_LOOKS,
@@ -64,11 +63,11 @@ def measure(variant: str, motion: str) -> dict[str, Any]:
             return replace(LearnRecipe(prompt=prompt, appearance=look), **changes)
 
         seconds = learn_reference("motion", scene, recipe, registry, Path(folder))
-        state = load_file(registry.get("motion").weights)
+        learned = motion_of(registry.get("motion"))
     for looks in TUNE_PROMPTS:
         asked = Asked(*looks)
         for seed in SEEDS:
-            frames = session.generate(asked.prompt, seed, [(state, 1.0)], steps=usual.steps, guidance=usual.guidance)
+            frames = session.generate(asked.prompt, seed, [learned], steps=usual.steps, guidance=usual.guidance)
             reading = judge.read(frames)
             seen = {"subject": reading.subject, "colour": reading.colour, "place": reading.place}
             fidelities.append(fidelity(reading.channels, scene.channels()))

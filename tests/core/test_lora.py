@@ -1,23 +1,26 @@
 import copy
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from cavtool.core import lora
+from cavtool.core.backbones.base import Backbone
 from cavtool.core.backbones.unet3d import UNet3DBackbone
 from cavtool.errors import Incompatible, IntegrityFailure
 
 LAYER = "transformer_in.transformer_blocks.0.attn1.to_q"
 
 
-def random_state(backbone: UNet3DBackbone, targets: list[str], seed: int, rank: int = 3) -> lora.LoraState:
+def random_state(backbone: Backbone, targets: list[str], seed: int, rank: int = 3) -> lora.LoraState:
     generator = torch.Generator().manual_seed(seed)
     state = {}
     for name in targets:
-        out_features, in_features = backbone.denoiser.get_submodule(name).weight.shape
+        layer: Any = backbone.denoiser.get_submodule(name)
+        out_features, in_features = layer.weight.shape
         state[f"unet.{name}.lora_A.weight"] = torch.randn(rank, in_features, generator=generator) / 4
         state[f"unet.{name}.lora_B.weight"] = torch.randn(out_features, rank, generator=generator) / 4
     return state

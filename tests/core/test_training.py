@@ -66,6 +66,25 @@ def test_crops_are_of_the_papers_ratio_and_the_frames_size() -> None:
     assert (crop_bank(ramp, 4, seed=1) == crop_bank(ramp, 4, seed=1)).all()
 
 
+@pytest.mark.parametrize(("noise_from", "first"), [(0.0, 0), (0.7, 700)])
+def test_the_loss_is_taken_at_the_timesteps_asked_for(
+    backbone: UNet3DBackbone, monkeypatch: pytest.MonkeyPatch, noise_from: float, first: int
+) -> None:
+    drawn: list[int] = []
+    add_noise = backbone.add_noise
+
+    def watched(latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        drawn.extend(timesteps.tolist())
+        return add_noise(latents, noise, timesteps)
+
+    monkeypatch.setattr(backbone, "add_noise", watched)
+    latents, text = torch.zeros(256, 4, 1, 2, 2), backbone.encode_text(["a"])
+    with backbone.without_time(), torch.no_grad():
+        denoising_loss(backbone, latents, text, step_generator(0, 0), noise_from=noise_from)
+    assert first <= min(drawn) < first + 30
+    assert 970 < max(drawn) < 1000
+
+
 def test_the_absorber_trains_with_every_temporal_layer_bypassed(backbone: UNet3DBackbone) -> None:
     crops = backbone.encode(crop_bank(np.zeros((2, 32, 32, 3), np.uint8), 4, 0)).transpose(0, 2)
     for name, param in backbone.denoiser.named_parameters():

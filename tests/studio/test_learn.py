@@ -19,7 +19,7 @@ from cavtool.events import Event, Interrupted, Note, Stage, Step, Warn
 from cavtool.recipes import AbsorberKind, DType, LearnRecipe, SampleRecipe
 from cavtool.registry.store import Registry
 from cavtool.studio.learn import learn, resume
-from cavtool.studio.session import open_session
+from cavtool.studio.session import motion_of, open_session
 
 SHORT = LearnRecipe(prompt="a white lantern circles on the moon", steps=4, absorber_steps=3, rank=4, dtype=DType.FP32)
 CAV = [sys.executable, "-m", "cavtool"]
@@ -51,7 +51,7 @@ def test_learning_leaves_a_motion_and_its_look(circle: Path, tmp_path: Path) -> 
     # The preview is the motion on the bare model: the absorber it was learned with is not there any more.
     usual = SampleRecipe(SHORT.prompt)
     frames = open_session("cav-mini", dtype=SHORT.dtype).generate(
-        SHORT.prompt, SHORT.seed, [(motion, 1.0)], steps=usual.steps, guidance=usual.guidance
+        SHORT.prompt, SHORT.seed, [motion_of(asset)], steps=usual.steps, guidance=usual.guidance
     )
     video.encode(frames, tmp_path / "expected.mp4", fps=8, scale=4)
     assert asset.preview.read_bytes() == (tmp_path / "expected.mp4").read_bytes()

@@ -1,6 +1,5 @@
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from cavtool.registry.records import Record
 from cavtool.registry.store import Registry
 from cavtool.studio.render import generate
 from cavtool.studio.session import Session, open_session
+from tests.core.test_lora import random_state
 
 QUICK = SampleRecipe("a red cat in the forest", seed=5, steps=2)
 
@@ -28,12 +28,7 @@ def session() -> Session:
 @pytest.fixture
 def shaky(session: Session, tmp_path: Path) -> str:
     """A random motion in the registry, strong enough to be seen."""
-    generator, state = torch.Generator().manual_seed(0), {}
-    for name in session.backbone.temporal_targets():
-        layer: Any = session.backbone.denoiser.get_submodule(name)
-        out_features, in_features = layer.weight.shape
-        state[f"unet.{name}.lora_A.weight"] = torch.randn(2, in_features, generator=generator) / 4
-        state[f"unet.{name}.lora_B.weight"] = torch.randn(out_features, 2, generator=generator) / 4
+    state = random_state(session.backbone, session.backbone.temporal_targets(), 0)
     lora.save(state, tmp_path / "weights", {"format": "pt"})
     Registry().put(record("shaky"), {"weights.safetensors": tmp_path / "weights"})
     return "shaky"
