@@ -15,9 +15,9 @@ import numpy as np
 from cavtool.core.metrics import fidelity, leaked
 from cavtool.mini import world
 from cavtool.mini.judge import load_judge
-from cavtool.recipes import LearnRecipe, SampleRecipe
+from cavtool.recipes import AbsorberKind, LearnRecipe, SampleRecipe
 from cavtool.registry.store import Registry
-from cavtool.studio.session import motion_of, open_session
+from cavtool.studio.session import Motion, motion_of, open_session
 from tests.benchmarks.common import (
     RESULTS,
     TUNE_LOOKS,
@@ -32,9 +32,11 @@ from tests.benchmarks.common import (
 SEEDS = (201, 202)
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
-    "none": {"absorber_kind": "none"},
-    "s-lora": {"absorber_kind": "s-lora"},
-    "textinv": {"absorber_kind": "textinv"},
+    "none": {"absorber_kind": AbsorberKind.NONE},
+    "s-lora": {"absorber_kind": AbsorberKind.S_LORA},
+    "textinv": {"absorber_kind": AbsorberKind.TEXTINV},
+    "all timesteps": {"noise_from": 0.0},
+    "noise from 0.5": {"noise_from": 0.5},
     "lr 5e-4": {"lr": 5e-4},
     "lr 3e-3": {"lr": 3e-3},
     "rank 8": {"rank": 8},
@@ -42,32 +44,21 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "400 steps": {"steps": 400},
     "absorber 200": {"absorber_steps": 200},
 }
+BASE = "base"  # the same prompts without a motion
 LOG = RESULTS / "study.jsonl"
 
 
 def measure(variant: str, motion: str) -> dict[str, Any]:
     """Train one motion one way; its mean scores over prompts and seeds."""
-    from cavtool.recipes import AbsorberKind
-
-    changes = dict(VARIANTS[variant])
-    if "absorber_kind" in changes:
-        changes["absorber_kind"] = AbsorberKind(changes["absorber_kind"])
     scene, usual = reference(motion, TUNE_LOOKS), SampleRecipe("a")
     session, judge = open_session("cav-mini"), load_judge()
     theirs = {"subject": scene.subject, "colour": scene.colour, "place": scene.place}
     fidelities, right, leaks = [], [], []
-    with TemporaryDirectory() as folder:
-        registry = Registry(Path(folder) / "assets")
-
-        def recipe(prompt: str, look: str) -> LearnRecipe:
-            return replace(LearnRecipe(prompt=prompt, appearance=look), **changes)
-
-        seconds = learn_reference("motion", scene, recipe, registry, Path(folder))
-        learned = motion_of(registry.get("motion"))
+    seconds, motions = (0.0, []) if variant == BASE else learned(scene, VARIANTS[variant])
     for looks in TUNE_PROMPTS:
         asked = Asked(*looks)
         for seed in SEEDS:
-            frames = session.generate(asked.prompt, seed, [learned], steps=usual.steps, guidance=usual.guidance)
+            frames = session.generate(asked.prompt, seed, motions, steps=usual.steps, guidance=usual.guidance)
             reading = judge.read(frames)
             seen = {"subject": reading.subject, "colour": reading.colour, "place": reading.place}
             fidelities.append(fidelity(reading.channels, scene.channels()))
@@ -83,10 +74,22 @@ def measure(variant: str, motion: str) -> dict[str, Any]:
     }
 
 
+def learned(scene: world.Scene, changes: dict[str, Any]) -> tuple[float, list[Motion]]:
+    """Seconds taken, and the motion."""
+    with TemporaryDirectory() as folder:
+        registry = Registry(Path(folder) / "assets")
+
+        def recipe(prompt: str, look: str) -> LearnRecipe:
+            return replace(LearnRecipe(prompt=prompt, appearance=look), **changes)
+
+        seconds = learn_reference("motion", scene, recipe, registry, Path(folder))
+        return seconds, [motion_of(registry.get("motion"))]
+
+
 def main() -> None:
     RESULTS.mkdir(exist_ok=True)
     done = [json.loads(line) for line in LOG.read_text().splitlines()] if LOG.exists() else []
-    for variant in sys.argv[1:] or VARIANTS:
+    for variant in sys.argv[1:] or [BASE, *VARIANTS]:
         for motion in world.TUNE_MOTIONS:
             if not any((row["variant"], row["motion"]) == (variant, motion) for row in done):
                 done.append(measure(variant, motion))
