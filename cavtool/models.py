@@ -3,21 +3,18 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from cavtool.errors import IntegrityFailure, NotFound, closest
 
+WORDS = "words.json"  # beside `model_index.json`: all the words a model of few was taught
 _MINI = Path(__file__).parent / "mini" / "weights"
 
 
 @dataclass(frozen=True)
 class Model:
-    """A base model on this machine and its native clip.
-
-    `enlarge` is how much bigger its videos are written; `words` gives all it was taught, where they are few.
-    """
+    """A base model on this machine and its native clip; `enlarge` is how much bigger its videos are written."""
 
     name: str
     folder: Path
@@ -26,7 +23,6 @@ class Model:
     width: int = 256
     height: int = 256
     enlarge: int = 1
-    words: Callable[[], Iterable[str]] | None = None
 
     @property
     def seconds(self) -> float:
@@ -39,9 +35,12 @@ class Model:
         return self.name if self.name in CATALOGUE else str(self.folder.resolve())
 
     def unknown_words(self, prompt: str) -> list[str]:
-        """Words of the prompt the model was never taught, each once; none where they are too many to list."""
-        asked = dict.fromkeys(re.findall(r"[^\W_]+", prompt.lower())) if self.words else {}
-        return [word for word in asked if word not in set(self.words() if self.words else ())]
+        """Words of the prompt the model was never taught, each once; none of a model that does not list its words."""
+        try:
+            words = set(json.loads((self.folder / WORDS).read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return []
+        return [word for word in dict.fromkeys(re.findall(r"[^\W_]+", prompt.lower())) if word not in words]
 
     @property
     def fingerprint(self) -> str:
@@ -60,13 +59,7 @@ class Model:
         return self.folder / "unet" / "diffusion_pytorch_model.safetensors"
 
 
-def _words_of_mini() -> list[str]:
-    from cavtool.mini import world
-
-    return world.words()
-
-
-CATALOGUE = {"cav-mini": Model("cav-mini", _MINI, width=64, height=64, enlarge=4, words=_words_of_mini)}
+CATALOGUE = {"cav-mini": Model("cav-mini", _MINI, width=64, height=64, enlarge=4)}
 
 
 def find_model(name: str) -> Model:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cavtool.mini import world
+from cavtool.models import WORDS
 
 LATENT_CHANNELS = 12
 MAX_TOKENS = 32
@@ -122,7 +123,7 @@ def to_tokens(tokenizer: Any, captions: list[str]) -> Tensor:
 
 
 def export(folder: Path, vae: Any, tokenizer: Any, denoiser: Denoiser) -> None:
-    """A fp16 pipeline folder that `TextToVideoSDPipeline.from_pretrained` loads unchanged."""
+    """A fp16 pipeline folder that `TextToVideoSDPipeline.from_pretrained` loads unchanged, and a list of its words."""
     from diffusers import TextToVideoSDPipeline
 
     tokenizer.backend_tokenizer.no_truncation()  # of training's captions: it would be saved
@@ -130,6 +131,7 @@ def export(folder: Path, vae: Any, tokenizer: Any, denoiser: Denoiser) -> None:
     pipeline = TextToVideoSDPipeline(vae, denoiser.text_encoder, tokenizer, denoiser.unet, new_scheduler())
     pipeline.to(dtype=torch.float16).save_pretrained(folder, safe_serialization=True)
     pipeline.to(dtype=torch.float32)
+    (folder / WORDS).write_text(json.dumps(world.words(), indent=0) + "\n")
     # transformers loads what config.json says, diffusers fp32: said here too, else they would not fit together
     config = folder / "text_encoder" / "config.json"
     config.write_text(config.read_text().replace('"dtype": "float16"', '"dtype": "float32"'))
