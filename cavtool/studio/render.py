@@ -41,7 +41,8 @@ def generate(
     motions = [_motion(registry, blend, model, on_event) for blend in recipe.motions]
     files = [_file_for(recipe, seed, output) for seed in recipe.seeds]
     _check_files(files, overwrite=overwrite)
-    session = session or open_session(recipe.model, device=recipe.device, dtype=recipe.dtype)
+    with memory_told():
+        session = session or open_session(recipe.model, device=recipe.device, dtype=recipe.dtype)
     _warn(recipe, session, on_event)
     enlarge = scale or model.enlarge
     if enlarge > 1:

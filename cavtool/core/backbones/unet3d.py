@@ -83,7 +83,7 @@ class UNet3DBackbone:
         """Ids (L,) in which the learned vectors have the ids just past the vocabulary's end."""
         length = self.tokenizer.model_max_length
         room = length - 2 - num_vectors  # for words: where there are too many they give way
-        before, after = ([*self._words(part)] for part in prompt.partition("*")[::2])
+        before, after = (self._words(part) for part in prompt.partition("*")[::2])
         first = self.text_encoder.config.vocab_size
         learned = range(first, first + num_vectors)
         inner = [*before[:room], *learned, *after[: max(0, room - len(before))]]
