@@ -28,7 +28,7 @@ class Plan:
 PLANS = {
     "cpu": Plan(
         num_stills=50_000,
-        num_clips=16_000,
+        num_clips=24_000,
         autoencoder_steps=9_000,
         decoder_steps=3_000,
         still_steps=12_000,

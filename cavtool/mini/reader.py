@@ -22,7 +22,8 @@ from cavtool.mini import world
 from cavtool.mini.sprites import COLOURLESS, COLOURS, SUBJECTS
 
 _SUBJECTS, _COLOURS = list(SUBJECTS), list(COLOURS)
-_MOVES = {"x": 0.15, "y": 0.15, "log_scale": 0.25, "roll": 15.0, "camera_x": 0.15, "camera_y": 0.1, "camera_zoom": 0.2}
+_MOVES = {"x": 0.15, "y": 0.15, "log_scale": 0.25, "roll": 15.0, "yaw": 40.0}
+_MOVES |= {"camera_x": 0.15, "camera_y": 0.1, "camera_zoom": 0.2}
 _NUM_POSE = 7  # right and down to the subject's centre, log scale, cos and sin of roll and of yaw
 _FRAME_WAVES, _PLACE_WAVES, _CODES_WEIGHT = 4, 2, 0.2
 _LAST_TOKENS = 8  # captions are shorter: these are all padding
@@ -35,7 +36,7 @@ class Truth:
     """Of N scenes.
 
     `looks` (N, 2) are subject and colour as numbers; `discs` (N, F, 3) centre x, y and radius of the subject, in frame
-    widths; `poses` (N, F, 5) log scale, cos and sin of roll and of yaw; `moves` (N, F, 7) how far each channel that
+    widths; `poses` (N, F, 5) log scale, cos and sin of roll and of yaw; `moves` (N, F, 8) how far each channel that
     pretraining moves is from its mean over the frames, in usual distances.
     """
 

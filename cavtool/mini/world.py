@@ -8,11 +8,13 @@ The camera follows the subject: pans and tilts move the places behind it, far on
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from cavtool.core.metrics import fidelity
 from cavtool.mini.places import HELD_OUT_PLACES, PANORAMA, PLACES, place_layers
 from cavtool.mini.sprites import COLOURLESS, COLOURS, HELD_OUT_COLOURS, HELD_OUT_SUBJECTS, SUBJECTS, subject_view
 
@@ -45,7 +47,8 @@ class Scene:
         return {name: np.asarray(self.courses.get(name, np.zeros(NUM_FRAMES)), dtype=float) for name in CHANNELS}
 
 
-# Courses over u in [0, 1]: the motions pretraining shows, then those it never does (METHOD, "held out").
+# Courses over u in [0, 1]: the motions pretraining has words for, how far those it has none for go (`_wander`), then
+# the motions it never shows (METHOD, "held out").
 
 OBJECT_MOTIONS: dict[str, Callable[[Course, float], Channels]] = {
     "stands still": lambda _u, _a: {},
@@ -67,6 +70,8 @@ CAMERA_MOTIONS: dict[str, Callable[[Course, float], Channels]] = {
     "zooms in": lambda u, a: {"camera_zoom": a * 0.35 * (2 * u - 1) + 0.15, "log_scale": a * 0.35 * (2 * u - 1)},
     "zooms out": lambda u, a: {"camera_zoom": a * 0.35 * (1 - 2 * u) + 0.15, "log_scale": a * 0.35 * (1 - 2 * u)},
 }
+_WANDERING = {"x": 0.9, "y": 0.6, "log_scale": 0.8, "roll": 120.0, "yaw": 200.0}
+_CAMERA_WANDERING = {"camera_x": 0.5, "camera_y": 0.3, "camera_zoom": 0.6}
 
 
 def _triangle(u: Course) -> Course:
@@ -87,6 +92,7 @@ HELD_OUT_MOTIONS: dict[str, Callable[[Course], Channels]] = {
     "somersault": lambda u: {"roll": 360 * u, "y": 0.16 - 0.36 * np.sin(np.pi * u)},
     "figure eight": lambda u: {"x": 0.3 * np.sin(2 * np.pi * u), "y": 0.2 * np.sin(4 * np.pi * u)},
 }
+_TOO_MUCH_ALIKE = 0.6  # fidelity to a held-out motion, of which half a motion alone has 0.5
 # Together these hold the subject's size while the background zooms: no pretraining scene has them.
 _NEAR_DOLLY_ZOOM = {("shrinks", "zooms in"), ("grows", "zooms out")}
 TUNE_MOTIONS = ("zigzag", "circle", "swing", "spiral")
@@ -170,7 +176,14 @@ def caption(subject: str, colour: str = "", place: str = "", motion: str = "", c
 
 def words() -> list[str]:
     """Every word pretraining's captions use, nonsense aside; cav-mini can name these and no others."""
-    parts = [*SUBJECTS, *COLOURS, *OBJECT_MOTIONS, *CAMERA_MOTIONS, *POSES, *(where(place) for place in PLACES)]
+    parts = [
+        *SUBJECTS,
+        *COLOURS,
+        *OBJECT_MOTIONS,
+        *CAMERA_MOTIONS,
+        *POSES,
+        *(where(place) for place in PLACES),
+    ]
     return sorted({*" ".join(parts).split(), "a", "an", "the", "camera", ","})
 
 
@@ -186,6 +199,8 @@ def reference(motion: str, subject: str, colour: str, place: str, layout: int = 
 def sample_scene(seed: int) -> Scene:
     """A pretraining scene: everything drawn from the seed; caption of random length, sometimes with a word of nonsense.
 
+    A third move on a course of their own, for which the caption has no word or a word of nonsense: a real model has
+    seen many more motions than it can name, and learning one is to find it among them.
     Still poses of every roll, yaw, place, size and zoom occur; only the courses in time of the held-out motions do not.
     """
     rng = np.random.default_rng(seed)
@@ -195,7 +210,14 @@ def sample_scene(seed: int) -> Scene:
     camera = str(rng.choice(list(CAMERA_MOTIONS)[1:])) if rng.random() < (0.7 if says_camera else 0.1) else ""
     camera = "" if (motion, camera) in _NEAR_DOLLY_ZOOM else camera
     pose, rest = _sample_pose(rng)
-    courses = _add(_add(rest, OBJECT_MOTIONS[motion](_TIME, rng.uniform(0.75, 1.25))), _camera_course(camera, rng))
+    moves, camera_moves = OBJECT_MOTIONS[motion](_TIME, rng.uniform(0.75, 1.25)), _camera_course(camera, rng)
+    if rng.random() < 0.15 and "log_scale" not in moves:
+        camera, camera_moves = _nonsense(rng), _wander(_CAMERA_WANDERING, rng)
+        camera_moves |= {"log_scale": camera_moves["camera_zoom"]} if "camera_zoom" in camera_moves else {}
+    if rng.random() < 0.35:  # but with its size the camera's, where it zooms
+        far = {name: far for name, far in _WANDERING.items() if name not in camera_moves}
+        motion, moves = _nonsense(rng), _wander(far, rng)
+    courses = _add(_add(rest, moves), camera_moves)
     text = caption(
         subject,
         colour if rng.random() < 0.85 else "",
@@ -261,6 +283,26 @@ def _sample_pose(rng: np.random.Generator) -> tuple[str, dict[str, float]]:
     return ("upside down" if 120 <= roll <= 240 else "tilted"), rest | {"roll": roll}
 
 
+def _wander(limits: Mapping[str, float], rng: np.random.Generator) -> Channels:
+    """Smooth courses with at most five turns, on some of the channels; none that passes for a held-out motion."""
+    names = rng.permutation(list(limits))[: int(rng.integers(1, 4))]
+    moves = {}
+    for name in map(str, names):
+        periods, phase = rng.uniform(0.25, 2.5), rng.random()
+        wave = (
+            _triangle(periods * _TIME + phase) if rng.random() < 0.3 else np.sin(2 * np.pi * (periods * _TIME + phase))
+        )
+        moves[name] = limits[name] * rng.uniform(0.3, 1.0) * (wave - wave.mean()) / np.ptp(wave)
+    channels = _add({}, moves)
+    return _wander(limits, rng) if any(fidelity(channels, truth) > _TOO_MUCH_ALIKE for truth in _held_out()) else moves
+
+
+@cache
+def _held_out() -> list[Channels]:
+    """Their courses; but for the dolly zoom, which is one only where the subject's size is held against the camera."""
+    return [_add({}, course(_TIME)) for name, course in HELD_OUT_MOTIONS.items() if name != "dolly zoom"]
+
+
 def _camera_course(camera: str, rng: np.random.Generator) -> Channels:
     return CAMERA_MOTIONS[camera](_TIME, rng.uniform(0.75, 1.25))
 
@@ -287,9 +329,12 @@ _NEVER = {*HELD_OUT_SUBJECTS, *HELD_OUT_COLOURS, *HELD_OUT_PLACES, *" ".join(HEL
 
 def _with_nonsense(text: str, rng: np.random.Generator) -> str:
     """The caption with one word replaced or added that means nothing, so that unknown words do no harm."""
-    letters = "".join(rng.choice(list("abcdefghijklmnopqrstuvwxyz"), int(rng.integers(3, 9))))
     words = text.split()
-    if letters in _NEVER:
-        return text
     place = int(rng.integers(len(words) + 1))
-    return " ".join([*words[:place], letters, *words[place + int(rng.random() < 0.5) :]])
+    return " ".join([*words[:place], _nonsense(rng), *words[place + int(rng.random() < 0.5) :]])
+
+
+def _nonsense(rng: np.random.Generator) -> str:
+    """A word that means nothing."""
+    letters = "".join(rng.choice(list("abcdefghijklmnopqrstuvwxyz"), int(rng.integers(3, 9))))
+    return _nonsense(rng) if letters in _NEVER else letters

@@ -47,6 +47,16 @@ def test_every_course_held_out_differs_from_every_course_of_pretraining() -> Non
         assert not [value for value in idle if value < 0.15], name
 
 
+def test_many_clips_move_in_ways_no_word_names() -> None:
+    """As in a real model's pretraining: a motion to learn is one among many it has no name for."""
+    scenes = [world.sample_scene(seed) for seed in range(300)]
+    turning = [scene for scene in scenes if np.ptp(scene.channels()["yaw"]) > 20]
+    to_and_fro = [s for s in scenes if np.abs(np.diff(np.sign(np.diff(s.channels()["x"])))).sum() >= 6]
+    assert len(turning) > 30
+    assert len(to_and_fro) > 10
+    assert not {word for scene in turning for word in scene.caption.split()} & {"wobbles", "bounces", "grows"}
+
+
 def test_pretraining_shows_every_pose_the_held_out_motions_pass_through() -> None:
     stills = [world.sample_still(seed).channels() for seed in range(3000)]
     stills += [world.sample_scene(seed).channels() for seed in range(1000)]
