@@ -22,8 +22,16 @@ from cavtool.mini import world
 from cavtool.mini.sprites import COLOURLESS, COLOURS, SUBJECTS
 
 _SUBJECTS, _COLOURS = list(SUBJECTS), list(COLOURS)
-_MOVES = {"x": 0.15, "y": 0.15, "log_scale": 0.25, "roll": 15.0, "yaw": 40.0}
-_MOVES |= {"camera_x": 0.15, "camera_y": 0.1, "camera_zoom": 0.2}
+_MOVES = {
+    "x": 0.15,
+    "y": 0.15,
+    "log_scale": 0.25,
+    "roll": 15.0,
+    "yaw": 40.0,
+    "camera_x": 0.15,
+    "camera_y": 0.1,
+    "camera_zoom": 0.2,
+}
 _NUM_POSE = 7  # right and down to the subject's centre, log scale, cos and sin of roll and of yaw
 _FRAME_WAVES, _PLACE_WAVES, _CODES_WEIGHT = 4, 2, 0.2
 _LAST_TOKENS = 8  # captions are shorter: these are all padding

@@ -176,14 +176,7 @@ def caption(subject: str, colour: str = "", place: str = "", motion: str = "", c
 
 def words() -> list[str]:
     """Every word pretraining's captions use, nonsense aside; cav-mini can name these and no others."""
-    parts = [
-        *SUBJECTS,
-        *COLOURS,
-        *OBJECT_MOTIONS,
-        *CAMERA_MOTIONS,
-        *POSES,
-        *(where(place) for place in PLACES),
-    ]
+    parts = [*SUBJECTS, *COLOURS, *OBJECT_MOTIONS, *CAMERA_MOTIONS, *POSES, *(where(place) for place in PLACES)]
     return sorted({*" ".join(parts).split(), "a", "an", "the", "camera", ","})
 
 
@@ -288,10 +281,8 @@ def _wander(limits: Mapping[str, float], rng: np.random.Generator) -> Channels:
     names = rng.permutation(list(limits))[: int(rng.integers(1, 4))]
     moves = {}
     for name in map(str, names):
-        periods, phase = rng.uniform(0.25, 2.5), rng.random()
-        wave = (
-            _triangle(periods * _TIME + phase) if rng.random() < 0.3 else np.sin(2 * np.pi * (periods * _TIME + phase))
-        )
+        turns = rng.uniform(0.25, 2.5) * _TIME + rng.random()
+        wave = _triangle(turns) if rng.random() < 0.3 else np.sin(2 * np.pi * turns)
         moves[name] = limits[name] * rng.uniform(0.3, 1.0) * (wave - wave.mean()) / np.ptp(wave)
     channels = _add({}, moves)
     return _wander(limits, rng) if any(fidelity(channels, truth) > _TOO_MUCH_ALIKE for truth in _held_out()) else moves
