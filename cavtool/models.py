@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from cavtool.errors import IntegrityFailure, NotFound, closest
@@ -32,7 +33,7 @@ class Model:
     @property
     def address(self) -> str:
         """What `find_model` finds it by, wherever it is asked."""
-        return self.name if self.name in CATALOGUE else str(self.folder.resolve())
+        return self.name if CATALOGUE.get(self.name) == self else str(self.folder.resolve())
 
     def unknown_words(self, prompt: str) -> list[str]:
         """Words of the prompt the model was never taught, each once; none of a model that does not list its words."""
@@ -42,15 +43,15 @@ class Model:
             return []
         return [word for word in dict.fromkeys(re.findall(r"[^\W_]+", prompt.lower())) if word not in words]
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """The architecture: a hash of the denoiser's tensor names and shapes, 16 hex. Raises IntegrityFailure."""
         shapes = {name: entry["shape"] for name, entry in _header(self._denoiser).items() if name != "__metadata__"}
         return hashlib.sha256(json.dumps(shapes, sort_keys=True).encode()).hexdigest()[:16]
 
-    @property
+    @cached_property
     def revision(self) -> str:
-        """The denoiser's weights: their sha256, 12 hex."""
+        """The denoiser's weights: their sha256, 12 hex; read once, for they may be gigabytes."""
         with self._denoiser.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
@@ -66,7 +67,10 @@ def find_model(name: str) -> Model:
     """A model by its name, or by the path of a diffusers pipeline folder. Raises NotFound."""
     if name in CATALOGUE:
         return CATALOGUE[name]
-    folder = Path(name).expanduser()
+    try:
+        folder = Path(name).expanduser()
+    except RuntimeError:  # `~nobody`
+        folder = Path(name)
     if (folder / "model_index.json").exists():
         return Model(folder.resolve().name, folder.resolve())
     hint = closest(name, CATALOGUE) or f"known: {', '.join(CATALOGUE)}; or give a diffusers pipeline folder"

@@ -9,7 +9,8 @@ from typing import Any, Self
 from cavtool.errors import InvalidInput
 
 DEFAULT_MODEL = "cav-mini"
-MAX_SAMPLING_STEPS = 1000  # as many as the models were trained with
+MAX_SAMPLING_STEPS = 500  # schedulers that space 1000 timesteps by whole numbers are exact up to here
+_MAX_NAME = 64  # of an asset, as `registry.records` has it
 _BLEND = re.compile(r"(?P<name>[^:].*?)(?::(?P<weight>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?))?")
 
 
@@ -89,9 +90,15 @@ class LearnRecipe:
         _check(self.rank > 0, "`--rank` must be at least 1")
         _check(self.batch_size > 0, "`--batch-size` must be at least 1")
         _check(0 < self.lr < math.inf, "`--lr` must be above 0")
+        _check(0 < self.absorber_lr < math.inf, "`absorber_lr` must be above 0")
         _check(self.start is None or 0 <= self.start < math.inf, "`--start` must be 0 or more seconds")
         _check(self.duration is None or 0 < self.duration < math.inf, "`--duration` must be above 0 seconds")
         _check_seed(self.seed)
+
+    @property
+    def total_steps(self) -> int:
+        """Of both stages."""
+        return self.steps + (0 if self.absorber_kind is AbsorberKind.NONE else self.absorber_steps)
 
     def leaves(self, name: str) -> tuple[str, ...]:
         """The assets that learning as `name` leaves: the motion and, where one is trained, its absorber."""
@@ -109,8 +116,8 @@ class LearnRecipe:
 
 
 def look_name(name: str) -> str:
-    """What the absorber of a motion is called."""
-    return f"{name}-look"
+    """What the absorber of a motion is called: the end of the longest names makes room for it."""
+    return f"{name[: _MAX_NAME - 5]}-look"
 
 
 @dataclass(frozen=True)
@@ -138,7 +145,8 @@ class SampleRecipe:
         _check(1 <= self.steps <= MAX_SAMPLING_STEPS, f"`--steps` must be from 1 to {MAX_SAMPLING_STEPS}")
         _check(self.num_videos > 0, "`-n` must be at least 1")
         _check(math.isfinite(self.guidance) and self.guidance >= 0, "`--guidance` must be 0 or more")
-        _check_seed((self.seed or 0) + self.num_videos - 1)
+        _check_seed(self.seeds[0])
+        _check_seed(self.seeds[-1])
 
     @property
     def seeds(self) -> range:
@@ -154,16 +162,23 @@ class SampleRecipe:
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """The reverse of `to_dict`; other keys are left aside. Raises InvalidInput where it is no recipe."""
         known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
+        unreadable = InvalidInput("the file's recipe cannot be read", hint="it was not written by `cav generate`")
         try:
             motions = tuple(
                 Blend(str(motion["name"]), float(motion["weight"]), str(motion.get("content_id", "")))
                 for motion in known.pop("motions", ())
             )
-            return cls(**known, motions=motions)
-        except (TypeError, KeyError, ValueError) as error:
-            raise InvalidInput(
-                "the file's recipe cannot be read", hint="it was not written by `cav generate`"
-            ) from error
+            recipe = cls(**known | {"dtype": DType(known.get("dtype", DType.AUTO))}, motions=motions)
+        except (AttributeError, TypeError, KeyError, ValueError) as error:
+            raise unreadable from error
+        if not all(_is_a(f.type, getattr(recipe, f.name)) for f in fields(cls) if f.name != "motions"):
+            raise unreadable
+        return recipe
+
+
+def _is_a(kind: Any, value: object) -> bool:
+    """Whether a value is what its field is declared with; a whole number is a float too."""
+    return isinstance(value, kind) or (kind is float and isinstance(value, int))
 
 
 def _check_seed(seed: int) -> None:

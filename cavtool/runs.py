@@ -117,8 +117,10 @@ class Run:
             lock.release()
 
     def finish(self, result: str) -> None:
-        """Mark it done: `result` came of it."""
-        self._end({"result": result})
+        """Mark it done: `result` came of it. What only a training needs is dropped."""
+        self._end({"result": result, "step": self.step})
+        for path in (*(path for _, path in self.checkpoints()), self.inputs):
+            path.unlink(missing_ok=True)
 
     def fail(self, reason: str) -> None:
         """Mark it failed, and say why."""
@@ -143,9 +145,11 @@ class Run:
             path.unlink()
             failpoint("checkpoint:dropped")
 
-    def latest(self) -> tuple[int, Path] | None:
-        """The highest step whose state is kept, and where."""
-        return max(self.checkpoints(), default=None)
+    @property
+    def step(self) -> int:
+        """How many steps its latest checkpoint is after, or was when it was done."""
+        kept = [step for step, _ in self.checkpoints()]
+        return max(kept, default=int(_outcome(self.folder).get("step", 0)))
 
     def checkpoints(self) -> list[tuple[int, Path]]:
         """Every step whose state is kept, the earliest first, and where."""
@@ -165,7 +169,7 @@ class Run:
             # Hidden first: half deleted, it is no run any more.
             shutil.rmtree(self.folder.rename(self.folder.with_name(f".tmp-{self.id}")))
 
-    def _end(self, outcome: Mapping[str, str]) -> None:
+    def _end(self, outcome: Mapping[str, str | int]) -> None:
         _save(self.folder, _load(self.folder) | {"outcome": outcome})
 
 
@@ -224,7 +228,7 @@ def _save(folder: Path, state: Mapping[str, Any]) -> None:
         write_atomic(folder / "run.toml", lambda path: path.write_text(text, encoding="utf-8", newline="\n"))
 
 
-def _outcome(folder: Path) -> dict[str, str]:
+def _outcome(folder: Path) -> dict[str, Any]:
     return dict(_load(folder).get("outcome", {}))
 
 

@@ -1,7 +1,9 @@
+import shutil
 from pathlib import Path
 
 import pytest
 
+from cavtool.errors import NotFound
 from cavtool.models import find_model
 
 
@@ -27,6 +29,18 @@ def test_a_folder_is_found_again_from_elsewhere_and_knows_no_unknown_words(
     assert find_model(model.address).fingerprint == find_model(str(modelscope)).fingerprint
     assert model.unknown_words("zorps") == []
     assert find_model("cav-mini").address == "cav-mini"
+
+
+def test_a_folder_called_like_a_model_that_ships_is_another_model(tmp_path: Path, modelscope: Path) -> None:
+    shutil.copytree(modelscope, tmp_path / "of-mine" / "cav-mini")
+    model = find_model(str(tmp_path / "of-mine" / "cav-mini"))
+    assert find_model(model.address) == model != find_model("cav-mini")
+
+
+@pytest.mark.parametrize("name", ["cav-mimi", "~nobody-of-that-name/model", "/no/such/folder"])
+def test_no_such_model(name: str) -> None:
+    with pytest.raises(NotFound):
+        find_model(name)
 
 
 def test_a_model_is_told_by_its_architecture_and_its_weights(tmp_path: Path, modelscope: Path) -> None:

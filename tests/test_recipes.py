@@ -5,6 +5,7 @@ import pytest
 
 from cavtool.errors import InvalidInput
 from cavtool.recipes import AbsorberKind, Blend, DType, LearnRecipe, SampleRecipe, parse_blend
+from cavtool.registry.records import is_name
 
 
 @pytest.mark.parametrize(
@@ -46,11 +47,25 @@ def test_a_sample_recipe_comes_back_from_its_dict() -> None:
 
 @pytest.mark.parametrize(
     "values",
+    [{"prompt": 3}, {"steps": 2.5}, {"model": ["cav-mini"]}, {"dtype": "fp8"}, {"motions": [{"name": "twirl"}]}],
+)
+def test_a_recipe_somebody_wrote_into_a_file_is_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        SampleRecipe.from_dict(SampleRecipe("ironman").to_dict() | values)
+
+
+def test_the_longest_name_has_a_look_too() -> None:
+    assert all(is_name(name) for name in LearnRecipe().leaves("a" * 64))
+
+
+@pytest.mark.parametrize(
+    "values",
     [
         {"steps": 0},
-        {"steps": 1001},
+        {"steps": 501},
         {"num_videos": 0},
         {"seed": -1},
+        {"seed": -1, "num_videos": 2},
         {"seed": 2**63 - 1, "num_videos": 2},
         {"guidance": float("nan")},
         {"prompt": " "},
@@ -62,7 +77,15 @@ def test_a_sample_recipe_out_of_range_is_refused(values: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize(
-    "values", [{"duration": float("inf")}, {"start": float("nan")}, {"lr": 0.0}, {"batch_size": 0}, {"seed": 2**63}]
+    "values",
+    [
+        {"duration": float("inf")},
+        {"start": float("nan")},
+        {"lr": 0.0},
+        {"absorber_lr": -1.0},
+        {"batch_size": 0},
+        {"seed": 2**63},
+    ],
 )
 def test_a_learn_recipe_out_of_range_is_refused(values: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput):

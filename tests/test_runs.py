@@ -78,7 +78,7 @@ def test_a_run_keeps_what_was_asked_for(root: Path) -> None:
     run = create("twirl", recipe, root)
     assert run.id.startswith("twirl-20")
     assert open_run(run.id, root) == run
-    assert (run.name, run.status, run.driver, run.latest()) == ("twirl", "stopped", None, None)
+    assert (run.name, run.status, run.driver, run.step) == ("twirl", "stopped", None, 0)
     assert run.settings == {"steps": 250, "lr": 1.5e-3, "kind": "dual", "clip": {"fps": 8.0}, "o": True}
     assert run.created.endswith("+00:00")
     with pytest.raises(InvalidInput):
@@ -135,8 +135,18 @@ def test_how_a_run_ends(run: Run) -> None:
 def test_checkpoints(run: Run) -> None:
     for step in (5, 50, 100, 9):
         run.checkpoint(step, lambda path: path.write_text("state"))
-    assert run.latest() == (100, run.folder / "step-100.safetensors")
+    assert run.step == 100
+    assert run.checkpoints() == [(n, run.folder / f"step-{n}.safetensors") for n in (50, 100)]
     assert sorted(path.name for path in run.folder.glob("step-*")) == ["step-100.safetensors", "step-50.safetensors"]
+
+
+def test_a_run_that_is_done_keeps_only_what_tells_of_it(run: Run) -> None:
+    run.write("inputs.safetensors", lambda path: path.write_text("the frames of a video"))
+    run.checkpoint(50, lambda path: path.write_text("state"))
+    run.log({"step": 50})
+    run.finish("f" * 64)
+    assert {path.name for path in run.folder.iterdir()} == {"run.toml", "log.jsonl"}
+    assert (run.status, run.step) == ("done", 50)
 
 
 def test_write_shows_whole_files_only(run: Run) -> None:
@@ -217,14 +227,13 @@ def test_killed_while_it_checkpoints(moment: str, run: Run, processes: Nursery) 
         kill_after = 0.01 + trial * 0.004 if moment == "any" else None
         doomed = job(train, run.folder, step + 1, 1000, failpoint=failpoint, kill_after=kill_after)
         assert processes.run(doomed) == [KILLED]
-        latest = run.latest()
-        assert latest is not None
-        assert latest[1].read_bytes() == state(latest[0])
-        assert latest[0] >= step + (moment != "any")
-        step = latest[0]
+        (*_, (latest, path)) = run.checkpoints()
+        assert path.read_bytes() == state(latest)
+        assert latest >= step + (moment != "any")
+        step = latest
         assert (run.status, run.settings) == ("stopped", {"steps": 250})
     assert processes.run(job(train, run.folder, step + 1, 3)) == [0]
-    assert run.latest() == (step + 3, run.folder / f"step-{step + 3}.safetensors")
+    assert run.checkpoints()[-1] == (step + 3, run.folder / f"step-{step + 3}.safetensors")
 
 
 @forks

@@ -79,7 +79,7 @@ def rm(
         removed, failures = [], []
         for name in dict.fromkeys(names):
             try:
-                (registry.get if dry_run else registry.remove)(name)
+                (registry.check_there if dry_run else registry.remove)(name)
                 removed.append(name)
             except CavError as failure:
                 out.error(failure)

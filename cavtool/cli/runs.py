@@ -50,12 +50,11 @@ def resume(
 
 
 def _describe(run: "Run") -> dict[str, Any]:
-    step, _ = run.latest() or (0, None)
     return {
         "id": run.id,
         "name": run.name,
         "status": run.status,
-        "step": step,
+        "step": run.step,
         "created": run.created,
         "reason": run.reason,
         "settings": run.settings,

@@ -1,6 +1,7 @@
 """Which device and which arithmetic, from what a user asks and what the machine has."""
 
 import ctypes
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ def resolve_device(asked: str) -> str:
     if asked == "auto":
         return next(name for name, there in has.items() if there)
     kind = asked.partition(":")[0]
-    if kind not in has:
+    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", asked):
         raise InvalidInput(f"no device `{asked}`", hint=f"use one of auto, {', '.join(has)}, or cuda:1")
     if not has[kind] or (kind == "cuda" and not _has_cuda(asked)):
         raise RequirementError(
@@ -27,7 +28,7 @@ def resolve_device(asked: str) -> str:
 
 def _has_cuda(asked: str) -> bool:
     index = asked.partition(":")[2]
-    return not index or (index.isdecimal() and int(index) < torch.cuda.device_count())
+    return not index or int(index) < torch.cuda.device_count()
 
 
 def resolve_dtype(asked: str, device: str, *, training: bool) -> torch.dtype:

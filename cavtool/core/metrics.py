@@ -68,7 +68,7 @@ def amplitude_weight(ratio: float) -> float:
 
 
 def channel_scores(clip: Channels, reference: Channels) -> dict[str, float]:
-    """max(0, r) g(a) in [0, 1] of every active channel of the reference: starts and offsets do not count, size does.
+    """max(0, r) g(a) in [0, 1] of every active channel of the reference: a course may lie elsewhere, not come later.
 
     Raises InvalidInput when nothing moves in the reference.
     """

@@ -21,7 +21,7 @@ _MARGIN = 0.65  # half the side of what is left out, in sides of the subject's s
 
 
 def track(frames_FCHW: Tensor, places_F3: Tensor) -> Tensor:
-    """(F, 3): how the picture moved against the first frame: right, down, log zoom, at the first frame's scale.
+    """(F, 3): how the camera moved since the first frame: right, down, log zoom, at the first frame's scale.
 
     Frames are in [-1, 1]; places are the subject's x, y and side, in frame widths.
     """

@@ -31,6 +31,8 @@ import numpy as np
 import torch
 
 from cavtool.core.devices import keep_freed_memory
+from cavtool.disk import write_atomic
+from cavtool.errors import Conflict
 from cavtool.mini import world
 from cavtool.mini.architecture import (
     Denoiser,
@@ -44,6 +46,8 @@ from cavtool.mini.architecture import (
 from cavtool.mini.plans import CLIP_SEEDS, PLANS, SEED, STILL_SEEDS, Plan
 from cavtool.mini.train_autoencoder import autoencoder_stage, decoder_stage
 from cavtool.mini.train_denoiser import denoiser_stages
+
+_COMPARED = 64  # captions of a work folder that are drawn again, to know its data
 
 
 def _render_all(
@@ -61,6 +65,7 @@ def make_data(work: Path, plan: Plan) -> None:
     }
     for name, (draw, first, count, lead) in shapes.items():
         if (work / f"{name}.json").exists():
+            _check_drawn_alike(work / f"{name}.json", draw, first, count)
             continue
         shape = (count, *lead, world.SIDE, world.SIDE, 3)
         frames = np.lib.format.open_memmap(work / f"{name}.npy", mode="w+", dtype=np.uint8, shape=shape)
@@ -69,7 +74,15 @@ def make_data(work: Path, plan: Plan) -> None:
             frames[i] = pixels
             captions.append(caption)
         frames.flush()
-        (work / f"{name}.json").write_text(json.dumps(captions))
+        text = json.dumps(captions)
+        write_atomic(work / f"{name}.json", lambda path, text=text: path.write_text(text))  # type: ignore[misc]
+
+
+def _check_drawn_alike(path: Path, draw: Callable[[int], tuple[world.Frames, str]], first: int, count: int) -> None:
+    """Raise Conflict where a work folder holds the data of another world or plan than today's."""
+    captions = json.loads(path.read_text())
+    if len(captions) != count or captions[:_COMPARED] != [draw(first + i)[1] for i in range(min(count, _COMPARED))]:
+        raise Conflict(f"`{path.parent}` holds data of another world or plan", hint="begin in another folder")
 
 
 @torch.inference_mode()
@@ -137,7 +150,11 @@ def main() -> None:
         names = ("autoencoder_steps", "decoder_steps", "still_steps", "word_steps", "video_steps")
         plan = replace(plan, **dict(zip(names, args.steps, strict=True)))
     keep_freed_memory()
-    done = pretrain(args.work, plan, device=args.device, minutes=args.minutes, start=args.start, compiled=args.compile)
+    how = {"device": args.device, "minutes": args.minutes, "start": args.start, "compiled": args.compile}
+    try:
+        done = pretrain(args.work, plan, **how)
+    except Conflict as conflict:
+        parser.error(f"{conflict.message}: {conflict.hint}")
     print("done" if done else "out of time: the same command goes on")  # noqa: T201
 
 

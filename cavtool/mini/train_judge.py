@@ -218,7 +218,8 @@ def train(work: Path, pipeline: Path, *, minutes: float = float("inf"), path: Pa
     data = make_data(work, load_autoencoder(pipeline), NUM_SCENES)
     net = JudgeNet().train()
     done = judge_stage(data, net).train(work, deadline)
-    export(net, path)
+    if done:
+        export(net, path)
     return done
 
 

@@ -164,6 +164,11 @@ class Registry:
         if self._is_taken(check_name(name)) and not replace:
             raise Conflict(f"`{name}` exists already", hint="choose another name, or pass `--replace`")
 
+    def check_there(self, name: str) -> None:
+        """Raise NotFound if no asset, broken or not, has that name."""
+        if not (is_name(name) and self._is_taken(name)):
+            raise NotFound(f"no motion or absorber named `{name}`", hint=closest(name, self.names()))
+
     def put(self, draft: Record, files: Mapping[str, Path], *, replace: bool = False) -> Asset:
         """Keep copies of `files` (name in the asset → where it is now; the weights among them) under the draft's name.
 
@@ -180,8 +185,7 @@ class Registry:
     def remove(self, name: str) -> None:
         """Move an asset, broken or not, to the trash; NotFound if there is none."""
         with self._writing():
-            if not (is_name(name) and self._is_taken(name)):
-                raise NotFound(f"no motion or absorber named `{name}`", hint=closest(name, self.names()))
+            self.check_there(name)
             self._discard(name)
             self._sync()
 

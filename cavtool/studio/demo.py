@@ -67,9 +67,10 @@ def _learn_once(registry: Registry, name: str, file: Path, on_event: OnEvent) ->
         registry.get(name, "motion")
         on_event(Note(f"`{name}` is there already"))
     except NotFound:
+        registry.check_free(name)
         scene = REFERENCES[name]
-        look = world.caption(scene.subject, scene.colour, scene.place)
-        learn(name, file, LearnRecipe(prompt=scene.caption, appearance=look), registry=registry, on_event=on_event)
+        recipe = LearnRecipe(prompt=scene.caption, appearance=world.caption(scene.subject, scene.colour, scene.place))
+        learn(name, file, recipe, replace=True, registry=registry, on_event=on_event)  # of a removed one, its look
 
 
 def _frames(file: Path) -> video.Frames:

@@ -10,12 +10,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -28,7 +29,7 @@ from cavtool.core.devices import memory_told
 from cavtool.core.diffusion import denoising_loss, step_generator
 from cavtool.core.lora import LoraState
 from cavtool.core.training import Trainer
-from cavtool.errors import CavError, Incompatible, TrainingError
+from cavtool.errors import CavError, Conflict, Incompatible, IntegrityFailure, NotFound, TrainingError
 from cavtool.events import Interrupted, Note, OnEvent, Stage, Step, Warn, to_json
 from cavtool.models import Model, find_model
 from cavtool.recipes import AbsorberKind, LearnRecipe, SampleRecipe, look_name
@@ -40,6 +41,8 @@ from cavtool.studio.session import Motion, Session, open_session
 MOTION_ADAPTER = "cav_motion"
 NUM_CROPS = 64
 CHECKPOINT_EVERY = 50  # steps
+_STILL = 0.25  # mean change from frame to frame, of 255; of a still film, compressed, 0.0 to 0.1
+_STAGES = ("absorber", "motion", "preview")
 _BEGIN_AGAIN = "start it again with `cav learn`"
 
 
@@ -65,6 +68,7 @@ def learn(
     _say_what_is_amiss(name, recipe, on_event)
     with memory_told():
         session = open_session(recipe.model, device=recipe.device, dtype=recipe.dtype, training=True)
+        _say_what_is_unread(name, recipe, session, on_event)
         inputs = _encode_inputs(session, frames, recipe.seed)
     asked = {"recipe": recipe.to_dict() | {"model": model.address}, "revision": model.revision}
     run = runs.create(name, {"replace": replace, "clip": asdict(clip)} | asked)
@@ -75,20 +79,26 @@ def learn(
 def resume(run_id: str, *, registry: Registry | None = None, on_event: OnEvent = lambda _: None) -> Asset:
     """Go on with a run from its last checkpoint; on the CPU it ends in the weights it would have had uncut.
 
-    Raises NotFound, Conflict while another process drives it, TrainingError where what it left is damaged, Incompatible
-    where the base model has been replaced since.
+    Raises NotFound, Conflict while another process drives it or where its name is taken by now, TrainingError where
+    what it left is damaged, Incompatible where the base model has been replaced since.
     """
     run = runs.open_run(run_id)
     registry = registry or _usual_registry(on_event)
     if run.status == "done":
+        asset = registry.get(run.name, "motion")
+        if asset.record.content_id != run.result:
+            raise NotFound(f"run `{run_id}` is done, and `{run.name}` is another motion by now")
         on_event(Note(f"run `{run_id}` is done already"))
-        return registry.get(run.name, "motion")
+        return asset
     if not run.inputs.exists():
         raise TrainingError(f"run `{run_id}` was stopped before it began", hint=_BEGIN_AGAIN)
     recipe = LearnRecipe.from_dict(run.settings["recipe"])
     model = find_model(recipe.model)
     if model.revision != run.settings["revision"]:
         raise Incompatible(f"run `{run_id}` was begun on other weights of `{model.name}`", hint=_BEGIN_AGAIN)
+    if run.step < recipe.total_steps:  # else what it leaves may be there already
+        for wanted in recipe.leaves(run.name):
+            _check_still_free(run, wanted, registry)
     with memory_told():
         session = open_session(recipe.model, device=recipe.device, dtype=recipe.dtype, training=True)
     return _drive(run, session, registry, on_event)
@@ -101,11 +111,25 @@ def _usual_registry(on_event: OnEvent) -> Registry:
     return Registry(on_wait=lambda text: on_event(Note(text)))
 
 
+def _check_still_free(run: Run, name: str, registry: Registry) -> None:
+    try:
+        registry.check_free(name, replace=run.settings["replace"])
+    except Conflict as taken:
+        hint = f"`cav rm {name}` makes room, then `cav runs resume {run.id}`"
+        raise Conflict(taken.message, hint=hint) from taken
+
+
 def _say_what_is_amiss(name: str, recipe: LearnRecipe, on_event: OnEvent) -> None:
     if not recipe.prompt:
         on_event(Note(f"no `--prompt`: using `{_prompt(name, recipe)}`; saying what the video shows helps"))
     if recipe.absorber_kind is AbsorberKind.NONE and recipe.appearance:
         on_event(Warn("`--appearance` does nothing with `--absorber-kind none`"))
+
+
+def _say_what_is_unread(name: str, recipe: LearnRecipe, session: Session, on_event: OnEvent) -> None:
+    for text in (_prompt(name, recipe), recipe.appearance):
+        if unread := session.backbone.unread(text):
+            on_event(Warn(f"`{session.model.name}` cannot read so long a prompt to its end: `{unread}`"))
 
 
 def _prompt(name: str, recipe: LearnRecipe) -> str:
@@ -123,6 +147,8 @@ def _read_clip(file: Path, recipe: LearnRecipe, model: Model, on_event: OnEvent)
         on_event(Note(f"its {duration:.2f} s are learned as {model.seconds:g} s, the length of `{model.name}`'s clips"))
     size = {"num_frames": model.num_frames, "width": model.width, "height": model.height}
     frames = video.decode(file, start=start, duration=duration, **size)
+    if np.abs(np.diff(frames.astype(np.int16), axis=0)).mean() < _STILL:
+        on_event(Warn("hardly anything moves there: there is little to learn"))
     with file.open("rb") as opened:
         sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
     return Clip(sha256=sha256, start=start, duration=duration, fps=model.fps, **size), frames
@@ -148,16 +174,17 @@ class _Training:
     session: Session
     recipe: LearnRecipe
     inputs: Mapping[str, Tensor]
+    saved: LoraState  # the checkpoint it goes on from, {} for none
     on_event: OnEvent
     asked_to_stop: Callable[[], bool]
 
     @property
-    def absorber_steps(self) -> int:
-        return 0 if self.recipe.absorber_kind is AbsorberKind.NONE else self.recipe.absorber_steps
+    def saved_stage(self) -> int:
+        return int(self.saved.get("stage", torch.tensor(0)))
 
     def begin(self, stage: str) -> None:
         """Report that a stage begins."""
-        stages = ["absorber", "motion", "preview"] if self.absorber_steps else ["motion", "preview"]
+        stages = ["motion", "preview"] if self.recipe.absorber_kind is AbsorberKind.NONE else [*_STAGES]
         self.on_event(Stage(stage, stages.index(stage) + 1, len(stages)))
 
     def absorb(self, appearance: str) -> LoraState:
@@ -165,9 +192,8 @@ class _Training:
         kind = self.recipe.absorber_kind
         if kind is AbsorberKind.NONE:
             return {}
-        saved = self._checkpoint()
-        if int(saved.get("stage", torch.tensor(1))) == 2:
-            return _under("absorber.", saved)
+        if self.saved_stage == 2:
+            return _under("absorber.", self.saved)
         backbone, recipe = self.session.backbone, self.recipe
         params = new_absorber(
             backbone,
@@ -180,7 +206,7 @@ class _Training:
         batch = 8 * recipe.batch_size  # single frames: cheap
         loss_at = absorber_loss(backbone, params, self.inputs["crops"], appearance, batch_size=batch, seed=recipe.seed)
         trainer = Trainer(params, loss_at, recipe.absorber_steps, recipe.absorber_lr)
-        self._train(trainer, "absorber", 1, saved, {})
+        self._train(trainer, "absorber", {})
         state = lora.extract(params)
         lora.remove_all(backbone.denoiser)
         return state
@@ -193,7 +219,7 @@ class _Training:
         targets = backbone.temporal_targets()
         params = lora.inject(backbone.denoiser, MOTION_ADAPTER, targets, recipe.rank, seed=recipe.seed)
         latents = self.inputs["latents"].to(backbone.device).repeat(recipe.batch_size, 1, 1, 1, 1)
-        first = self.absorber_steps
+        first = recipe.total_steps - recipe.steps
 
         def loss_at(step: int) -> Tensor:  # equation (5)
             generator = step_generator(recipe.seed, first + step)
@@ -201,8 +227,7 @@ class _Training:
 
         trainer = Trainer(params, loss_at, recipe.steps, recipe.lr)
         kept = {f"absorber.{key}": value for key, value in absorber.items()}
-        saved = self._checkpoint()
-        loss = self._train(trainer, "motion", 2, saved if "stage" in saved and int(saved["stage"]) == 2 else {}, kept)
+        loss = self._train(trainer, "motion", kept)
         state = lora.extract(params)
         lora.remove_all(backbone.denoiser)
         return state, loss
@@ -222,16 +247,14 @@ class _Training:
             prompt, self.recipe.seed, motions, steps=usual.steps, guidance=usual.guidance, on_step=on_step
         )
 
-    def _train(
-        self, trainer: Trainer, name: str, stage: int, saved: Mapping[str, Tensor], kept: Mapping[str, Tensor]
-    ) -> float:
+    def _train(self, trainer: Trainer, name: str, kept: Mapping[str, Tensor]) -> float:
         """Run a stage, checkpointing; returns its last smoothed loss. Raises Interrupted when asked to stop."""
-        began, smoothed = time.monotonic(), 0.0
-        if saved:
-            trainer.load(_under("trainer.", saved))
-            smoothed = saved["smoothed"].item()
+        began, smoothed, stage = time.monotonic(), 0.0, 1 + _STAGES.index(name)
+        if self.saved_stage == stage:
+            trainer.load(_under("trainer.", self.saved))
+            smoothed = self.saved["smoothed"].item()
         self.begin(name)
-        offset = self.absorber_steps if stage == 2 else 0
+        offset = self.recipe.total_steps - self.recipe.steps if name == "motion" else 0
         for loss in trainer.run():
             smoothed = loss if not smoothed else 0.95 * smoothed + 0.05 * loss
             event = Step(name, trainer.step, trainer.num_steps, loss, round(time.monotonic() - began, 3))
@@ -246,9 +269,19 @@ class _Training:
                 raise Interrupted(self.run.id)
         return smoothed
 
-    def _checkpoint(self) -> dict[str, Tensor]:
-        latest = self.run.latest()
-        return {} if latest is None else _read_state(latest[1])
+
+def _read_latest(run: Run, on_event: OnEvent) -> LoraState:
+    """The latest checkpoint that is whole, {} where there is none yet. Raises TrainingError if all are damaged."""
+    damaged: TrainingError | None = None
+    for _, path in reversed(run.checkpoints()):
+        try:
+            return _read_state(path)
+        except TrainingError as error:
+            damaged = damaged or error
+            on_event(Warn(f"{error.message}: going on from the one before"))
+    if damaged:
+        raise damaged
+    return {}
 
 
 def _read_state(path: Path) -> dict[str, Tensor]:
@@ -288,7 +321,8 @@ def _drive(run: Run, session: Session, registry: Registry, on_event: OnEvent) ->
     prompt = _prompt(run.name, recipe)
     with run.lock(), _first_interrupt(run.id) as asked_to_stop:
         try:
-            training = _Training(run, session, recipe, _read_state(run.inputs), on_event, asked_to_stop)
+            inputs, saved = _read_state(run.inputs), _read_latest(run, on_event)
+            training = _Training(run, session, recipe, inputs, saved, on_event, asked_to_stop)
             with memory_told():
                 absorber = training.absorb(recipe.appearance)
                 motion, loss = training.move(prompt, absorber)
@@ -336,13 +370,12 @@ def _put(
 
 def _may_replace(registry: Registry, draft: Record, weights: Path, run: Run) -> bool:
     """Asked for; or what is there are these very weights, put there by this run before it was cut."""
-    if run.settings["replace"]:
-        return True
-    try:
+    with suppress(NotFound, IntegrityFailure):
         there = registry.get(draft.name).record.content_id
-    except CavError:
-        return False
-    return there == hashlib.sha256(weights.read_bytes()).hexdigest()
+        if there == hashlib.sha256(weights.read_bytes()).hexdigest():
+            return True
+    _check_still_free(run, draft.name, registry)
+    return bool(run.settings["replace"])
 
 
 def _draft(run: Run, model: Model, recipe: LearnRecipe, state: LoraState, loss: float, *, look: bool = False) -> Record:

@@ -45,9 +45,12 @@ def _num_abilities(exe: str) -> int:
 
 
 def run(job: Any, failure: str, data: bytes = b"") -> bytes:
-    """Feed `data` to an ffmpeg-python job and return its output; MediaError(`failure`: ffmpeg's reason) if it fails."""
+    """Feed `data` to an ffmpeg-python job and return its output; MediaError(`failure`: ffmpeg's reason) if it fails.
+
+    In a session of its own a Ctrl-C in the terminal does not reach it: who called decides what that stops.
+    """
     command = job.global_args("-loglevel", "error").compile(ffmpeg_exe(), overwrite_output=True)
-    done = subprocess.run(command, input=data, capture_output=True, check=False)
+    done = subprocess.run(command, input=data, capture_output=True, check=False, start_new_session=True)
     if done.returncode:
         lines = done.stderr.decode(errors="replace").splitlines() or [f"ffmpeg ended with code {done.returncode}"]
         reason = re.sub(r"^(\[.*?\] )+", "", lines[0]).rstrip(".")

@@ -1,17 +1,31 @@
 """What the benchmarks share: references with looks cav-mini never saw, prompts of looks it knows, tables."""
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from cavtool import video
-from cavtool.core.metrics import bootstrap_interval
+from cavtool.core.metrics import (
+    active_channels,
+    bootstrap_interval,
+    fidelity,
+    leaked,
+    paired_interval,
+    spread,
+    spread_limits,
+    stillness,
+)
 from cavtool.mini import world
-from cavtool.recipes import LearnRecipe
+from cavtool.mini.judge import Judge, Reading
+from cavtool.recipes import LearnRecipe, SampleRecipe
 from cavtool.registry.store import Registry
 from cavtool.studio.learn import learn
+from cavtool.studio.session import Motion, Session
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -44,14 +58,82 @@ class Asked:
     subject: str
     colour: str
     place: str
+    motion: str = ""
 
     @property
     def prompt(self) -> str:
-        return world.caption(self.subject, self.colour, self.place)
+        return world.caption(self.subject, self.colour, self.place, self.motion)
 
     @property
     def attributes(self) -> dict[str, str]:
         return {"subject": self.subject, "colour": self.colour, "place": self.place}
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A generated clip and what the judge sees in it."""
+
+    asked: Asked
+    seed: int
+    frames: video.Frames
+    reading: Reading
+
+
+@dataclass(frozen=True)
+class Score:
+    """One clip against a reference; `leaked` is NaN where the reference has no look the judge could name."""
+
+    fidelity: float
+    stillness: float
+    right: float
+    leaked: float
+    size_held: float
+
+
+SCORES = ("fidelity", "stillness", "right", "leaked")
+TITLES = ("fidelity", "stillness", "attributes right", "leakage")
+
+
+def make(
+    session: Session,
+    judge: Judge,
+    looks: Sequence[tuple[str, str, str]],
+    seeds: Sequence[int],
+    motions: Sequence[Motion] = (),
+    how: str = "",
+) -> list[Clip]:
+    """Every prompt with every seed; `how` is the motion its words ask for."""
+    usual, clips = SampleRecipe("a"), []
+    for asked in (Asked(*look, how) for look in looks):
+        for seed in seeds:
+            frames = session.generate(asked.prompt, seed, motions, steps=usual.steps, guidance=usual.guidance)
+            clips.append(Clip(asked, seed, frames, judge.read(frames)))
+    return clips
+
+
+def limits_of_stillness(session: Session, judge: Judge, looks: Sequence[tuple[str, str, str]]) -> dict[str, float]:
+    """How far each channel goes in the base's own clips of subjects that stand still."""
+    clips = make(session, judge, looks, range(900, 903), how="stands still")
+    return spread_limits([clip.reading.channels for clip in clips])
+
+
+def score(clip: Clip, scene: world.Scene, limits: dict[str, float]) -> Score:
+    """A clip against a reference."""
+    asked, reading, truth = clip.asked, clip.reading, scene.channels()
+    seen = {"subject": reading.subject, "colour": reading.colour, "place": reading.place}
+    theirs = {"subject": scene.subject, "colour": scene.colour, "place": scene.place}
+    return Score(
+        fidelity(reading.channels, truth),
+        stillness(reading.channels, active_channels(truth), limits),
+        float(np.mean([seen[name] == value for name, value in asked.attributes.items()])),
+        float(np.mean(list(leaked(asked.attributes, seen, theirs).values()))) if scene.subject else float("nan"),
+        float(spread("log_scale", reading.channels["log_scale"]) <= limits["log_scale"]),
+    )
+
+
+def by_clip(scores: Sequence[Sequence[Score]], name: str) -> list[float]:
+    """A score of several motions, averaged over them: one number for each prompt and seed, which are what repeats."""
+    return [float(value) for value in np.mean([[getattr(s, name) for s in motion] for motion in scores], axis=0)]
 
 
 def reference(motion: str, looks: dict[str, tuple[str, str, str]]) -> world.Scene:
@@ -71,16 +153,25 @@ def learn_reference(name: str, scene: world.Scene, recipe: Recipe, registry: Reg
 
 
 def learn_file(name: str, file: Path, recipe: LearnRecipe, registry: Registry) -> float:
-    """Learn a motion from a file. Returns the seconds taken."""
+    """Learn a motion from a file, the run beside the registry too. Returns the seconds taken."""
+    os.environ["CAV_HOME"] = str(registry.root.parent)
     began = time.monotonic()
     learn(name, file, recipe, replace=True, registry=registry)
     return time.monotonic() - began
 
 
 def with_interval(values: Sequence[float]) -> str:
-    """Mean and its 95 % bootstrap interval."""
+    """Mean and its 95 % bootstrap interval; a dash where there is none."""
+    if not np.isfinite(values).all():
+        return "-"
     low, high = bootstrap_interval(values)
     return f"{sum(values) / len(values):.2f} [{low:.2f}, {high:.2f}]"
+
+
+def with_difference(ours: Sequence[float], theirs: Sequence[float]) -> str:
+    """Mean difference of pairs and its 95 % bootstrap interval: two rows differ only where that excludes 0."""
+    low, high = paired_interval(ours, theirs)
+    return f"{np.mean(np.subtract(ours, theirs)):+.2f} [{low:+.2f}, {high:+.2f}]"
 
 
 def write_table(name: str, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], notes: str = "") -> None:

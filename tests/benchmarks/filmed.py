@@ -23,7 +23,9 @@ _GRAIN = 7.0  # of 255
 
 def scene() -> world.Scene:
     """The cup's course, in widths of the centre crop, and the prompt; a scene no renderer of ours can draw."""
-    return world.Scene("", "", "", courses=world.reference(MOTION, "", "", "").channels(), caption=PROMPT)
+    shown_F = np.floor(np.arange(world.NUM_FRAMES) * _FPS / world.FPS)  # which frame is seen when the model sees one
+    courses = world.HELD_OUT_MOTIONS[MOTION](shown_F / (round(_FPS * _SECONDS) - 1))
+    return world.Scene("", "", "", courses=courses, caption=PROMPT)
 
 
 def film(path: Path) -> None:

@@ -99,7 +99,7 @@ def _cell(channel: str, group: list[Judged]) -> str:
 
 def fidelity_table(moving: Sequence[Judged], still: Sequence[Judged]) -> list[str]:
     lines = [
-        "| motion | read by the judge | lowest | the same looks standing still | highest |",
+        "| motion | read by the judge | lowest | looks like theirs standing still | highest |",
         "|---|---|---|---|---|",
     ]
     for motion in world.HELD_OUT_MOTIONS:

@@ -2,82 +2,60 @@
 
 Each reference shows a look cav-mini never saw, one of them (`filmed`) is made of photos. Rows: the base with the same
 prompts; T-LoRA without an absorber; with the dual one. Then twirl and dolly zoom at once. The judge reads the clips.
-Needs scikit-image for the photos.
+Every motion is trained once: the intervals are over prompts and seeds. Needs scikit-image for the photos.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
-
 from cavtool import video
-from cavtool.core.metrics import (
-    active_channels,
-    channel_scores,
-    fidelity,
-    leaked,
-    paired_interval,
-    spread_limits,
-    stillness,
-)
+from cavtool.core.metrics import channel_scores
 from cavtool.mini import world
-from cavtool.mini.judge import Judge, Reading, load_judge
-from cavtool.recipes import AbsorberKind, LearnRecipe, SampleRecipe
-from cavtool.registry.store import Registry
+from cavtool.mini.judge import Judge, load_judge
+from cavtool.recipes import AbsorberKind, LearnRecipe
+from cavtool.registry.store import Asset, Registry
 from cavtool.studio.session import Motion, Session, motion_of, open_session
 from tests.benchmarks import filmed
 from tests.benchmarks.common import (
     REPORT_LOOKS,
     REPORT_PROMPTS,
     RESULTS,
-    Asked,
+    SCORES,
+    TITLES,
+    Score,
+    by_clip,
     learn_file,
     learn_reference,
+    limits_of_stillness,
+    make,
     reference,
+    score,
+    with_difference,
     with_interval,
     write_table,
 )
 
 SEEDS = (101, 102)
 ROWS = ("base", "none", "dual")
-Clip = tuple[Asked, int, video.Frames, Reading]
+FILMED = "filmed"
+Scores = Mapping[str, Mapping[str, list[Score]]]  # by motion and row
 
 
-@dataclass(frozen=True)
-class Score:
-    """One clip of one row."""
+def learned(motion: str, kind: AbsorberKind, folder: Path) -> Asset:
+    """A motion learned from a real file."""
+    name, registry = f"{motion.replace(' ', '_')}-{kind}", Registry(folder / "assets")
 
-    fidelity: float
-    stillness: float
-    right: float
-    leaked: float
+    def recipe(prompt: str, look: str) -> LearnRecipe:
+        return LearnRecipe(prompt=prompt, appearance=look, absorber_kind=kind)
 
-
-def make(session: Session, judge: Judge, motions: list[Motion]) -> list[Clip]:
-    """Every prompt with every seed."""
-    usual, clips = SampleRecipe("a"), []
-    for looks in REPORT_PROMPTS:
-        asked = Asked(*looks)
-        for seed in SEEDS:
-            frames = session.generate(asked.prompt, seed, motions, steps=usual.steps, guidance=usual.guidance)
-            clips.append((asked, seed, frames, judge.read(frames)))
-    return clips
-
-
-def score(clip: Clip, scene: world.Scene, limits: dict[str, float]) -> Score:
-    """A clip against a reference."""
-    asked, _, _, reading = clip
-    truth = scene.channels()
-    seen = {"subject": reading.subject, "colour": reading.colour, "place": reading.place}
-    theirs = {"subject": scene.subject, "colour": scene.colour, "place": scene.place}
-    leaks = leaked(asked.attributes, seen, theirs)
-    return Score(
-        fidelity(reading.channels, truth),
-        stillness(reading.channels, active_channels(truth), limits),
-        float(np.mean([seen[name] == value for name, value in asked.attributes.items()])),
-        float(np.mean(list(leaks.values()))),
-    )
+    if motion == FILMED:
+        filmed.film(folder / "filmed.mp4")
+        learn_file(name, folder / "filmed.mp4", recipe(filmed.PROMPT, filmed.APPEARANCE), registry)
+    else:
+        learn_reference(name, reference(motion, REPORT_LOOKS), recipe, registry, folder)
+    return registry.get(name)
 
 
 def seen_by_the_model(file: Path) -> video.Frames:
@@ -90,73 +68,64 @@ def seen_by_the_model(file: Path) -> video.Frames:
 
 def main() -> None:
     session, judge = open_session("cav-mini"), load_judge()
-    base = make(session, judge, [])
-    still = [world.caption(*looks, "stands still") for looks in REPORT_PROMPTS]
-    usual = SampleRecipe("a")
-    quiet = [
-        judge.read(session.generate(p, 900 + i, steps=usual.steps, guidance=usual.guidance)).channels
-        for i in range(3)
-        for p in still
-    ]
-    limits = spread_limits(quiet)
-    scores: dict[tuple[str, str], list[Score]] = {}
-    learned: dict[str, Motion] = {}
+    base = make(session, judge, REPORT_PROMPTS, SEEDS)
+    limits = limits_of_stillness(session, judge, REPORT_PROMPTS)
+    scores: dict[str, dict[str, list[Score]]] = {}
+    motions: dict[str, Motion] = {}
     with TemporaryDirectory() as folder:
-        registry = Registry(Path(folder) / "assets")
-        for motion in (*world.REPORT_MOTIONS, "filmed"):
-            scene = filmed.scene() if motion == "filmed" else reference(motion, REPORT_LOOKS)
-            scores[motion, "base"] = [score(clip, scene, limits) for clip in base]
+        for motion in (*world.REPORT_MOTIONS, FILMED):
+            scene = filmed.scene() if motion == FILMED else reference(motion, REPORT_LOOKS)
+            scores[motion] = {"base": [score(clip, scene, limits) for clip in base]}
             sheet: list[tuple[str, video.Frames]] = []
             for kind in (AbsorberKind.NONE, AbsorberKind.DUAL):
-                name = f"{motion.replace(' ', '_')}-{kind}"
-
-                def recipe(prompt: str, look: str, kind: AbsorberKind = kind) -> LearnRecipe:
-                    return LearnRecipe(prompt=prompt, appearance=look, absorber_kind=kind)
-
-                if motion == "filmed":
-                    filmed.film(Path(folder) / "filmed.mp4")
-                    learn_file(name, Path(folder) / "filmed.mp4", recipe(filmed.PROMPT, filmed.APPEARANCE), registry)
-                else:
-                    learn_reference(name, scene, recipe, registry, Path(folder))
-                asset = registry.get(name)
-                learned[motion] = motion_of(asset)  # of the last kind, dual
+                asset = learned(motion, kind, Path(folder))
+                motions[motion] = motion_of(asset)  # of the last kind, dual
+                clips = make(session, judge, REPORT_PROMPTS, SEEDS, [motions[motion]])
+                scores[motion][str(kind)] = [score(clip, scene, limits) for clip in clips]
                 sheet = sheet or [(f"{motion}\nreference", seen_by_the_model(asset.reference))]
-                clips = make(session, judge, [learned[motion]])
-                scores[motion, str(kind)] = [score(clip, scene, limits) for clip in clips]
-                sheet += [(f"{c[0].prompt}\n{kind}, seed {c[1]}", c[2]) for c in clips]
+                sheet += [(f"{clip.asked.prompt}\n{kind}, seed {clip.seed}", clip.frames) for clip in clips]
             video.contact_sheet(sheet, RESULTS / f"motion-{motion.replace(' ', '-')}.png", scale=1)
-    report(scores)
-    both(session, judge, [learned["twirl"], replace(learned["dolly zoom"], weight=0.7)])
+            report(scores)  # of those learned so far
+    both(session, judge, [motions["twirl"], replace(motions["dolly zoom"], weight=0.7)], limits)
 
 
-def report(scores: dict[tuple[str, str], list[Score]]) -> None:
-    """A row a motion and kind, and all motions together; then none against dual, paired."""
-    rows: list[tuple[str, ...]] = []
-    for motion in (*world.REPORT_MOTIONS, "all four", "filmed"):
-        for kind in ROWS:
-            motions = world.REPORT_MOTIONS if motion == "all four" else (motion,)
-            mine = [s for m in motions for s in scores[m, kind]]
-            columns = ("fidelity", "stillness", "right", "leaked")
-            rows.append((motion, kind, *(with_interval([getattr(s, name) for s in mine]) for name in columns)))
-    by_kind = {kind: [s for motion in world.REPORT_MOTIONS for s in scores[motion, kind]] for kind in ROWS}
-    notes = []
-    for name in ("fidelity", "right", "leaked"):
-        dual, none = ([getattr(s, name) for s in by_kind[kind]] for kind in ("dual", "none"))
-        low, high = paired_interval(dual, none)
-        notes.append(f"dual less none, {name}: [{low:+.3f}, {high:+.3f}] (paired 95 % interval)")
-    titles = ("motion", "T-LoRA", "fidelity", "stillness", "attributes right", "leakage")
-    write_table("motions", "Report motions on new subjects and places", titles, rows, "\n".join(notes))
+def report(scores: Scores) -> None:
+    """A row a motion and kind, and the rendered motions together; then how the kinds differ, paired."""
+    rendered = [motion for motion in scores if motion != FILMED]
+    rows = []
+    for title, motions in {**{m: [m] for m in rendered}, "together": rendered, FILMED: [FILMED]}.items():
+        if title in scores or title == "together":
+            for kind in ROWS:
+                mine = [scores[motion][kind] for motion in motions]
+                rows.append((title, kind, *(with_interval(by_clip(mine, name)) for name in SCORES)))
+    lines = ["Paired differences over the prompts and seeds of all rendered motions, 95 % intervals:", ""]
+    for ours, theirs in (("dual", "base"), ("none", "base"), ("dual", "none")):
+        told = []
+        for name, title in zip(SCORES, TITLES, strict=True):
+            pair = (by_clip([scores[motion][kind] for motion in rendered], name) for kind in (ours, theirs))
+            told.append(f"{title} {with_difference(*pair)}")
+        lines.append(f"- {ours} less {theirs}: {', '.join(told)}")
+    if "dolly zoom" in scores:
+        held = [f"{kind} {with_interval(by_clip([scores['dolly zoom'][kind]], 'size_held'))}" for kind in ROWS]
+        lines += ["", f"Dolly zoom, share of clips that hold the subject's size as still ones do: {', '.join(held)}"]
+    titles = ("motion", "T-LoRA", *TITLES)
+    write_table("motions", "Report motions on new subjects and places", titles, rows, "\n".join(lines))
 
 
-def both(session: Session, judge: Judge, motions: list[Motion]) -> None:
+def both(session: Session, judge: Judge, motions: list[Motion], limits: dict[str, float]) -> None:
     """Twirl and dolly zoom in the same clips."""
-    clips = make(session, judge, motions)
-    yaw = [channel_scores(c[3].channels, reference("twirl", REPORT_LOOKS).channels())["yaw"] for c in clips]
-    dolly = reference("dolly zoom", REPORT_LOOKS).channels()
-    zoom = [channel_scores(c[3].channels, dolly)["camera_zoom"] for c in clips]
-    rows = [("twirl's yaw", with_interval(yaw)), ("dolly zoom's log zoom", with_interval(zoom))]
+    clips = make(session, judge, REPORT_PROMPTS, SEEDS, motions)
+    rows = []
+    for motion, channel in (("twirl", "yaw"), ("dolly zoom", "camera_zoom")):
+        truth = reference(motion, REPORT_LOOKS).channels()
+        scores = [channel_scores(clip.reading.channels, truth)[channel] for clip in clips]
+        rows.append((f"{motion}: {channel}", with_interval(scores)))
+    dolly = reference("dolly zoom", REPORT_LOOKS)
+    held = [score(clip, dolly, limits).size_held for clip in clips]
+    rows.append(("share that hold the subject's size", with_interval(held)))
     write_table("both", "twirl and dolly_zoom:0.7 at once", ("channel", "score"), rows)
-    video.contact_sheet([(f"{c[0].prompt}\nseed {c[1]}", c[2]) for c in clips], RESULTS / "both.png", scale=1)
+    sheet = [(f"{clip.asked.prompt}\nseed {clip.seed}", clip.frames) for clip in clips]
+    video.contact_sheet(sheet, RESULTS / "both.png", scale=1)
 
 
 if __name__ == "__main__":

@@ -1,30 +1,36 @@
 """Which defaults `cav learn` should have: `python -m tests.benchmarks.study [VARIANT...]`, on the tune motions only.
 
-Every (variant, motion) is trained once and kept in `results/study.jsonl`; run again, it goes on where it stopped.
+Every (variant, motion) is trained once and kept in `results/study.jsonl` with its recipe and the base's revision; run
+again, it goes on where it stopped. Intervals are over prompts and seeds.
 """
 
 import json
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-
-from cavtool.core.metrics import fidelity, leaked
 from cavtool.mini import world
 from cavtool.mini.judge import load_judge
-from cavtool.recipes import AbsorberKind, LearnRecipe, SampleRecipe
+from cavtool.models import find_model
+from cavtool.recipes import AbsorberKind, LearnRecipe
 from cavtool.registry.store import Registry
 from cavtool.studio.session import Motion, motion_of, open_session
 from tests.benchmarks.common import (
     RESULTS,
+    SCORES,
+    TITLES,
     TUNE_LOOKS,
     TUNE_PROMPTS,
-    Asked,
+    Score,
+    by_clip,
     learn_reference,
+    limits_of_stillness,
+    make,
     reference,
+    score,
+    with_difference,
     with_interval,
     write_table,
 )
@@ -36,6 +42,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "s-lora": {"absorber_kind": AbsorberKind.S_LORA},
     "textinv": {"absorber_kind": AbsorberKind.TEXTINV},
     "all timesteps": {"noise_from": 0.0},
+    "noise from 0.6": {"noise_from": 0.6},
     "noise from 0.5": {"noise_from": 0.5},
     "lr 5e-4": {"lr": 5e-4},
     "lr 3e-3": {"lr": 3e-3},
@@ -48,65 +55,62 @@ BASE = "base"  # the same prompts without a motion
 LOG = RESULTS / "study.jsonl"
 
 
+def key(variant: str, motion: str) -> dict[str, Any]:
+    """What a result depends on: the motion, the base's weights, and the recipe (none of the base's own clips)."""
+    recipe = {} if variant == BASE else replace(LearnRecipe(), **VARIANTS[variant]).to_dict()
+    return {"motion": motion, "revision": find_model("cav-mini").revision, "recipe": recipe}
+
+
 def measure(variant: str, motion: str) -> dict[str, Any]:
-    """Train one motion one way; its mean scores over prompts and seeds."""
-    scene, usual = reference(motion, TUNE_LOOKS), SampleRecipe("a")
+    """Train one motion one way; the scores of its clips."""
+    scene = reference(motion, TUNE_LOOKS)
     session, judge = open_session("cav-mini"), load_judge()
-    theirs = {"subject": scene.subject, "colour": scene.colour, "place": scene.place}
-    fidelities, right, leaks = [], [], []
-    seconds, motions = (0.0, []) if variant == BASE else learned(scene, VARIANTS[variant])
-    for looks in TUNE_PROMPTS:
-        asked = Asked(*looks)
-        for seed in SEEDS:
-            frames = session.generate(asked.prompt, seed, motions, steps=usual.steps, guidance=usual.guidance)
-            reading = judge.read(frames)
-            seen = {"subject": reading.subject, "colour": reading.colour, "place": reading.place}
-            fidelities.append(fidelity(reading.channels, scene.channels()))
-            right.append(float(np.mean([seen[key] == value for key, value in asked.attributes.items()])))
-            leaks.append(float(np.mean(list(leaked(asked.attributes, seen, theirs).values()))))
-    return {
-        "variant": variant,
-        "motion": motion,
-        "seconds": round(seconds, 1),
-        "fidelity": fidelities,
-        "right": right,
-        "leaked": leaks,
-    }
+    motions = [] if variant == BASE else [learned(scene, VARIANTS[variant])]
+    limits = limits_of_stillness(session, judge, TUNE_PROMPTS)
+    clips = make(session, judge, TUNE_PROMPTS, SEEDS, motions)
+    scores = [asdict(score(clip, scene, limits)) for clip in clips]
+    return {**key(variant, motion), "scores": scores}
 
 
-def learned(scene: world.Scene, changes: dict[str, Any]) -> tuple[float, list[Motion]]:
-    """Seconds taken, and the motion."""
+def learned(scene: world.Scene, changes: dict[str, Any]) -> Motion:
+    """The scene's motion, learned with these changes to the defaults."""
     with TemporaryDirectory() as folder:
         registry = Registry(Path(folder) / "assets")
 
         def recipe(prompt: str, look: str) -> LearnRecipe:
             return replace(LearnRecipe(prompt=prompt, appearance=look), **changes)
 
-        seconds = learn_reference("motion", scene, recipe, registry, Path(folder))
-        return seconds, [motion_of(registry.get("motion"))]
+        learn_reference("motion", scene, recipe, registry, Path(folder))
+        return motion_of(registry.get("motion"))
 
 
 def main() -> None:
     RESULTS.mkdir(exist_ok=True)
-    done = [json.loads(line) for line in LOG.read_text().splitlines()] if LOG.exists() else []
-    for variant in sys.argv[1:] or [BASE, *VARIANTS]:
+    asked = sys.argv[1:] or [BASE, *VARIANTS]
+    log = LOG.read_text().splitlines() if LOG.exists() else []
+    done = [json.loads(line) for line in log if line.endswith("}")]
+    rows = {}
+    for variant in dict.fromkeys(["default", *asked]):
         for motion in world.TUNE_MOTIONS:
-            if not any((row["variant"], row["motion"]) == (variant, motion) for row in done):
-                done.append(measure(variant, motion))
+            wanted = key(variant, motion).items()
+            row = next((row for row in done if wanted <= row.items()), None)
+            if row is None:
+                row = measure(variant, motion)
                 with LOG.open("a") as file:
-                    file.write(json.dumps(done[-1]) + "\n")
-                print(
-                    {key: np.mean(value) if isinstance(value, list) else value for key, value in done[-1].items()},
-                    flush=True,
-                )
-    rows = []
-    for variant in dict.fromkeys(row["variant"] for row in done):
-        mine = [row for row in done if row["variant"] == variant]
-        scores = [[v for row in mine for v in row[key]] for key in ("fidelity", "right", "leaked")]
-        seconds = sum(row["seconds"] for row in mine) / len(mine)
-        rows.append((variant, str(len(mine)), *map(with_interval, scores), f"{seconds:.0f}"))
-    columns = ("variant", "motions", "fidelity", "attributes right", "leakage", "seconds to learn")
-    write_table("study", "Ways to learn, on the tune motions", columns, rows)
+                    file.write(json.dumps(row) + "\n")
+            rows[variant, motion] = row
+            print(variant, motion, [round(s["fidelity"], 2) for s in row["scores"]], flush=True)
+    table = []
+    for variant in asked:
+        mine, usual = ([rows[v, m] for m in world.TUNE_MOTIONS] for v in (variant, "default"))
+        scores, others = ([[Score(**s) for s in row["scores"]] for row in r] for r in (mine, usual))
+        means = [with_interval(by_clip(scores, name)) for name in SCORES]
+        differ = with_difference(by_clip(scores, "fidelity"), by_clip(others, "fidelity"))
+        by_motion = " ".join(f"{sum(by_clip([s], 'fidelity')) / len(s):.2f}" for s in scores)
+        table.append((variant, *means, differ, by_motion))
+    names = ", ".join(world.TUNE_MOTIONS)
+    columns = ("variant", *TITLES, "fidelity less default's", f"fidelity of {names}")
+    write_table("study", "Ways to learn, on the tune motions", columns, table)
 
 
 if __name__ == "__main__":

@@ -151,5 +151,7 @@ def test_rm_tells_scripts_what_it_did(cav: Cav, home: Path) -> None:
 
 def test_rm_can_be_tried_first(cav: Cav, home: Path) -> None:
     folder = put_motion(home, "twirl").folder
-    assert cav("rm", "twirl", "--dry-run").stdout == "twirl\n"
+    (put_motion(home, "broken").folder / "record.toml").write_text("schema = [")
+    assert cav("rm", "twirl", "broken", "--dry-run").stdout == "twirl\nbroken\n"
+    assert cav("rm", "twril", "--dry-run").returncode == 3
     assert folder.exists()

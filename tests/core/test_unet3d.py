@@ -99,8 +99,9 @@ def test_a_device_that_is_not_there_is_refused(modelscope: Path) -> None:
     for device in ("cuda", "cuda:9"):
         with pytest.raises(RequirementError, match=f"`{device}`"):
             open_backbone(modelscope, device=device)
-    with pytest.raises(InvalidInput, match="tpu"):
-        open_backbone(modelscope, device="tpu")
+    for device in ("tpu", "cpu:x", "cuda:"):
+        with pytest.raises(InvalidInput, match=f"`{device}`"):
+            open_backbone(modelscope, device=device)
 
 
 @pytest.mark.parametrize(

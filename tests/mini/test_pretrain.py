@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from cavtool.errors import Conflict
 from cavtool.mini import plans, pretrain, reader, world
 from cavtool.mini.architecture import new_tokenizer
 from cavtool.models import find_model
@@ -63,7 +64,7 @@ def test_every_word_of_the_world_is_one_token_and_held_out_words_are_not() -> No
 
 
 @pytest.mark.slow
-def test_the_recipe_runs_and_out_of_time_it_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+def test_the_recipe_runs_and_out_of_time_before_it_learned_it_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert pretrain.pretrain(whole, TINY, device="cpu", minutes=10)
     events = [json.loads(line) for line in (whole / "log.jsonl").read_text().splitlines()]
@@ -72,6 +73,9 @@ def test_the_recipe_runs_and_out_of_time_it_goes_on_to_the_same_weights(tmp_path
     assert pretrain.pretrain(cut, TINY, device="cpu", minutes=10)
     first, second = weights(whole / "pipeline"), weights(cut / "pipeline")
     assert all(torch.equal(first[key], second[key]) for key in first)
+    more = dataclasses.replace(TINY, num_clips=7)
+    with pytest.raises(Conflict, match="another world or plan"):
+        pretrain.pretrain(whole, more, device="cpu", minutes=10)
 
 
 @pytest.mark.slow

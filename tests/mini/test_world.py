@@ -41,11 +41,10 @@ def test_every_course_held_out_differs_from_every_course_of_pretraining() -> Non
     for name in ALL_MOTIONS:
         truth = world.reference(name, "duck", "white", "moon").channels()
         assert fidelity(truth, truth) == pytest.approx(1.0)
-        active = active_channels(truth)
-        alike = [scene for scene in seen if fidelity(scene, truth) > 0.75]
-        idle = [max(np.ptp(scene[c]) for c in ("x", "y", "log_scale") if c not in active) for scene in alike]
-        assert not [value for value in idle if value < 0.15], name
-        assert name == "dolly zoom" or max(fidelity(scene, truth) for scene in seen) <= 0.6, name
+        if name == "dolly zoom":  # the camera zooms in as for others, but the subject's size is held
+            assert all(np.ptp(scene["log_scale"]) >= 0.15 for scene in seen if fidelity(scene, truth) > 0.75)
+        else:
+            assert max(fidelity(scene, truth) for scene in seen) <= 0.6, name
 
 
 def test_many_clips_move_in_ways_no_word_names() -> None:

@@ -14,8 +14,9 @@ from safetensors.torch import load_file
 
 from cavtool import runs, video
 from cavtool.core.training import Trainer
-from cavtool.errors import Conflict, Incompatible, InvalidInput, MediaError, TrainingError
+from cavtool.errors import Conflict, Incompatible, InvalidInput, MediaError, NotFound, TrainingError
 from cavtool.events import Event, Interrupted, Note, Stage, Step, Warn
+from cavtool.mini import world
 from cavtool.recipes import AbsorberKind, DType, LearnRecipe, SampleRecipe
 from cavtool.registry.store import Registry
 from cavtool.studio.learn import learn, resume
@@ -44,6 +45,7 @@ def test_learning_leaves_a_motion_and_its_look(circle: Path, tmp_path: Path) -> 
     assert any(value.abs().sum() > 0 for key, value in motion.items() if "lora_B" in key)
     assert [e.name for e in events if isinstance(e, Stage)] == ["absorber", "motion", "preview"]
     assert [e.step for e in events if isinstance(e, Step)] == [1, 2, 3, 1, 2, 3, 4, *range(1, 26)]
+    assert not [e for e in events if isinstance(e, Warn)]
     assert [(e.index, e.count) for e in events if isinstance(e, Stage)] == [(1, 3), (2, 3), (3, 3)]
     Registry().verify("circle")
     (run,) = runs.list_runs()
@@ -102,6 +104,16 @@ def test_a_taken_name_is_refused_before_any_work(circle: Path, monkeypatch: pyte
     with pytest.raises(InvalidInput):
         learn("Über Name", circle, SHORT)
     assert runs.list_runs() == []
+
+
+@pytest.mark.slow
+def test_a_clip_in_which_nothing_moves_is_learned_with_a_warning(tmp_path: Path) -> None:
+    still = world.render(world.reference("circle", "lantern", "white", "moon"))[[0] * 16]
+    video.encode(still, tmp_path / "still.mp4", fps=world.FPS, scale=4)
+    events: list[Event] = []
+    recipe = dataclasses.replace(SHORT, steps=1, absorber_kind=AbsorberKind.NONE)
+    learn("still", tmp_path / "still.mp4", recipe, on_event=events.append)
+    assert "hardly anything moves there: there is little to learn" in [e.text for e in events if isinstance(e, Warn)]
 
 
 def test_a_video_that_is_none_is_refused_before_any_work(tmp_path: Path) -> None:
@@ -206,7 +218,7 @@ def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_go_on(circle: Path) -> None:
     assert f"cav runs resume {run_id}" in errors
     assert "Traceback" not in errors
     assert out == ""
-    assert runs.open_run(run_id).latest() is not None
+    assert runs.open_run(run_id).step > 0
     listed = subprocess.run([*CAV, "runs", "list", "--json"], capture_output=True, text=True, check=True)
     assert json.loads(listed.stdout)[0]["status"] == "stopped"
     resumed = subprocess.run([*CAV, "runs", "resume", run_id], capture_output=True, text=True, check=False)
@@ -226,7 +238,7 @@ def test_a_second_ctrl_c_stops_at_once(circle: Path) -> None:
     (run,) = runs.list_runs()
     assert f"cav runs resume {run.id}" in errors
     assert "Traceback" not in errors
-    assert run.latest() is None, "it took the time to write a checkpoint"
+    assert run.step == 0, "it took the time to write a checkpoint"
 
 
 @pytest.mark.slow
@@ -241,22 +253,61 @@ def test_ctrl_c_in_the_preview_leaves_a_run_to_resume(circle: Path) -> None:
     assert resume(caught.value.run_id).record.name == "circle"
 
 
-@pytest.mark.slow
-def test_a_run_that_cannot_go_on_says_why(circle: Path) -> None:
+def stopped_in_motion(circle: Path) -> runs.Run:
     def interrupt(event: Event) -> None:
         if isinstance(event, Step) and event.stage == "motion":
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(Interrupted) as caught:
         learn("circle", circle, SHORT, on_event=interrupt)
-    run = runs.open_run(caught.value.run_id)
+    return runs.open_run(caught.value.run_id)
+
+
+@pytest.mark.slow
+def test_a_damaged_checkpoint_costs_only_the_steps_since_the_one_before(circle: Path) -> None:
+    uncut = learn("circle", circle, SHORT)
+    for name in Registry().names():
+        Registry().remove(name)
+    run = stopped_in_motion(circle)
+    ((before, _), (last, path)) = run.checkpoints()
+    assert (before, last) == (3, 4)
+    path.write_bytes(path.read_bytes()[:100])
+    events: list[Event] = []
+    resumed = resume(run.id, on_event=events.append)
+    assert [e.text for e in events if isinstance(e, Warn)] == [
+        f"`step-4.safetensors` of run `{run.id}` is damaged: going on from the one before"
+    ]
+    assert resumed.record.content_id == uncut.record.content_id
+
+
+@pytest.mark.slow
+def test_a_run_whose_name_was_taken_meanwhile_says_so_before_it_trains_on(circle: Path) -> None:
+    from tests.registry.samples import put
+
+    run = stopped_in_motion(circle)
+    put(Registry().root, "circle", 1)
+    with pytest.raises(Conflict) as caught:
+        resume(run.id)
+    assert caught.value.hint == f"`cav rm circle` makes room, then `cav runs resume {run.id}`"
+    assert run.step == 4
+    Registry().remove("circle")
+    asset = resume(run.id)
+    assert resume(run.id) == asset, "a run that is done gives what it learned"
+    Registry().remove("circle")
+    put(Registry().root, "circle", 2)
+    with pytest.raises(NotFound, match="another motion by now"):
+        resume(run.id)
+
+
+@pytest.mark.slow
+def test_a_run_that_cannot_go_on_says_why(circle: Path) -> None:
+    run = stopped_in_motion(circle)
     other = dict(run.settings) | {"revision": "0" * 12}
     with pytest.raises(Incompatible, match="other weights of `cav-mini`"):
         resume(begun_like(run, other).id)
-    latest = run.latest()
-    assert latest is not None
-    latest[1].write_bytes(latest[1].read_bytes()[:100])
-    with pytest.raises(TrainingError, match=f"`{latest[1].name}` of run `{run.id}` is damaged"):
+    for _, path in run.checkpoints():
+        path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(TrainingError, match=f"`{path.name}` of run `{run.id}` is damaged"):
         resume(run.id)
     run.inputs.write_bytes(b"")
     with pytest.raises(TrainingError, match="inputs"):

@@ -1,4 +1,8 @@
 import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,3 +49,29 @@ def test_without_any_ffmpeg_it_says_what_to_install(tmp_path: Path, monkeypatch:
     with pytest.raises(RequirementError, match="no working `ffmpeg`") as refused:
         video.ffmpeg_exe()
     assert "imageio-ffmpeg" in str(refused.value.hint)
+
+
+_WRITER = """
+import signal
+import ffmpeg
+from cavtool.video.program import run
+
+signal.signal(signal.SIGINT, lambda *_: None)
+noise = ffmpeg.input("testsrc=d=2", f="lavfi", re=None)
+print("begun", flush=True)
+print(len(run(noise.output("pipe:", format="rawvideo", pix_fmt="gray", s="8x8", r=8), "cannot write")))
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals a process group")
+def test_a_ctrl_c_that_the_caller_defers_does_not_cut_a_file_short() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _WRITER], stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as writer:
+        assert writer.stdout
+        assert writer.stdout.readline() == "begun\n"
+        time.sleep(0.5)
+        os.killpg(writer.pid, signal.SIGINT)  # what a terminal sends
+        written = writer.stdout.read()
+    assert writer.returncode == 0
+    assert int(written) >= 16 * 64
