@@ -7,16 +7,17 @@ again, it goes on where it stopped. Intervals are over prompts and seeds.
 import json
 import sys
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from cavtool.mini import world
-from cavtool.mini.judge import load_judge
+from cavtool.mini.judge import Judge, load_judge
 from cavtool.models import find_model
 from cavtool.recipes import AbsorberKind, LearnRecipe
 from cavtool.registry.store import Registry
-from cavtool.studio.session import Motion, motion_of, open_session
+from cavtool.studio.session import Motion, Session, motion_of, open_session
 from tests.benchmarks.common import (
     RESULTS,
     SCORES,
@@ -61,12 +62,18 @@ def key(variant: str, motion: str) -> dict[str, Any]:
     return {"motion": motion, "revision": find_model("cav-mini").revision, "recipe": recipe}
 
 
+@cache
+def opened() -> tuple[Session, Judge, dict[str, float]]:
+    """The base, the judge, and what counts as still."""
+    session, judge = open_session("cav-mini"), load_judge()
+    return session, judge, limits_of_stillness(session, judge, TUNE_PROMPTS)
+
+
 def measure(variant: str, motion: str) -> dict[str, Any]:
     """Train one motion one way; the scores of its clips."""
     scene = reference(motion, TUNE_LOOKS)
-    session, judge = open_session("cav-mini"), load_judge()
+    session, judge, limits = opened()
     motions = [] if variant == BASE else [learned(scene, VARIANTS[variant])]
-    limits = limits_of_stillness(session, judge, TUNE_PROMPTS)
     clips = make(session, judge, TUNE_PROMPTS, SEEDS, motions)
     scores = [asdict(score(clip, scene, limits)) for clip in clips]
     return {**key(variant, motion), "scores": scores}
