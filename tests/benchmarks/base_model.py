@@ -5,6 +5,8 @@ Prompts of pretraining's kind with fresh seeds, default guidance and steps; the 
 
 import sys
 from collections import defaultdict
+from collections.abc import Callable
+from itertools import product
 
 import numpy as np
 
@@ -43,6 +45,15 @@ def ask(seed: int) -> tuple[world.Scene, str, str]:
     )
 
 
+# The poses pretraining has words for, by roll and yaw in degrees.
+_POSES: dict[str, Callable[[float, float], bool]] = {
+    "upside down": lambda roll, _: 120 <= roll % 360 <= 240,
+    "tilted": lambda roll, _: 25 <= roll % 360 < 120 or 240 < roll % 360 <= 335,
+    "turned": lambda _, yaw: 25 <= yaw % 360 <= 335,
+}
+POSED_LOOKS = tuple(zip(SUBJECTS, COLOURS, 2 * tuple(PLACES), strict=False))
+
+
 def moves_as_asked(read: world.Channels, asked: world.Channels, names: tuple[str, ...]) -> bool:
     """Every channel that should move does so the right way and far enough."""
     return all(
@@ -61,6 +72,7 @@ def main() -> None:
     num_prompts = int(sys.argv[1]) if len(sys.argv) > 1 else 128
     session, judge, usual = open_session("cav-mini"), load_judge(), SampleRecipe("a")
     right: dict[str, list[bool]] = defaultdict(list)
+    by_motion: dict[str, list[bool]] = defaultdict(list)
     seen = []
     for i in range(num_prompts):
         scene, motion, camera = ask(i)
@@ -75,10 +87,19 @@ def main() -> None:
             still = else_still(reading.channels, scene.channels(), channels)
             if moves:
                 right[f"{name} moves as asked"].append(as_asked)
+                by_motion[motion if name == "object" else camera].append(as_asked)
             right[f"{name}: nothing else moves"].append(still)
             right[f"{name} motion: both"].append(as_asked and still)
         if i < 24:
             seen.append((f"{scene.caption}\nread: {reading.colour} {reading.subject}, {reading.place}", frames))
+    for motion in (*list(world.OBJECT_MOTIONS)[1:], *list(world.CAMERA_MOTIONS)[1:]):
+        if motion in by_motion:
+            right[f"... {motion}"] = by_motion[motion]
+    for pose, looks in product(_POSES, POSED_LOOKS):
+        frames = session.generate(world.caption(*looks, pose=pose), 7000, steps=usual.steps, guidance=usual.guidance)
+        read = judge.read(frames).channels
+        roll, yaw = (float(np.median(read[name])) for name in ("roll", "yaw"))
+        right[f"{pose}, as asked"].append(_POSES[pose](roll, yaw))
     rows = [(name, with_interval([float(v) for v in values]), str(len(values))) for name, values in right.items()]
     write_table("base_model", "cav-mini: what its captions say", ("right", "share", "of"), rows)
     video.contact_sheet(seen, RESULTS / "base_model.png", scale=1)
