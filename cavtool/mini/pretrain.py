@@ -150,9 +150,10 @@ def main() -> None:
         names = ("autoencoder_steps", "decoder_steps", "still_steps", "word_steps", "video_steps")
         plan = replace(plan, **dict(zip(names, args.steps, strict=True)))
     keep_freed_memory()
-    how = {"device": args.device, "minutes": args.minutes, "start": args.start, "compiled": args.compile}
     try:
-        done = pretrain(args.work, plan, **how)
+        done = pretrain(
+            args.work, plan, device=args.device, minutes=args.minutes, start=args.start, compiled=args.compile
+        )
     except Conflict as conflict:
         parser.error(f"{conflict.message}: {conflict.hint}")
     print("done" if done else "out of time: the same command goes on")  # noqa: T201

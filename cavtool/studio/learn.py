@@ -272,15 +272,18 @@ class _Training:
 
 def _read_latest(run: Run, on_event: OnEvent) -> LoraState:
     """The latest checkpoint that is whole, {} where there is none yet. Raises TrainingError if all are damaged."""
-    damaged: TrainingError | None = None
+    damaged: list[TrainingError] = []
     for _, path in reversed(run.checkpoints()):
         try:
-            return _read_state(path)
+            state = _read_state(path)
         except TrainingError as error:
-            damaged = damaged or error
-            on_event(Warn(f"{error.message}: going on from the one before"))
+            damaged.append(error)
+            continue
+        for failure in damaged:
+            on_event(Warn(f"{failure.message}: going on from the one before"))
+        return state
     if damaged:
-        raise damaged
+        raise damaged[0]
     return {}
 
 

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,20 +143,18 @@ def reference(motion: str, looks: dict[str, tuple[str, str, str]]) -> world.Scen
 Recipe = Callable[[str, str], LearnRecipe]  # of prompt and appearance
 
 
-def learn_reference(name: str, scene: world.Scene, recipe: Recipe, registry: Registry, folder: Path) -> float:
-    """Learn a scene's motion from a real mp4 of it. Returns the seconds taken."""
+def learn_reference(name: str, scene: world.Scene, recipe: Recipe, registry: Registry, folder: Path) -> None:
+    """Learn a scene's motion from a real mp4 of it."""
     file = folder / f"{name}.mp4"
     video.encode(world.render(scene), file, fps=world.FPS, scale=4)
     look = world.caption(scene.subject, scene.colour, scene.place)
-    return learn_file(name, file, recipe(scene.caption, look), registry)
+    learn_file(name, file, recipe(scene.caption, look), registry)
 
 
-def learn_file(name: str, file: Path, recipe: LearnRecipe, registry: Registry) -> float:
-    """Learn a motion from a file, the run beside the registry too. Returns the seconds taken."""
+def learn_file(name: str, file: Path, recipe: LearnRecipe, registry: Registry) -> None:
+    """Learn a motion from a file, the run beside the registry too."""
     os.environ["CAV_HOME"] = str(registry.root.parent)
-    began = time.monotonic()
     learn(name, file, recipe, replace=True, registry=registry)
-    return time.monotonic() - began
 
 
 def with_interval(values: Sequence[float]) -> str:

@@ -305,10 +305,12 @@ def test_a_run_that_cannot_go_on_says_why(circle: Path) -> None:
     other = dict(run.settings) | {"revision": "0" * 12}
     with pytest.raises(Incompatible, match="other weights of `cav-mini`"):
         resume(begun_like(run, other).id)
+    events: list[Event] = []
     for _, path in run.checkpoints():
         path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(TrainingError, match=f"`{path.name}` of run `{run.id}` is damaged"):
-        resume(run.id)
+        resume(run.id, on_event=events.append)
+    assert not [e for e in events if isinstance(e, Warn)], "there is none to go on from"
     run.inputs.write_bytes(b"")
     with pytest.raises(TrainingError, match="inputs"):
         resume(run.id)
