@@ -100,6 +100,10 @@ class LearnRecipe:
         """Of both stages."""
         return self.steps + (0 if self.absorber_kind is AbsorberKind.NONE else self.absorber_steps)
 
+    def prompt_for(self, name: str) -> str:
+        """The prompt; without one, the name as words."""
+        return self.prompt or name.replace("_", " ").replace("-", " ")
+
     def leaves(self, name: str) -> tuple[str, ...]:
         """The assets that learning as `name` leaves: the motion and, where one is trained, its absorber."""
         return (name,) if self.absorber_kind is AbsorberKind.NONE else (name, look_name(name))
