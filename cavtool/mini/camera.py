@@ -3,7 +3,8 @@
 The backdrop is a far and a near layer; both scale with the zoom, the far one moves half as much.
 A pixel goes with the layer that explains it better. Gauss-Newton on robust colour differences (Baker & Matthews 2004),
 each frame starting from what was found for the one before. It is compared with the first frame, or, where that is too
-far away, with one in between.
+far away, with one in between. Where a subject that keeps its size hides the middle, what is left says too little of the
+zoom: there what a net tells of it decides (a maximum a posteriori estimate, its prior normal).
 
 Shapes: K starts tried at once, P pixels, C colour channels, and 3 for a move: right, down (frame widths), log zoom.
 """
@@ -17,21 +18,23 @@ _KEEP = 0.12  # a frame further away than this becomes the one to compare with
 _MOST = 0.2  # from one frame to the next; more is a mistake
 _NUM_STEPS = 12
 _TOLERANCE = 0.12  # a colour difference beyond this, of 2, hardly counts
+_TOLD_ERROR, _TOLD_PIXELS = 0.1, 3.0  # an error of the zoom told counts as much as so many unexplained pixels
 _MARGIN = 0.65  # half the side of what is left out, in sides of the subject's square
 
 
-def track(frames_FCHW: Tensor, places_F3: Tensor) -> Tensor:
+def track(frames_FCHW: Tensor, places_F3: Tensor, zooms_F: Tensor) -> Tensor:
     """(F, 3): how the camera moved since the first frame: right, down, log zoom, at the first frame's scale.
 
-    Frames are in [-1, 1]; places are the subject's x, y and side, in frame widths.
+    Frames are in [-1, 1]; places are the subject's x, y and side, in frame widths; zooms what is told of the log zoom.
     """
     small_FCHW = functional.avg_pool2d(_soften(frames_FCHW), 2)
     hidden_F = [_hidden(place, small_FCHW.shape[-1]) for place in places_F3]
     still = torch.zeros(3)
     key, key_move, since, pace, moves = 0, still, still, still, [still]
     for f in range(1, len(small_FCHW)):
-        starts_K3 = torch.stack([since + pace, since, still])
-        found = _register(small_FCHW[key], small_FCHW[f], hidden_F[key], hidden_F[f], starts_K3)
+        told = zooms_F[f] - zooms_F[key]
+        starts_K3 = torch.stack([since + pace, since, still, torch.stack([since[0], since[1], told])])
+        found = _register(small_FCHW[key], small_FCHW[f], hidden_F[key], hidden_F[f], starts_K3, told)
         found = found if bool((found - since).abs().amax() < _MOST) else since
         since, pace = found, found - since
         moves.append(_after(key_move, since))
@@ -64,7 +67,7 @@ def _hidden(place_3: Tensor, side: int) -> Tensor:
 
 
 def _register(
-    first_CHW: Tensor, frame_CHW: Tensor, hidden_first: Tensor, hidden_HW: Tensor, starts_K3: Tensor
+    first_CHW: Tensor, frame_CHW: Tensor, hidden_first: Tensor, hidden_HW: Tensor, starts_K3: Tensor, told: Tensor
 ) -> Tensor:
     """The move that best takes the first frame to this one, of those reached from several starts."""
     down, right = torch.gradient(first_CHW, dim=(1, 2))
@@ -72,13 +75,15 @@ def _register(
     stack = torch.cat([first_CHW, right * side, down * side, hidden_first[None]])
     moves_K3 = starts_K3
     for _ in range(_NUM_STEPS):
-        cost_K, step_K3 = _step(stack, frame_CHW, hidden_HW, moves_K3)
+        cost_K, step_K3 = _step(stack, frame_CHW, hidden_HW, moves_K3, told)
         moves_K3 = moves_K3 - step_K3.clamp(-0.08, 0.08)
-    cost_K, _ = _step(stack, frame_CHW, hidden_HW, moves_K3)
+    cost_K, _ = _step(stack, frame_CHW, hidden_HW, moves_K3, told)
     return moves_K3[cost_K.argmin()]
 
 
-def _step(stack: Tensor, frame_CHW: Tensor, hidden_HW: Tensor, moves_K3: Tensor) -> tuple[Tensor, Tensor]:
+def _step(
+    stack: Tensor, frame_CHW: Tensor, hidden_HW: Tensor, moves_K3: Tensor, told: Tensor
+) -> tuple[Tensor, Tensor]:
     """Robust cost (K,) and Gauss-Newton step (K, 3) of moves."""
     residuals, jacobians, shown = zip(
         *(_explain(stack, frame_CHW, moves_K3, parallax) for parallax in _PARALLAX), strict=True
@@ -90,8 +95,13 @@ def _step(stack: Tensor, frame_CHW: Tensor, hidden_HW: Tensor, moves_K3: Tensor)
     weight_LKP = shown_LKP * nearer_LKP / (1 + error_LKP).square()  # Geman-McClure
     hessian_K33 = torch.einsum("lkp,lkcpi,lkcpj->kij", weight_LKP, jacobian_LKCP3, jacobian_LKCP3)
     slope_K3 = torch.einsum("lkp,lkcpi,lkcp->ki", weight_LKP, jacobian_LKCP3, residual_LKCP)
+    away_K, pull = moves_K3[:, 2] - told, _TOLD_PIXELS * (_TOLERANCE / _TOLD_ERROR) ** 2 * len(frame_CHW)
+    hessian_K33[:, 2, 2] += pull
+    slope_K3[:, 2] += pull * away_K
     counted_LKP = shown_LKP * nearer_LKP
-    cost_K = (counted_LKP * error_LKP / (1 + error_LKP)).sum((0, 2)) / counted_LKP.sum((0, 2)).clamp(min=1)
+    unexplained_K = (counted_LKP * error_LKP / (1 + error_LKP)).sum((0, 2))
+    unlikely_K = _TOLD_PIXELS * (away_K / _TOLD_ERROR).square()
+    cost_K = (unexplained_K + unlikely_K) / counted_LKP.sum((0, 2)).clamp(min=1)
     damping = 1e-3 * torch.eye(3) * hessian_K33.diagonal(dim1=1, dim2=2).mean(1).view(-1, 1, 1) + 1e-6 * torch.eye(3)
     return cost_K, torch.linalg.solve(hessian_K33 + damping, slope_K3)
 

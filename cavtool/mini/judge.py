@@ -1,7 +1,7 @@
 """The judge: recovers from a clip of cav-mini's world what it shows and every channel of how it moves.
 
 Small nets say what a glance can tell: the locator about where the subject is, the painter which colour it may have,
-the backdrop net the place and its zoom. Who the subject is, its turns and its exact placing come from holding the
+the backdrop net the place and about its zoom. Who the subject is, its turns and its exact placing come from holding the
 world's own sprites against the clip (`mini.matching`), how the camera moved from geometry (`mini.camera`).
 The nets are trained by `cavtool.mini.train_judge`.
 
@@ -96,7 +96,8 @@ class Judge:
         placed_F3 = self.net.locate(frames_FCHW)
         found = match(frames_FCHW, placed_F3, _probable_colours(self.net.paint(cut_out(frames_FCHW, placed_F3))))
         place, zoom_F = self.net.survey(frames_FCHW)
-        moved_F3 = track(frames_FCHW, torch.cat([found.placings[:, :2], SIZE * found.placings[:, 2:].exp()], dim=1))
+        places_F3 = torch.cat([found.placings[:, :2], SIZE * found.placings[:, 2:].exp()], dim=1)
+        moved_F3 = track(frames_FCHW, places_F3, zoom_F)
         moved_F3[:, :2] *= torch.exp(moved_F3[:, 2] - zoom_F).median()  # from the first frame's scale to the world's
         channels = {
             **_columns(found.placings, ("x", "y", "log_scale")),

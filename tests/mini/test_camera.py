@@ -15,7 +15,8 @@ def tracked(place: str, courses: Mapping[str, world.Course]) -> np.ndarray:
     scene = world.Scene("cat", "red", place, layout=7, courses=courses)
     channels = scene.channels()
     places = np.stack([channels["x"], channels["y"], world.SIZE * np.exp(channels["log_scale"])], axis=1)
-    return track(to_model_range(world.render(scene)), torch.from_numpy(places).float()).numpy()
+    told = torch.from_numpy(0.9 * channels["camera_zoom"]).float()
+    return track(to_model_range(world.render(scene)), torch.from_numpy(places).float(), told).numpy()
 
 
 @pytest.mark.parametrize("place", ["desert", "snow", "night", "kitchen"])
@@ -40,4 +41,4 @@ def test_a_subject_that_moves_is_no_camera_that_moves() -> None:
 
 def test_a_picture_without_a_backdrop_stands_still() -> None:
     frames = torch.zeros(4, 3, 64, 64)
-    assert track(frames, torch.full((4, 3), 0.2)).abs().max() == 0
+    assert track(frames, torch.full((4, 3), 0.2), torch.zeros(4)).abs().max() == 0
