@@ -22,6 +22,11 @@ COMMANDS = {
     "list": "assets",
     "show": "assets",
     "rm": "assets",
+    "cp": "change",
+    "mv": "change",
+    "tag": "change",
+    "note": "change",
+    "trash": "trash",
     "runs": "runs",
     "demo": "demo",
 }

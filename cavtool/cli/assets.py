@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cavtool.cli.many import do_each, expand
 from cavtool.cli.output import Output
 from cavtool.cli.params import Json, asset_names
 from cavtool.errors import CavError
@@ -68,23 +69,20 @@ def rm(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Move motions and absorbers to the trash folder."""
+    """Move motions and absorbers to the trash.
+
+    `cav rm 'test-*'` moves all that match; `cav trash restore NAME` brings one back.
+    """
     from cavtool.registry import Registry
 
     with Output("rm", json=as_json) as out:
-        if not (yes or dry_run or out.confirm(f"Move {', '.join(names)} to the trash?", hint="add `--yes`")):
+        registry = Registry(on_wait=out.note)
+        chosen = expand(names, registry.names())
+        if not (yes or dry_run or out.confirm(f"Move {', '.join(chosen)} to the trash?", hint="add `--yes`")):
             out.note("nothing was removed")
             raise typer.Exit(1)
-        registry = Registry(on_wait=out.note)
-        removed, failures = [], []
-        for name in dict.fromkeys(names):
-            try:
-                (registry.check_there if dry_run else registry.remove)(name)
-                removed.append(name)
-            except CavError as failure:
-                out.error(failure)
-                failures.append(failure)
-        out.result({"removed": removed, "dry_run": dry_run}, removed, failure=_shortfall(removed, failures))
+        removed, failure = do_each(out, "removed", chosen, registry.check_there if dry_run else registry.remove)
+        out.result({"removed": removed, "dry_run": dry_run}, removed, failure=failure)
 
 
 def describe(asset: "Asset") -> dict[str, Any]:
@@ -109,11 +107,6 @@ def _row(asset: "Asset") -> tuple[str, ...]:
     record = asset.record
     size, created = size_text(asset.size), date_text(record.created)
     return record.name, record.kind, record.base_model, str(record.rank), size, created
-
-
-def _shortfall(removed: list[str], failures: list[CavError]) -> CavError | None:
-    """The failure of the whole: of the first one's kind, for the exit code."""
-    return type(failures[0])(f"{len(removed)} removed, {len(failures)} not") if failures else None
 
 
 def _draw(asset: "Asset", out: Output) -> None:

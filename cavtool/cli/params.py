@@ -27,6 +27,11 @@ def run_ids(incomplete: str) -> list[str]:
     return _folders(paths.runs_dir(), "run.toml", incomplete)
 
 
+def thrown_ids(incomplete: str) -> list[str]:
+    """Complete what lies in the trash."""
+    return _folders(paths.data_dir() / "trash", "record.toml", incomplete)
+
+
 def _folders(root: Path, holding: str, prefix: str) -> list[str]:
     try:
         return sorted(name for file in root.glob(f"[!.]*/{holding}") if (name := file.parent.name).startswith(prefix))

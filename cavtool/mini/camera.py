@@ -81,9 +81,7 @@ def _register(
     return moves_K3[cost_K.argmin()]
 
 
-def _step(
-    stack: Tensor, frame_CHW: Tensor, hidden_HW: Tensor, moves_K3: Tensor, told: Tensor
-) -> tuple[Tensor, Tensor]:
+def _step(stack: Tensor, frame_CHW: Tensor, hidden_HW: Tensor, moves_K3: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
     """Robust cost (K,) and Gauss-Newton step (K, 3) of moves."""
     residuals, jacobians, shown = zip(
         *(_explain(stack, frame_CHW, moves_K3, parallax) for parallax in _PARALLAX), strict=True

@@ -1,9 +1,15 @@
-"""What is known of an asset, and its form on disk: `record.toml`, schema 1."""
+"""What is known of an asset, and its form on disk: `record.toml`, schema 2.
+
+Older schemas are migrated as they are read; of a newer one what is known is read, and nothing is written.
+
+schema 2: `tags` and `note`, which the user sets
+schema 1: the first
+"""
 
 import re
 import tomllib
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin
@@ -12,7 +18,7 @@ from cavtool import __version__
 from cavtool.errors import IntegrityFailure, InvalidInput
 from cavtool.registry.known import Loads
 
-SCHEMA = 1
+SCHEMA = 2
 RECORD = "record.toml"
 WEIGHTS = "weights.safetensors"
 
@@ -20,6 +26,9 @@ Kind = Literal["motion", "absorber"]
 Origin = Literal["learned", "mixed", "imported"]
 Scalar = str | int | float | bool
 
+_MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {  # from a schema to the next
+    1: lambda table: table | {"schema": 2},
+}
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _FILE = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -72,11 +81,18 @@ class Record:
     target_modules: tuple[str, ...] = ()
     created: str = ""
     tool_version: str = __version__
+    tags: tuple[str, ...] = ()
+    note: str = ""
     recipe: Mapping[str, Scalar] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     clip: Clip | None = None
     parents: tuple[Parent, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_newer(self) -> bool:
+        """Whether a newer version of the tool wrote it, which may know more of it than this one could write."""
+        return self.schema > SCHEMA
 
     @property
     def short_id(self) -> str:
@@ -112,16 +128,25 @@ def to_toml(record: Record) -> str:
 
 
 def from_toml(text: str, loads: Loads = tomllib.loads) -> Record:
-    """The record in the text of a `record.toml`; IntegrityFailure if it is damaged or of a newer schema."""
+    """The record in the text of a `record.toml`; IntegrityFailure if it is damaged, or too new to be read."""
     try:
         table = loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise IntegrityFailure(f"the record is not TOML: {error}") from error
     schema = _read(int, table.get("schema"), "schema")
-    if schema > SCHEMA:
-        hint = "a newer `cav` wrote it: upgrade this one"
-        raise IntegrityFailure(f"the record has schema {schema}, this version reads up to {SCHEMA}", hint=hint)
-    record: Record = _read(Record, table, "")
+    if schema < 1:
+        raise IntegrityFailure("the record has no valid `schema`")
+    for older in range(schema, SCHEMA):
+        table = _MIGRATIONS[older](table)
+    try:
+        record: Record = _read(Record, table, "")
+    except IntegrityFailure as failure:
+        if schema > SCHEMA:
+            hint = "a newer `cav` wrote it: upgrade this one"
+            raise IntegrityFailure(
+                f"the record has schema {schema}, this version knows {SCHEMA}", hint=hint
+            ) from failure
+        raise
     if not _SHA256.fullmatch(record.content_id) or record.files.get(WEIGHTS) != record.content_id:
         raise IntegrityFailure("the record does not name its weights by their sha256")
     if not is_name(record.name) or not all(map(_FILE.fullmatch, record.files)):

@@ -21,68 +21,28 @@ does: it reads again if the asset was replaced meanwhile.
 """
 
 import builtins
-import hashlib
 import os
 import shutil
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
 from cavtool import paths
-from cavtool.disk import failpoint, sync, writing_to
+from cavtool.disk import failpoint, sync, write_atomic, writing_to
 from cavtool.errors import Conflict, IntegrityFailure, NotFound, closest
+from cavtool.registry.asset import Asset, copy_file, load, verify
 from cavtool.registry.known import Loads, remembering
-from cavtool.registry.records import RECORD, WEIGHTS, Kind, Record, check_name, from_toml, is_name, to_toml
+from cavtool.registry.records import RECORD, WEIGHTS, Kind, Record, check_name, is_name, to_toml
 
 _TMP, _NEW = ".tmp-", ".new-"
 _TRIES = 50  # how often a reader looks again: once or twice is enough, unless a writer replaces without pause
 _PATIENCE = 120.0  # seconds to wait for other writers, each of which takes well under one
 
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True)
-class Asset:
-    """A motion or an absorber: its record and the folder it lies in."""
-
-    record: Record
-    folder: Path
-
-    @property
-    def weights(self) -> Path:
-        """The weights, always there."""
-        return self.folder / WEIGHTS
-
-    @property
-    def reference(self) -> Path:
-        """The clip it was learned from, if kept."""
-        return self.folder / "reference.mp4"
-
-    @property
-    def preview(self) -> Path:
-        """A first result, if kept."""
-        return self.folder / "preview.mp4"
-
-    def read_weights(self) -> bytes:
-        """The bytes of the weights, known to be those that were put there; else IntegrityFailure."""
-        data = self.weights.read_bytes()
-        if hashlib.sha256(data).hexdigest() != self.record.content_id:
-            hint = "learn or import it again with `--replace`"
-            raise IntegrityFailure(f"the weights of `{self.record.name}` are damaged", hint=hint)
-        return data
-
-    @property
-    def size(self) -> int:
-        """Bytes in its files; one that is gone by now counts nothing."""
-        total = 0
-        for name in self.record.files:
-            with suppress(FileNotFoundError):
-                total += (self.folder / name).stat().st_size
-        return total
 
 
 class Registry:
@@ -157,7 +117,7 @@ class Registry:
 
     def verify(self, name: str) -> None:
         """Compare every file with its sha256 in the record; IntegrityFailure names the first that differs."""
-        self.read(name, _verify)
+        self.read(name, verify)
 
     def check_free(self, name: str, *, replace: bool = False) -> None:
         """Raise InvalidInput if the name cannot be one, Conflict if it is taken and not to be replaced."""
@@ -176,18 +136,57 @@ class Registry:
         for a bad name and RequirementError where the disk refuses; the registry is then as it was.
         """
         name = check_name(draft.name)
-        with self._writing():
+        with self.writing():
             self.check_free(name, replace=replace)
             record = self._stage(draft, files)
             self._bring_in(name)
         return Asset(record, self.root / name)
 
+    def copy(self, name: str, to: str, *, replace: bool = False) -> Asset:
+        """Keep an asset under another name too. Raises what `put` does, NotFound, and IntegrityFailure if damaged."""
+        with self.writing():
+            return self._copy(name, to, replace_it=replace, created="")
+
+    def rename(self, name: str, to: str, *, replace: bool = False) -> Asset:
+        """Give an asset another name; raises what `copy` does. Killed halfway, it leaves the asset under both."""
+        with self.writing():
+            asset = self._copy(name, to, replace_it=replace, created=self.get(name).record.created)
+            self._drop(name, "rename:dropped")
+            self._sync()
+        return asset
+
+    def annotate(self, name: str, *, tags: Iterable[str] | None = None, note: str | None = None) -> Asset:
+        """Set the tags of an asset, its note, or both. Raises NotFound, IntegrityFailure for a newer record."""
+        with self.writing():
+            asset = self._writable(name)
+            tags = asset.record.tags if tags is None else tuple(sorted(set(tags)))
+            record = replace(asset.record, tags=tags, note=asset.record.note if note is None else note)
+            write_atomic(asset.folder / RECORD, lambda path: _write(record, path))
+        return Asset(record, asset.folder)
+
     def remove(self, name: str) -> None:
         """Move an asset, broken or not, to the trash; NotFound if there is none."""
-        with self._writing():
+        with self.writing():
             self.check_there(name)
             self._discard(name)
             self._sync()
+
+    def _writable(self, name: str) -> Asset:
+        asset = self.get(name)
+        if asset.record.is_newer:
+            hint = "upgrade this one to change it"
+            raise IntegrityFailure(f"the record of `{name}` was written by a newer `cav`", hint=hint)
+        return asset
+
+    def _copy(self, name: str, to: str, *, replace_it: bool, created: str) -> Asset:
+        asset = self._writable(name)
+        self.check_free(to, replace=replace_it and to != name)
+        draft = replace(asset.record, name=to, created=created)
+        record = self._stage(draft, {file: asset.folder / file for file in asset.record.files})
+        if record.files != asset.record.files:
+            raise IntegrityFailure(f"the files of `{name}` are damaged", hint=f"see `cav verify {name}`")
+        self._bring_in(to)
+        return Asset(record, self.root / to)
 
     def _is_taken(self, name: str) -> bool:
         return (self.root / name).exists() or (self.root / f"{_NEW}{name}").exists()
@@ -198,13 +197,13 @@ class Registry:
         for _ in range(_TRIES):
             for folder in (self.root / name, self.root / f"{_NEW}{name}"):
                 with suppress(FileNotFoundError):
-                    return Asset(_load(folder / RECORD, name, loads), folder)
+                    return Asset(load(folder / RECORD, name, loads), folder)
         if self._is_taken(name):
             raise IntegrityFailure(f"`{name}` has no `{RECORD}`")
         return None
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def writing(self) -> Iterator[None]:
         """The lock, with what killed writers left cleared up; with what a failing one leaves cleared up too."""
         with writing_to(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
@@ -239,13 +238,16 @@ class Registry:
     def _settle(self, name: str) -> None:
         pending = self.root / f"{_NEW}{name}"
         if (self.root / name).exists():
-            # By way of .tmp-: half removed, it must not be taken for whole.
-            dropped = pending.rename(self.root / f"{_TMP}{name}")
-            failpoint("recover:undone")
-            shutil.rmtree(dropped)
+            self._drop(pending.name, "recover:undone")
         else:
             pending.rename(self.root / name)
             failpoint("recover:redone")
+
+    def _drop(self, entry: str, label: str) -> None:
+        # By way of .tmp-: half removed, it must not be taken for whole.
+        dropped = (self.root / entry).rename(self.root / f"{_TMP}{entry}")
+        failpoint(label)
+        shutil.rmtree(dropped)
 
     def _stage(self, draft: Record, files: Mapping[str, Path]) -> Record:
         folder = self.root / f"{_TMP}{draft.name}"
@@ -253,11 +255,11 @@ class Registry:
         failpoint("put:begun")
         hashes = {}
         for name, source in files.items():
-            hashes[name] = _copy(source, folder / name)
+            hashes[name] = copy_file(source, folder / name)
             failpoint(f"put:copied {name}")
-        created = datetime.now(UTC).isoformat(timespec="seconds")
+        created = draft.created or datetime.now(UTC).isoformat(timespec="seconds")
         record = replace(draft, content_id=hashes[WEIGHTS], files=hashes, created=created)
-        (folder / RECORD).write_text(to_toml(record), encoding="utf-8", newline="\n")
+        _write(record, folder / RECORD)
         failpoint("put:recorded")
         sync(folder / RECORD)
         sync(folder)
@@ -286,39 +288,5 @@ class Registry:
                 sync(folder)
 
 
-def _load(path: Path, name: str, loads: Loads) -> Record:
-    """The record in `path`; FileNotFoundError if there is none, IntegrityFailure if it is not a record of `name`."""
-    try:
-        record = from_toml(path.read_text(encoding="utf-8"), loads)
-    except FileNotFoundError:
-        raise
-    except (OSError, UnicodeDecodeError) as error:
-        raise IntegrityFailure(f"the record of `{name}` cannot be read: {error}") from error
-    except IntegrityFailure as failure:
-        raise IntegrityFailure(f"`{name}`: {failure.message}", hint=failure.hint) from failure
-    if record.name != name:
-        raise IntegrityFailure(f"`{name}` holds the record of `{record.name}`", hint="rename its folder back")
-    return record
-
-
-def _verify(asset: Asset) -> None:
-    for name, expected in asset.record.files.items():
-        try:
-            with (asset.folder / name).open("rb") as file:
-                actual = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise IntegrityFailure(f"`{name}` of `{asset.record.name}` cannot be read: {error.strerror}") from error
-        if actual != expected:
-            raise IntegrityFailure(f"`{name}` of `{asset.record.name}` is not what was written there")
-
-
-def _copy(source: Path, target: Path) -> str:
-    """Copy a file, wait until it is on the disk, and return its sha256."""
-    digest = hashlib.sha256()
-    with source.open("rb") as reader, target.open("xb") as writer:
-        while chunk := reader.read(1 << 20):
-            digest.update(chunk)
-            writer.write(chunk)
-        writer.flush()
-        os.fsync(writer.fileno())
-    return digest.hexdigest()
+def _write(record: Record, path: Path) -> None:
+    path.write_text(to_toml(record), encoding="utf-8", newline="\n")

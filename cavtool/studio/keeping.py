@@ -14,8 +14,8 @@ from cavtool.core.lora import LoraState
 from cavtool.errors import Conflict, IntegrityFailure, NotFound
 from cavtool.models import Model
 from cavtool.recipes import LearnRecipe, look_name
+from cavtool.registry import Asset, Registry
 from cavtool.registry.records import WEIGHTS, Clip, Record
-from cavtool.registry.store import Asset, Registry
 from cavtool.runs import Run
 from cavtool.studio.training import Training
 

@@ -20,8 +20,8 @@ from cavtool.errors import CavError, Incompatible, NotFound, TrainingError
 from cavtool.events import Interrupted, Note, OnEvent, Warn
 from cavtool.models import Model, find_model
 from cavtool.recipes import AbsorberKind, LearnRecipe
+from cavtool.registry import Asset, Registry
 from cavtool.registry.records import Clip
-from cavtool.registry.store import Asset, Registry
 from cavtool.runs import Run
 from cavtool.studio.keeping import check_still_free, keep
 from cavtool.studio.session import Session, open_session

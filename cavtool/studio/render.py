@@ -14,8 +14,8 @@ from cavtool.errors import Conflict, Incompatible, InvalidInput
 from cavtool.events import Note, OnEvent, Stage, Step, Warn
 from cavtool.models import CATALOGUE, Model, find_model
 from cavtool.recipes import Blend, SampleRecipe
+from cavtool.registry import Asset, Registry
 from cavtool.registry.records import Record
-from cavtool.registry.store import Asset, Registry
 from cavtool.studio.session import Motion, Session, motion_of, open_session
 
 

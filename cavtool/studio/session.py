@@ -12,7 +12,7 @@ from cavtool.core.diffusion import first_timestep, guided, seeded_noise
 from cavtool.core.lora import LoraState
 from cavtool.core.sampling import sample
 from cavtool.models import Model, find_model
-from cavtool.registry.store import Asset
+from cavtool.registry import Asset
 
 
 @dataclass(frozen=True)

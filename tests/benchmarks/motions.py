@@ -15,7 +15,7 @@ from cavtool.core.metrics import channel_scores
 from cavtool.mini import world
 from cavtool.mini.judge import Judge, load_judge
 from cavtool.recipes import AbsorberKind, LearnRecipe
-from cavtool.registry.store import Asset, Registry
+from cavtool.registry import Asset, Registry
 from cavtool.studio.session import Motion, Session, motion_of, open_session
 from tests.benchmarks import filmed
 from tests.benchmarks.common import (

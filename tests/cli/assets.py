@@ -5,8 +5,7 @@ import struct
 import tempfile
 from pathlib import Path
 
-from cavtool.registry.records import Kind, Record
-from cavtool.registry.store import Asset, Registry
+from cavtool.registry import Asset, Kind, Record, Registry
 
 # As many and as long as cav-mini's.
 TARGET_MODULES = tuple(

@@ -12,7 +12,7 @@ from typing import Any
 import filelock
 import tomlkit  # noqa: F401
 
-from cavtool.registry import Asset, Clip, Parent, Record, Registry
+from cavtool.registry import Asset, Clip, Parent, Record, Registry, trash
 
 CLIP = Clip(sha256="ab" * 32, start=0.5, duration=2.0, fps=8.0, num_frames=16, width=64, height=64)
 DRAFT = Record(
@@ -94,6 +94,21 @@ def replace_for(root: str | Path, name: str, seconds: float) -> None:
 def remove(root: str | Path, name: str) -> None:
     """Remove the asset."""
     Registry(Path(root)).remove(name)
+
+
+def rename(root: str | Path, name: str, to: str) -> None:
+    """Give the asset another name."""
+    Registry(Path(root)).rename(name, to)
+
+
+def annotate(root: str | Path, name: str, note: str) -> None:
+    """Keep a note with the asset."""
+    Registry(Path(root)).annotate(name, note=note)
+
+
+def restore(root: str | Path, name: str) -> None:
+    """Bring the asset back from the trash."""
+    trash.restore(Registry(Path(root)), name)
 
 
 def hold(root: str | Path, seconds: float) -> None:

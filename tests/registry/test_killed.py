@@ -121,6 +121,36 @@ def test_killed_while_clearing_up(
     assert (state(root), leftovers(root)) == ({"earlier": 100, "twirl": 4}, [])
 
 
+def test_killed_while_renaming(root: Path, processes: Nursery, monkeypatch: pytest.MonkeyPatch) -> None:
+    kill = Kills(root, processes)
+    put(root, "twirl", seed=1)
+    labels = labels_of(lambda: samples.rename(root, "twirl", "spin"), monkeypatch)
+    seen = set()
+    for label in labels:
+        for name in set(state(root)) - {"earlier"}:
+            remove(root, name)
+        put(root, "twirl", seed=2)
+        doomed = job(samples.rename, root, "twirl", "spin", failpoint=label)
+        found = kill(doomed, allowed=[{"twirl": 2}, {"twirl": 2, "spin": 2}, {"spin": 2}])
+        seen.add(tuple(found))
+        put_over(root, "zigzag", seed=3)
+        assert (set(state(root)), leftovers(root)) == ({*found, "zigzag"}, [])
+    assert len(seen) == 3
+
+
+def test_killed_while_noting_and_restoring(root: Path, processes: Nursery) -> None:
+    kill = Kills(root, processes)
+    put(root, "twirl", seed=1)
+    notes = []
+    for moment in ("saved", "synced", "replaced"):
+        doomed = job(samples.annotate, root, "twirl", moment, failpoint=f"write:{moment} record.toml")
+        kill(doomed, allowed=[{"twirl": 1}])
+        notes.append(Registry(root).get("twirl").record.note)
+    assert notes == ["", "", "replaced"]
+    remove(root, "twirl")
+    kill(job(samples.restore, root, "twirl", failpoint="restore:moved"), allowed=[{"twirl": 1}])
+
+
 def test_killed_at_any_moment(root: Path, processes: Nursery) -> None:
     draw = random.Random(7)
     for _ in range(20):

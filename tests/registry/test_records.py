@@ -1,13 +1,21 @@
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from cavtool.errors import IntegrityFailure, InvalidInput
-from cavtool.registry.records import Record, check_name, from_toml, is_name, to_toml
+from cavtool.registry.records import SCHEMA, Record, check_name, from_toml, is_name, to_toml
 from tests.registry.samples import DRAFT, MIX
 
 ID = "0123456789abcdef" * 4
-WHOLE = replace(DRAFT, content_id=ID, files={"weights.safetensors": ID}, created="2026-11-22T14:47:34+00:00")
+WHOLE = replace(
+    DRAFT,
+    content_id=ID,
+    files={"weights.safetensors": ID},
+    created="2026-11-22T14:47:34+00:00",
+    tags=("slow",),
+    note="a 'note'",
+)
 
 
 @pytest.mark.parametrize(
@@ -33,17 +41,32 @@ def test_values_written_by_hand_are_understood() -> None:
     assert isinstance(record.clip.start, float)
 
 
-def test_a_newer_schema_is_refused_by_its_number_alone() -> None:
-    with pytest.raises(IntegrityFailure, match="schema 2, this version reads up to 1") as caught:
-        from_toml("schema = 2\nall_else = 'is unknown'")
+def test_a_record_of_schema_1_is_migrated_as_it_is_read() -> None:
+    record = from_toml((Path(__file__).parent / "golden" / "schema-1.toml").read_text())
+    assert (record.schema, record.name, record.tags, record.note) == (SCHEMA, "twirl", (), "")
+    assert from_toml(to_toml(record)) == record
+
+
+def test_of_a_newer_schema_what_is_known_is_read() -> None:
+    text = to_toml(WHOLE).replace(f"schema = {SCHEMA}", f"schema = {SCHEMA + 1}\nmood = 'new'")
+    record = from_toml(text)
+    assert record.is_newer
+    assert replace(record, schema=SCHEMA) == WHOLE
+
+
+def test_a_newer_schema_that_cannot_be_read_says_so() -> None:
+    with pytest.raises(IntegrityFailure, match=f"schema 99, this version knows {SCHEMA}") as caught:
+        from_toml("schema = 99\nall_else = 'is unknown'")
     assert caught.value.hint == "a newer `cav` wrote it: upgrade this one"
 
 
 @pytest.mark.parametrize(
     ("before", "after", "told"),
     [
-        ("schema = 1", "", "no valid `schema`"),
-        ("schema = 1", "schema = '1'", "no valid `schema`"),
+        (f"schema = {SCHEMA}", "", "no valid `schema`"),
+        (f"schema = {SCHEMA}", f"schema = '{SCHEMA}'", "no valid `schema`"),
+        (f"schema = {SCHEMA}", "schema = 0", "no valid `schema`"),
+        ('tags = ["slow"]', "tags = [1]", "no valid `tags`"),
         ("rank = 32", "", "no valid `rank`"),
         ("rank = 32", "rank = 32.0", "no valid `rank`"),
         ("rank = 32", "rank = true", "no valid `rank`"),

@@ -126,7 +126,7 @@ def test_broken_assets_never_hide_the_good_ones(root: Path) -> None:
     assert [asset.record.name for asset in registry.list()] == ["good"]
     broken = dict(registry.broken())
     assert sorted(broken) == ["bare", "binary", "empty", "locked", "moved", "newer", "torn"]
-    assert broken["newer"].message == "`newer`: the record has schema 99, this version reads up to 1"
+    assert broken["newer"].message == "`newer`: the record has schema 99, this version knows 2"
     assert broken["bare"].message == "`bare` has no `record.toml`"
     assert broken["moved"].message == "`moved` holds the record of `renamed`"
     for name in broken:
@@ -157,6 +157,64 @@ def test_verify_finds_what_changed(root: Path, name: str) -> None:
     with pytest.raises(IntegrityFailure, match=f"`{name}` of `twirl` cannot be read: No such file"):
         Registry(root).verify("twirl")
     assert Registry(root).get("twirl").size < asset.size + len(data)
+
+
+def test_a_copy_is_another_asset_of_the_same_content(root: Path) -> None:
+    registry, first = Registry(root), put(root, "twirl", seed=1)
+    copied = registry.copy("twirl", "spin")
+    assert (seed_of(registry.get("spin")), seed_of(registry.get("twirl"))) == (1, 1)
+    assert copied == registry.get("spin")
+    assert replace(copied.record, name="twirl", created=first.record.created) == first.record
+    with pytest.raises(Conflict):
+        registry.copy("twirl", "spin")
+    with pytest.raises(Conflict):
+        registry.copy("twirl", "twirl", replace=True)
+    with pytest.raises(InvalidInput):
+        registry.copy("twirl", "Spin")
+    with pytest.raises(NotFound):
+        registry.copy("twril", "other")
+    put(root, "other", seed=2)
+    assert seed_of(registry.copy("other", "spin", replace=True)) == 2
+    assert len(list(registry.trash.iterdir())) == 1
+
+
+def test_a_renamed_asset_stays_what_it_is(root: Path) -> None:
+    registry, before = Registry(root), put(root, "twirl", seed=1)
+    renamed = registry.rename("twirl", "spin")
+    assert registry.names() == ["spin"]
+    assert seed_of(registry.get("spin")) == 1
+    assert renamed.record == replace(before.record, name="spin") == registry.get("spin").record
+
+
+@pytest.mark.parametrize("verb", ["copy", "rename"])
+def test_a_damaged_asset_is_not_spread(root: Path, verb: str) -> None:
+    registry, asset = Registry(root), put(root, "twirl", seed=1)
+    asset.reference.write_bytes(b"other")
+    with pytest.raises(IntegrityFailure, match="the files of `twirl` are damaged"):
+        getattr(registry, verb)("twirl", "spin")
+    assert registry.names() == ["twirl"]
+
+
+def test_tags_and_note_are_set_apart(root: Path) -> None:
+    registry, before = Registry(root), put(root, "twirl", seed=1)
+    registry.annotate("twirl", tags=["slow", "dance", "slow"])
+    registry.annotate("twirl", note="too fast")
+    assert registry.get("twirl").record == replace(before.record, tags=("dance", "slow"), note="too fast")
+    registry.annotate("twirl", tags=[], note="")
+    assert registry.get("twirl").record == before.record
+    registry.verify("twirl")
+
+
+@pytest.mark.parametrize("change", [("copy", "spin"), ("rename", "spin"), ("annotate",)])
+def test_what_a_newer_version_wrote_is_read_and_not_changed(root: Path, change: tuple[str, ...]) -> None:
+    registry, path = Registry(root), put(root, "twirl", seed=1).folder / "record.toml"
+    path.write_text(path.read_text().replace("schema = 2", "schema = 3\nmood = 'new'"))
+    text = path.read_text()
+    assert seed_of(registry.get("twirl")) == 1
+    with pytest.raises(IntegrityFailure, match="written by a newer `cav`"):
+        getattr(registry, change[0])("twirl", *change[1:])
+    assert path.read_text() == text
+    registry.remove("twirl")
 
 
 def test_read_passes_on_what_is_raised_and_gives_up_on_what_never_stands_still(root: Path) -> None:

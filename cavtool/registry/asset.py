@@ -1,0 +1,91 @@
+"""One asset on disk: its folder, its record, its files."""
+
+import hashlib
+import os
+import tomllib
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from cavtool.errors import IntegrityFailure
+from cavtool.registry.known import Loads
+from cavtool.registry.records import WEIGHTS, Record, from_toml
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A motion or an absorber: its record and the folder it lies in."""
+
+    record: Record
+    folder: Path
+
+    @property
+    def weights(self) -> Path:
+        """The weights, always there."""
+        return self.folder / WEIGHTS
+
+    @property
+    def reference(self) -> Path:
+        """The clip it was learned from, if kept."""
+        return self.folder / "reference.mp4"
+
+    @property
+    def preview(self) -> Path:
+        """A first result, if kept."""
+        return self.folder / "preview.mp4"
+
+    def read_weights(self) -> bytes:
+        """The bytes of the weights, known to be those that were put there; else IntegrityFailure."""
+        data = self.weights.read_bytes()
+        if hashlib.sha256(data).hexdigest() != self.record.content_id:
+            hint = "learn or import it again with `--replace`"
+            raise IntegrityFailure(f"the weights of `{self.record.name}` are damaged", hint=hint)
+        return data
+
+    @property
+    def size(self) -> int:
+        """Bytes in its files; one that is gone by now counts nothing."""
+        total = 0
+        for name in self.record.files:
+            with suppress(FileNotFoundError):
+                total += (self.folder / name).stat().st_size
+        return total
+
+
+def load(path: Path, name: str, loads: Loads = tomllib.loads) -> Record:
+    """The record in `path`; FileNotFoundError if there is none, IntegrityFailure if it is not a record of `name`."""
+    try:
+        record = from_toml(path.read_text(encoding="utf-8"), loads)
+    except FileNotFoundError:
+        raise
+    except (OSError, UnicodeDecodeError) as error:
+        raise IntegrityFailure(f"the record of `{name}` cannot be read: {error}") from error
+    except IntegrityFailure as failure:
+        raise IntegrityFailure(f"`{name}`: {failure.message}", hint=failure.hint) from failure
+    if record.name != name:
+        raise IntegrityFailure(f"`{name}` holds the record of `{record.name}`", hint="rename its folder back")
+    return record
+
+
+def verify(asset: Asset) -> None:
+    """Compare every file with its sha256 in the record; IntegrityFailure names the first that differs."""
+    for name, expected in asset.record.files.items():
+        try:
+            with (asset.folder / name).open("rb") as file:
+                actual = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise IntegrityFailure(f"`{name}` of `{asset.record.name}` cannot be read: {error.strerror}") from error
+        if actual != expected:
+            raise IntegrityFailure(f"`{name}` of `{asset.record.name}` is not what was written there")
+
+
+def copy_file(source: Path, target: Path) -> str:
+    """Copy a file, wait until it is on the disk, and return its sha256."""
+    digest = hashlib.sha256()
+    with source.open("rb") as reader, target.open("xb") as writer:
+        while chunk := reader.read(1 << 20):
+            digest.update(chunk)
+            writer.write(chunk)
+        writer.flush()
+        os.fsync(writer.fileno())
+    return digest.hexdigest()

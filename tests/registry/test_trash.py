@@ -1,0 +1,78 @@
+"""What was removed can come back."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from cavtool.errors import Conflict, IntegrityFailure, NotFound
+from cavtool.registry import Registry
+from cavtool.registry.trash import empty, lain, list_trash, restore
+from tests.registry.samples import put, seed_of
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    """Versions 1 and 2 of `twirl` in the trash, version 3 at hand; `zoom-2` removed last."""
+    registry = Registry(tmp_path / "assets")
+    for seed in (1, 2, 3):
+        put(registry.root, "twirl", seed, replace_it=True)
+    put(registry.root, "zoom-2", seed=4)
+    registry.remove("zoom-2")
+    return registry
+
+
+def test_no_trash_is_an_empty_one(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "assets")
+    assert (list_trash(registry), empty(registry)) == ([], [])
+    with pytest.raises(NotFound, match="nothing named `twirl` in the trash"):
+        restore(registry, "twirl")
+
+
+def test_the_newest_comes_first(registry: Registry) -> None:
+    there = list_trash(registry)
+    assert [thrown.name for thrown in there] == ["zoom-2", "twirl", "twirl"]
+    assert abs(datetime.now(UTC) - there[0].removed) < timedelta(minutes=1)
+    assert there[0].id.startswith("zoom-2-20")
+    assert there[0].size > 30_000
+
+
+def test_a_name_brings_back_its_latest_and_an_id_any(registry: Registry) -> None:
+    assert seed_of(restore(registry, "zoom-2")) == 4
+    with pytest.raises(Conflict) as caught:
+        restore(registry, "twirl")
+    assert caught.value.hint == "give it another name with `--as NAME`"
+    assert len(list_trash(registry)) == 2
+    oldest = list_trash(registry)[-1].id
+    back = restore(registry, oldest, to="first")
+    assert (seed_of(back), back.record.name) == (1, "first")
+    registry.remove("twirl")
+    assert seed_of(restore(registry, "twirl")) == 3
+    assert [seed_of(registry.get(name)) for name in registry.names()] == [1, 3, 4]
+    assert [thrown.name for thrown in list_trash(registry)] == ["twirl"]
+
+
+def test_what_was_broken_when_it_was_removed_stays_in_the_trash(registry: Registry) -> None:
+    (list_trash(registry)[0].folder / "record.toml").write_text("")
+    with pytest.raises(IntegrityFailure):
+        restore(registry, "zoom-2")
+    assert list_trash(registry)[0].name == "zoom-2"
+
+
+def test_a_close_name_is_offered(registry: Registry) -> None:
+    with pytest.raises(NotFound) as caught:
+        restore(registry, "zoom-3")
+    assert caught.value.hint == "did you mean `zoom-2`?"
+
+
+def test_emptied_by_age_it_keeps_the_younger(registry: Registry) -> None:
+    latest = list_trash(registry)[0].folder
+    latest.rename(latest.with_name("zoom-2-20200101-000000-000000"))
+    (registry.trash / ".tmp-half").mkdir()
+    (registry.trash / "a stranger").mkdir()
+    assert [thrown.name for thrown in lain(registry, timedelta(days=30))] == ["zoom-2"]
+    assert [thrown.name for thrown in empty(registry, older_than=timedelta(days=30))] == ["zoom-2"]
+    assert [thrown.name for thrown in list_trash(registry)] == ["twirl", "twirl"]
+    empty(registry)
+    assert [path.name for path in registry.trash.iterdir()] == ["a stranger"]
+    assert registry.names() == ["twirl"]
