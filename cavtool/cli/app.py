@@ -27,6 +27,9 @@ COMMANDS = {
     "tag": "change",
     "note": "change",
     "trash": "trash",
+    "verify": "upkeep",
+    "prune": "upkeep",
+    "path": "upkeep",
     "runs": "runs",
     "demo": "demo",
 }

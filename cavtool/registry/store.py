@@ -5,6 +5,7 @@
     <root>/.new-<name>/      whole and on the disk, on its way to <name>
     <root>/.known.json       what the records said at the last list (see `known`); may be deleted
     <root>/../trash/         what was removed or replaced, as <name>-<stamp>
+    <root>/../quarantine/    what `verify` found damaged and was told to move away, as <name>-<stamp>
 
 Writers hold the lock `<root>/.lock`; readers hold none. A write is four steps, each one atomic:
 
@@ -54,6 +55,7 @@ class Registry:
     def __init__(self, root: Path | None = None, *, on_wait: Callable[[str], None] | None = None) -> None:
         self.root = root or paths.assets_dir()
         self.trash = self.root.parent / "trash"
+        self.quarantine = self.root.parent / "quarantine"
         self._on_wait = on_wait
 
     def names(self) -> builtins.list[str]:
@@ -171,6 +173,13 @@ class Registry:
             self._discard(name)
             self._sync()
 
+    def set_aside(self, name: str) -> Path:
+        """Move an asset, or what else lies in the registry under that name, to the quarantine; returns where it is."""
+        with self.writing():
+            moved = self._move(name, self.quarantine)
+            self._sync()
+        return moved
+
     def _writable(self, name: str) -> Asset:
         asset = self.get(name)
         if asset.record.is_newer:
@@ -277,13 +286,16 @@ class Registry:
         self._sync()
 
     def _discard(self, name: str) -> None:
-        self.trash.mkdir(exist_ok=True)
-        # Microseconds make it unique: there is one writer, and it syncs in between.
-        (self.root / name).rename(self.trash / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}")
+        self._move(name, self.trash)
         failpoint("discard:moved")
 
+    def _move(self, name: str, away: Path) -> Path:
+        away.mkdir(exist_ok=True)
+        # Microseconds make it unique: there is one writer, and it syncs in between.
+        return (self.root / name).rename(away / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}")
+
     def _sync(self) -> None:
-        for folder in (self.trash, self.root):
+        for folder in (self.trash, self.quarantine, self.root):
             if folder.exists():
                 sync(folder)
 

@@ -23,11 +23,14 @@ def test_help_describes_every_command(cav: Cav) -> None:
     assert cav().stdout == done.stdout
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "runs list", "runs resume"])
+@pytest.mark.parametrize(
+    "command",
+    [*COMMANDS, "runs list", "runs resume", *(f"trash {verb}" for verb in ("list", "restore", "empty"))],
+)
 def test_every_command_explains_itself_and_takes_json(cav: Cav, command: str) -> None:
     done = cav(*command.split(), "--help")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "--json" in done.stdout or command == "runs"
+    assert "--json" in done.stdout or command in {"runs", "trash"}
 
 
 def test_version(cav: Cav) -> None:

@@ -1,0 +1,91 @@
+"""Keeping the registry in order: `cav verify`, `cav prune`, `cav path`."""
+
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from cavtool.cli.assets import size_text
+from cavtool.cli.many import expand
+from cavtool.cli.output import Output
+from cavtool.cli.params import Json, asset_names
+from cavtool.errors import IntegrityFailure
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command()
+def verify(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="All, if none is given.", autocompletion=asset_names)
+    ] = None,
+    *,
+    repair: Annotated[bool, typer.Option("--repair", help="Move what is damaged, or lies about, aside.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Compare every file of motions and absorbers with the checksum of when it was written.
+
+    `--repair` moves what fails to a quarantine folder beside the registry; nothing is deleted.
+    """
+    from cavtool.registry import Registry
+    from cavtool.registry.check import check, strays
+
+    with Output("verify", json=as_json) as out:
+        registry = Registry(on_wait=out.note)
+        chosen = expand(names, registry.names()) if names else registry.names()
+        findings = [*check(registry, chosen), *([] if names else strays(registry))]
+        for finding in findings:
+            out.warning(finding.problem)
+        moved = {}
+        if repair:
+            moved = {name: str(registry.set_aside(name)) for name in {f.name for f in findings if not f.usable}}
+        told = [{"name": f.name, "problem": f.problem, "usable": f.usable} for f in findings]
+        bad = {finding.name for finding in findings if not finding.usable}
+        failure = None
+        if bad - moved.keys():
+            hint = "`cav verify --repair` moves them aside"
+            failure = IntegrityFailure(f"{len(bad)} damaged, {len(set(chosen) - bad)} whole", hint=hint)
+        else:
+            out.note(f"{len(set(chosen) - bad)} whole" + (f", {len(moved)} moved aside" if moved else ""))
+        out.result({"checked": chosen, "findings": told, "moved": moved}, moved.values(), failure=failure)
+
+
+@app.command()
+def path(
+    name: Annotated[str | None, typer.Argument(help="A motion or an absorber.", autocompletion=asset_names)] = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Print the folder the registry lies in, or that of one motion or absorber."""
+    from cavtool.registry import Registry
+
+    with Output("path", json=as_json) as out:
+        registry = Registry()
+        folder = registry.get(name).folder if name else registry.root
+        out.result({"path": str(folder)}, [folder])
+
+
+@app.command()
+def prune(
+    *,
+    days: Annotated[float, typer.Option(min=0, help="Runs untouched for so many days are stale.")] = 30,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Find what can go: stale runs, half-written files, absorbers whose motion is gone.
+
+    Without `--yes` it only says so. Absorbers go to the trash; all else is deleted.
+    """
+    from cavtool.prune import find, remove
+
+    with Output("prune", json=as_json) as out:
+        found = find(timedelta(days=days))
+        if yes:
+            remove(found)
+        size = size_text(sum(each.size for each in found))
+        out.table(
+            ("WHAT", "NAME", "SIZE"),
+            [(each.what, each.name, size_text(each.size)) for each in found],
+            [{"what": each.what, "name": each.name, "size": each.size, "removed": yes} for each in found],
+        )
+        out.note(f"{size} freed" if yes else f"{size} to be freed: add `--yes`")

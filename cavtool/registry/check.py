@@ -1,0 +1,46 @@
+"""Whether everything in a registry is what was put there."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from cavtool.errors import IntegrityFailure
+from cavtool.registry.records import RECORD, is_name
+from cavtool.registry.store import Registry
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not as it should be: in which entry of the registry, what, and whether that can be used."""
+
+    name: str
+    problem: str
+    usable: bool
+
+
+def check(registry: Registry, names: Iterable[str]) -> Iterator[Finding]:
+    """Read every file of these assets and compare it with its sha256; tell what lies there and is not theirs.
+
+    Raises NotFound for a name that is not there.
+    """
+    for name in names:
+        try:
+            registry.verify(name)
+        except IntegrityFailure as failure:
+            yield Finding(name, failure.message, usable=False)
+            continue
+        asset = registry.get(name)
+        strangers = {path.name for path in asset.folder.iterdir()} - {RECORD, *asset.record.files}
+        for stranger in sorted(strangers):
+            yield Finding(name, f"`{stranger}` is none of its files", usable=True)
+
+
+def strays(registry: Registry) -> list[Finding]:
+    """What lies in the registry's folder and is no asset; hidden entries are the registry's own."""
+    if not registry.root.exists():
+        return []
+    names = sorted(path.name for path in registry.root.iterdir() if not path.name.startswith("."))
+    return [
+        Finding(name, f"`{name}` is no asset", usable=False)
+        for name in names
+        if not (is_name(name) and (registry.root / name).is_dir())
+    ]

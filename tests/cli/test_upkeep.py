@@ -1,0 +1,81 @@
+"""`cav verify`, `cav prune`, `cav path`."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+from cavtool import runs
+from tests.cli.assets import put_motion
+from tests.cli.conftest import Cav
+
+
+def aged(path: Path, days: float) -> Path:
+    """The same file or folder, last changed so long ago."""
+    for each in (path, *path.rglob("*")):
+        then = time.time() - days * 86400
+        os.utime(each, (then, then))
+    return path
+
+
+def test_verify_says_what_is_whole(cav: Cav, home: Path) -> None:
+    assert cav("verify").stderr == "note: 0 whole\n"
+    put_motion(home, "twirl")
+    put_motion(home, "zoom")
+    done = cav("verify")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "note: 2 whole\n")
+
+
+def test_verify_finds_damage_and_repair_moves_it_aside(cav: Cav, home: Path) -> None:
+    for name in ("good", "changed", "torn"):
+        put_motion(home, name)
+    assets = home / "data" / "assets"
+    (assets / "changed" / "weights.safetensors").write_bytes(b"other")
+    (assets / "torn" / "record.toml").write_text("schema = [")
+    (assets / "good" / "stranger.txt").write_text("hello")
+    (assets / "Notes.txt").write_text("a stray file")
+    done = cav("verify")
+    assert done.returncode == 5
+    assert "`weights.safetensors` of `changed` is not what was written there" in done.stderr
+    assert "`stranger.txt` is none of its files" in done.stderr
+    assert "`Notes.txt` is no asset" in done.stderr
+    assert "error: 3 damaged, 1 whole\nhint: `cav verify --repair` moves them aside\n" in done.stderr
+    assert cav("verify", "good").returncode == 0
+    answer = json.loads(cav("verify", "--repair", "--json").stdout)
+    assert answer["ok"]
+    assert sorted(answer["data"]["moved"]) == ["Notes.txt", "changed", "torn"]
+    assert {path.name.rsplit("-", 3)[0] for path in (home / "data" / "quarantine").iterdir()} == {
+        "Notes.txt",
+        "changed",
+        "torn",
+    }
+    assert cav("verify").returncode == 0
+    assert cav("list").stdout.count("\n") == 2
+
+
+def test_prune_says_first_and_does_then(cav: Cav, home: Path) -> None:
+    for name, kind in (("twirl", "motion"), ("twirl-look", "absorber"), ("gone-look", "absorber")):
+        put_motion(home, name, kind=kind)  # type: ignore[arg-type]
+    old, new = (runs.create(name, {}, home / "state" / "runs") for name in ("old", "new"))
+    aged(old.folder, 31)
+    half = home / "data" / "assets" / "twirl" / ".part-record.toml"
+    half.write_text("half")
+    aged(half, 1)
+    done = cav("prune")
+    assert [line.split("  ")[0] for line in done.stdout.splitlines()[1:]] == ["run", "half written", "absorber"]
+    assert "to be freed: add `--yes`" in done.stderr
+    assert old.folder.exists()
+    listed = json.loads(cav("prune", "--yes", "--json").stdout)
+    assert [each["name"] for each in listed] == [old.id, "twirl/.part-record.toml", "gone-look"]
+    assert not old.folder.exists()
+    assert not half.exists()
+    assert new.folder.exists()
+    assert cav("trash", "list").stdout.count("gone-look") == 2
+    assert json.loads(cav("prune", "--json").stdout) == []
+
+
+def test_path_prints_where_things_are(cav: Cav, home: Path) -> None:
+    folder = put_motion(home, "twirl").folder
+    assert cav("path").stdout == f"{home / 'data' / 'assets'}\n"
+    assert cav("path", "twirl").stdout == f"{folder}\n"
+    assert cav("path", "twril").returncode == 3
