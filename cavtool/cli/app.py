@@ -27,6 +27,8 @@ COMMANDS = {
     "tag": "change",
     "note": "change",
     "trash": "trash",
+    "export": "bundles",
+    "import": "bundles",
     "verify": "upkeep",
     "prune": "upkeep",
     "path": "upkeep",

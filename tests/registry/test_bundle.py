@@ -1,0 +1,141 @@
+"""Assets handed on as one file, and files from who knows where."""
+
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cavtool.errors import Conflict, IntegrityFailure, InvalidInput, NotFound
+from cavtool.registry import Registry
+from cavtool.registry.bundle import contents, pack, unpack
+from tests.registry.samples import put, seed_of
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    registry = Registry(tmp_path / "assets")
+    put(registry.root, "twirl", seed=1)
+    put(registry.root, "twirl-look", seed=2, kind="absorber")
+    return registry
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Registry:
+    return Registry(tmp_path / "other" / "assets")
+
+
+@pytest.fixture
+def bundle(registry: Registry, tmp_path: Path) -> Path:
+    pack(registry, ["twirl", "twirl-look"], path := tmp_path / "twirl.cav")
+    return path
+
+
+def rewritten(bundle: Path, change: dict[str, bytes | None], compression: int = zipfile.ZIP_STORED) -> Path:
+    """The bundle with entries replaced, added, or (None) left out."""
+    with zipfile.ZipFile(bundle) as before:
+        entries = {name: before.read(name) for name in before.namelist()} | change
+    with zipfile.ZipFile(bundle, "w", compression) as after:
+        for name, data in entries.items():
+            if data is not None:
+                after.writestr(name, data)
+    return bundle
+
+
+def test_what_is_unpacked_is_what_was_packed(registry: Registry, other: Registry, bundle: Path) -> None:
+    assert [record.name for record in contents(bundle)] == ["twirl", "twirl-look"]
+    assets = unpack(other, bundle)
+    assert [asset.record for asset in assets] == [registry.get(name).record for name in registry.names()]
+    assert [seed_of(other.get(name)) for name in other.names()] == [1, 2]
+
+
+def test_the_same_assets_give_the_same_bytes(registry: Registry, bundle: Path, tmp_path: Path) -> None:
+    pack(registry, ["twirl-look", "twirl"], again := tmp_path / "again.cav")
+    assert again.read_bytes() == bundle.read_bytes()
+
+
+def test_one_asset_may_have_another_name(registry: Registry, other: Registry, tmp_path: Path) -> None:
+    pack(registry, ["twirl"], path := tmp_path / "one.cav")
+    (asset,) = unpack(other, path, to="spin")
+    assert (asset.record.name, seed_of(other.get("spin"))) == ("spin", 1)
+    with pytest.raises(InvalidInput):
+        unpack(other, path, to="../spin")
+
+
+def test_a_taken_name_keeps_all_out(other: Registry, bundle: Path) -> None:
+    put(other.root, "twirl-look", seed=9)
+    with pytest.raises(Conflict, match="`twirl-look` exists already"):
+        unpack(other, bundle)
+    assert other.names() == ["twirl-look"]
+    unpack(other, bundle, replace_it=True)
+    assert [seed_of(other.get(name)) for name in other.names()] == [1, 2]
+
+
+def test_what_is_damaged_is_not_packed(registry: Registry, tmp_path: Path) -> None:
+    registry.get("twirl").reference.write_bytes(b"other")
+    with pytest.raises(IntegrityFailure):
+        pack(registry, ["twirl"], tmp_path / "twirl.cav")
+    with pytest.raises(NotFound):
+        pack(registry, ["twril"], tmp_path / "twirl.cav")
+    assert not (tmp_path / "twirl.cav").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"twirl/weights.safetensors": b"other"}, "is not what its record says"),
+        ({"twirl/reference.mp4": None}, "does not hold what its records say"),
+        ({"twirl/record.toml": None}, "does not hold what its records say"),
+        ({"twirl/more.txt": b"more"}, "does not hold what its records say"),
+        ({"../../escaped.txt": b"out"}, "does not hold what its records say"),
+        ({"/escaped/record.toml": b"schema = 2"}, "the record has no valid `name`"),
+        ({"twirl/record.toml": b"\xff\xfe"}, "no text"),
+        ({"twirl/record.toml": b"x" * 2_000_000}, "does not hold what its records say"),
+    ],
+)
+def test_nothing_is_kept_of_what_cannot_be_trusted(
+    other: Registry, bundle: Path, change: dict[str, bytes | None], told: str
+) -> None:
+    with pytest.raises(IntegrityFailure, match=told):
+        unpack(other, rewritten(bundle, change))
+    assert other.names() == []
+
+
+def test_a_record_under_another_name_is_none_of_the_bundles(other: Registry, bundle: Path) -> None:
+    with zipfile.ZipFile(bundle) as opened:
+        record = opened.read("twirl/record.toml").replace(b'name = "twirl"', b'name = "spin"')
+    with pytest.raises(IntegrityFailure):
+        unpack(other, rewritten(bundle, {"twirl/record.toml": record}))
+
+
+def test_a_newer_record_is_shown_and_not_kept(other: Registry, bundle: Path) -> None:
+    with zipfile.ZipFile(bundle) as opened:
+        record = opened.read("twirl/record.toml").replace(b"schema = 2", b"schema = 3")
+    rewritten(bundle, {"twirl/record.toml": record})
+    assert contents(bundle)[0].is_newer
+    with pytest.raises(IntegrityFailure, match="newer `cav`"):
+        unpack(other, bundle)
+
+
+def test_a_zip_that_swells_is_refused(other: Registry, bundle: Path) -> None:
+    with pytest.raises(IntegrityFailure, match="compressed"):
+        unpack(other, rewritten(bundle, {}, zipfile.ZIP_DEFLATED))
+
+
+@pytest.mark.parametrize("keep", [0, 10, 5000, -10])
+def test_half_a_bundle_is_none(other: Registry, bundle: Path, keep: int) -> None:
+    bundle.write_bytes(bundle.read_bytes()[:keep])
+    with pytest.raises(IntegrityFailure, match="no whole bundle"):
+        unpack(other, bundle)
+
+
+def test_no_file_is_not_found(other: Registry, tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="no file"):
+        unpack(other, tmp_path / "nothing.cav")
+
+
+def test_annotations_travel(registry: Registry, other: Registry, tmp_path: Path) -> None:
+    registry.annotate("twirl", tags=["slow"], note="from the sea")
+    pack(registry, ["twirl"], path := tmp_path / "one.cav")
+    unpack(other, path)
+    assert other.get("twirl").record == replace(registry.get("twirl").record)
