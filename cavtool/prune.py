@@ -65,7 +65,8 @@ def _half_written(registry: Registry) -> Iterator[Litter]:
 def _unused_absorbers(registry: Registry) -> Iterator[Litter]:
     used = {look_name(asset.record.name) for asset in registry.list("motion")}
     for asset in registry.list("absorber"):
-        if asset.record.origin == "learned" and asset.record.name not in used:
+        mine = asset.folder.parent == registry.root
+        if mine and asset.record.origin == "learned" and asset.record.name not in used:
             yield Litter("absorber", asset.record.name, asset.folder, asset.size)
 
 

@@ -33,6 +33,7 @@ COMMANDS = {
     "prune": "upkeep",
     "path": "upkeep",
     "runs": "runs",
+    "config": "config",
     "demo": "demo",
 }
 
@@ -51,6 +52,18 @@ class CavGroup(TyperGroup):
         if ctx.resilient_parsing:  # the shell is completing a line that is wrong so far
             return None
         raise InvalidInput(f"no such command `{cmd_name}`", hint=closest(cmd_name, COMMANDS) or "see `cav --help`")
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Find the command to run; the user's settings become its defaults."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if name in {"learn", "generate"} and not ctx.resilient_parsing:
+            from cavtool import settings
+
+            ctx.default_map = {
+                **ctx.default_map,
+                name: ctx.default_map[name] | settings.option_defaults().get(name, {}),
+            }
+        return name, command, rest
 
 
 # Plain help: rich's costs half of the start-up. No `--install-completion`: it edits the user's shell files. `--help` is

@@ -32,7 +32,10 @@ def list_(
     with Output("list", json=as_json) as out:
         kinds = {"motion": motions or not absorbers, "absorber": absorbers or not motions}
         assets = []
-        for _, found in Registry().scan():
+        registry = Registry()
+        for name, place in registry.hidden():
+            out.note(f"`{name}` hides another in `{place}`")
+        for _, found in registry.scan():
             if isinstance(found, CavError):
                 out.warning(found.message)
             elif kinds[found.record.kind]:
@@ -77,7 +80,7 @@ def rm(
 
     with Output("rm", json=as_json) as out:
         registry = Registry(on_wait=out.note)
-        chosen = expand(names, registry.names())
+        chosen = expand(names, registry.own_names())
         if not (yes or dry_run or out.confirm(f"Move {', '.join(chosen)} to the trash?", hint="add `--yes`")):
             out.note("nothing was removed")
             raise typer.Exit(1)

@@ -32,6 +32,13 @@ def thrown_ids(incomplete: str) -> list[str]:
     return _folders(paths.data_dir() / "trash", "record.toml", incomplete)
 
 
+def setting_keys(incomplete: str) -> list[str]:
+    """Complete settings."""
+    from cavtool.settings import SETTINGS
+
+    return [key for key in SETTINGS if key.startswith(incomplete)]
+
+
 def _folders(root: Path, holding: str, prefix: str) -> list[str]:
     try:
         return sorted(name for file in root.glob(f"[!.]*/{holding}") if (name := file.parent.name).startswith(prefix))

@@ -32,7 +32,7 @@ def verify(
 
     with Output("verify", json=as_json) as out:
         registry = Registry(on_wait=out.note)
-        chosen = expand(names, registry.names()) if names else registry.names()
+        chosen = expand(names, registry.names()) if names else registry.own_names()
         findings = [*check(registry, chosen), *([] if names else strays(registry))]
         for finding in findings:
             out.warning(finding.problem)

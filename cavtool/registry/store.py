@@ -25,14 +25,14 @@ import builtins
 import os
 import shutil
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from cavtool import paths
+from cavtool import paths, settings
 from cavtool.disk import failpoint, sync, write_atomic, writing_to
 from cavtool.errors import Conflict, IntegrityFailure, NotFound, closest
 from cavtool.registry.asset import Asset, copy_file, load, verify
@@ -47,29 +47,43 @@ _T = TypeVar("_T")
 
 
 class Registry:
-    """The motions and absorbers in a folder, by default `paths.assets_dir()`.
+    """The motions and absorbers in a folder, and behind it those in folders that are `shared`: read, never written.
 
+    By default `paths.assets_dir()` and the setting `registry.paths`. Of assets of one name the first folder's is found.
     `on_wait` is told, once, what is waited for when another process is writing.
     """
 
-    def __init__(self, root: Path | None = None, *, on_wait: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        root: Path | None = None,
+        *,
+        shared: Sequence[Path] | None = None,
+        on_wait: Callable[[str], None] | None = None,
+    ) -> None:
         self.root = root or paths.assets_dir()
+        if shared is None:
+            shared = () if root else settings.shared_registries()
+        self.shared = tuple(place for place in shared if place != self.root)
         self.trash = self.root.parent / "trash"
         self.quarantine = self.root.parent / "quarantine"
         self._on_wait = on_wait
 
     def names(self) -> builtins.list[str]:
         """Every name in use, sorted, without a look inside."""
-        found: set[str] = set()
-        with suppress(FileNotFoundError):
-            for _ in range(3):
-                before = self.root.stat().st_mtime_ns
-                with os.scandir(self.root) as entries:
-                    found |= {entry.name.removeprefix(_NEW) for entry in entries if entry.is_dir()}
-                # Of a folder that changes, a scan of many entries may miss one that is being renamed.
-                if self.root.stat().st_mtime_ns == before:
-                    break
-        return sorted(filter(is_name, found))
+        return sorted({name for place in (self.root, *self.shared) for name in _names_in(place)})
+
+    def own_names(self) -> builtins.list[str]:
+        """Those that are not shared."""
+        return sorted(_names_in(self.root))
+
+    def hidden(self) -> builtins.list[tuple[str, Path]]:
+        """Names that are in use in a shared folder too, and that folder: what is there cannot be reached."""
+        seen, twice = _names_in(self.root), []
+        for place in self.shared:
+            there = _names_in(place)
+            twice += [(name, place) for name in sorted(there & seen)]
+            seen |= there
+        return twice
 
     def scan(self) -> Iterator[tuple[str, Asset | IntegrityFailure]]:
         """Every name in use with its asset, or with why its record cannot be read, sorted."""
@@ -127,9 +141,14 @@ class Registry:
             raise Conflict(f"`{name}` exists already", hint="choose another name, or pass `--replace`")
 
     def check_there(self, name: str) -> None:
-        """Raise NotFound if no asset, broken or not, has that name."""
-        if not (is_name(name) and self._is_taken(name)):
-            raise NotFound(f"no motion or absorber named `{name}`", hint=closest(name, self.names()))
+        """Raise NotFound if no asset, broken or not, has that name, Conflict if it is shared."""
+        if is_name(name) and self._is_taken(name):
+            return
+        for place in self.shared:
+            if name in _names_in(place):
+                hint = f"`cav cp {name} NEW-NAME` makes a copy that is yours"
+                raise Conflict(f"`{name}` is shared, in `{place}`, and not changed from here", hint=hint)
+        raise NotFound(f"no motion or absorber named `{name}`", hint=closest(name, self.names()))
 
     def put(self, draft: Record, files: Mapping[str, Path], *, replace: bool = False) -> Asset:
         """Keep copies of `files` (name in the asset → where it is now; the weights among them) under the draft's name.
@@ -152,7 +171,8 @@ class Registry:
     def rename(self, name: str, to: str, *, replace: bool = False) -> Asset:
         """Give an asset another name; raises what `copy` does. Killed halfway, it leaves the asset under both."""
         with self.writing():
-            asset = self._copy(name, to, replace_it=replace, created=self.get(name).record.created)
+            created = self._writable(name).record.created
+            asset = self._copy(name, to, replace_it=replace, created=created)
             self._drop(name, "rename:dropped")
             self._sync()
         return asset
@@ -176,11 +196,17 @@ class Registry:
     def set_aside(self, name: str) -> Path:
         """Move an asset, or what else lies in the registry under that name, to the quarantine; returns where it is."""
         with self.writing():
+            if is_name(name):
+                self.check_there(name)
             moved = self._move(name, self.quarantine)
             self._sync()
         return moved
 
     def _writable(self, name: str) -> Asset:
+        self.check_there(name)
+        return self._known(name)
+
+    def _known(self, name: str) -> Asset:
         asset = self.get(name)
         if asset.record.is_newer:
             hint = "upgrade this one to change it"
@@ -188,7 +214,7 @@ class Registry:
         return asset
 
     def _copy(self, name: str, to: str, *, replace_it: bool, created: str) -> Asset:
-        asset = self._writable(name)
+        asset = self._known(name)
         self.check_free(to, replace=replace_it and to != name)
         draft = replace(asset.record, name=to, created=created)
         record = self._stage(draft, {file: asset.folder / file for file in asset.record.files})
@@ -198,17 +224,18 @@ class Registry:
         return Asset(record, self.root / to)
 
     def _is_taken(self, name: str) -> bool:
-        return (self.root / name).exists() or (self.root / f"{_NEW}{name}").exists()
+        return _is_taken(self.root, name)
 
     def _find(self, name: str, loads: Loads = tomllib.loads) -> Asset | None:
         if not is_name(name):
             return None
-        for _ in range(_TRIES):
-            for folder in (self.root / name, self.root / f"{_NEW}{name}"):
-                with suppress(FileNotFoundError):
-                    return Asset(load(folder / RECORD, name, loads), folder)
-        if self._is_taken(name):
-            raise IntegrityFailure(f"`{name}` has no `{RECORD}`")
+        for place in (self.root, *self.shared):
+            for _ in range(_TRIES):
+                for folder in (place / name, place / f"{_NEW}{name}"):
+                    with suppress(FileNotFoundError, NotADirectoryError):
+                        return Asset(load(folder / RECORD, name, loads), folder)
+            if _is_taken(place, name):
+                raise IntegrityFailure(f"`{name}` has no `{RECORD}`")
         return None
 
     @contextmanager
@@ -298,6 +325,23 @@ class Registry:
         for folder in (self.trash, self.quarantine, self.root):
             if folder.exists():
                 sync(folder)
+
+
+def _names_in(place: Path) -> set[str]:
+    found: set[str] = set()
+    with suppress(FileNotFoundError, NotADirectoryError):
+        for _ in range(3):
+            before = place.stat().st_mtime_ns
+            with os.scandir(place) as entries:
+                found |= {entry.name.removeprefix(_NEW) for entry in entries if entry.is_dir()}
+            # Of a folder that changes, a scan of many entries may miss one that is being renamed.
+            if place.stat().st_mtime_ns == before:
+                break
+    return set(filter(is_name, found))
+
+
+def _is_taken(place: Path, name: str) -> bool:
+    return (place / name).exists() or (place / f"{_NEW}{name}").exists()
 
 
 def _write(record: Record, path: Path) -> None:

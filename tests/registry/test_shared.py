@@ -1,0 +1,85 @@
+"""Several places: one's own, and behind it those that are shared."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cavtool.errors import Conflict, NotFound
+from cavtool.registry import Registry
+from tests.registry.samples import put, seed_of
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    """`twirl` of one's own and in both shared folders, `zoom` in both, `swing` in the last."""
+    mine, team, lab = (tmp_path / name / "assets" for name in ("mine", "team", "lab"))
+    for place, name, seed in (
+        (mine, "twirl", 1),
+        (team, "twirl", 2),
+        (team, "zoom", 3),
+        (lab, "twirl", 4),
+        (lab, "zoom", 5),
+        (lab, "swing", 6),
+    ):
+        put(place, name, seed)
+    return Registry(mine, shared=[team, lab, tmp_path / "nowhere"])
+
+
+def test_the_first_place_that_has_a_name_gives_it(registry: Registry) -> None:
+    assert registry.names() == ["swing", "twirl", "zoom"]
+    assert [seed_of(registry.get(name)) for name in registry.names()] == [6, 1, 3]
+    assert [asset.record.name for asset in registry.list()] == registry.names()
+    assert registry.own_names() == ["twirl"]
+    team, lab, _ = registry.shared
+    assert registry.hidden() == [("twirl", team), ("twirl", lab), ("zoom", lab)]
+
+
+def test_what_is_shared_is_not_changed_from_here(registry: Registry) -> None:
+    for change in (
+        lambda: registry.remove("zoom"),
+        lambda: registry.rename("zoom", "mine"),
+        lambda: registry.annotate("zoom", note="mine"),
+        lambda: registry.set_aside("zoom"),
+    ):
+        with pytest.raises(Conflict, match="`zoom` is shared") as caught:
+            change()
+        assert caught.value.hint == "`cav cp zoom NEW-NAME` makes a copy that is yours"
+    with pytest.raises(NotFound):
+        registry.remove("zom")
+    assert registry.own_names() == ["twirl"]
+
+
+def test_a_copy_of_what_is_shared_is_ones_own(registry: Registry) -> None:
+    registry.copy("zoom", "mine")
+    registry.copy("swing", "swing-2")
+    assert registry.own_names() == ["mine", "swing-2", "twirl"]
+    assert seed_of(registry.get("mine")) == 3
+
+
+def test_a_shared_name_may_be_taken_for_ones_own(registry: Registry) -> None:
+    registry.check_free("zoom")
+    put(registry.root, "zoom", seed=7)
+    assert seed_of(registry.get("zoom")) == 7
+    registry.remove("zoom")
+    assert seed_of(registry.get("zoom")) == 3
+
+
+def test_a_broken_one_of_ones_own_is_not_passed_over(registry: Registry) -> None:
+    (registry.root / "twirl" / "record.toml").write_text("")
+    assert [name for name, _ in registry.broken()] == ["twirl"]
+
+
+def test_nothing_is_ever_written_there(registry: Registry) -> None:
+    before = [sorted(place.rglob("*")) for place in registry.shared]
+    registry.list()
+    registry.copy("zoom", "mine")
+    registry.verify("swing")
+    assert [sorted(place.rglob("*")) for place in registry.shared] == before
+
+
+def test_by_default_the_setting_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path / "team", "zoom", seed=3)
+    monkeypatch.setenv("CAV_REGISTRY_PATHS", f"{tmp_path / 'team'}{os.pathsep}{tmp_path / 'lab'}")
+    assert Registry().names() == ["zoom"]
+    assert Registry(tmp_path / "mine").names() == []
