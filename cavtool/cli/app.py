@@ -34,6 +34,7 @@ COMMANDS = {
     "path": "upkeep",
     "runs": "runs",
     "config": "config",
+    "completion": "completion",
     "demo": "demo",
 }
 

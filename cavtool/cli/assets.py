@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cavtool.cli.completers import asset_names
 from cavtool.cli.many import do_each, expand
 from cavtool.cli.output import Output
-from cavtool.cli.params import Json, asset_names
+from cavtool.cli.params import Json
 from cavtool.errors import CavError
 
 if TYPE_CHECKING:

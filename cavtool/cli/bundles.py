@@ -6,9 +6,10 @@ from typing import Annotated
 import typer
 
 from cavtool.cli.assets import describe
+from cavtool.cli.completers import asset_names, bundle_files
 from cavtool.cli.many import expand
 from cavtool.cli.output import Output
-from cavtool.cli.params import Json, asset_names
+from cavtool.cli.params import Json
 from cavtool.errors import Conflict, InvalidInput
 
 app = typer.Typer(rich_markup_mode=None)
@@ -43,7 +44,7 @@ def export(
 
 @app.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(help="A .cav file.", dir_okay=False)],
+    file: Annotated[Path, typer.Argument(help="A .cav file.", dir_okay=False, autocompletion=bundle_files)],
     *,
     to: Annotated[str | None, typer.Option("--as", help="Keep it under another name.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Move what has a name now to the trash.")] = False,

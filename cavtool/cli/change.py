@@ -5,9 +5,10 @@ from typing import Annotated
 import typer
 
 from cavtool.cli.assets import describe
+from cavtool.cli.completers import asset_names
 from cavtool.cli.many import do_each, expand
 from cavtool.cli.output import Output
-from cavtool.cli.params import Json, asset_names
+from cavtool.cli.params import Json
 from cavtool.errors import InvalidInput
 
 app = typer.Typer(rich_markup_mode=None)

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
+from cavtool.cli.completers import setting_keys
 from cavtool.cli.output import Output
-from cavtool.cli.params import Json, setting_keys
+from cavtool.cli.params import Json
 
 app = typer.Typer(rich_markup_mode=None)
 config = typer.Typer(rich_markup_mode=None)

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from cavtool.cli.completers import motion_names, video_files
 from cavtool.cli.output import Output
-from cavtool.cli.params import Device, Json, Model, motion_names
+from cavtool.cli.params import Device, Json, Model
 from cavtool.errors import InvalidInput
 from cavtool.recipes import SampleRecipe as Recipe
 from cavtool.recipes import parse_blend
@@ -44,7 +45,10 @@ def generate(
     device: Device = Recipe.device,
     no_metadata: Annotated[bool, typer.Option("--no-metadata", help="Leave the recipe out of the file.")] = False,
     like: Annotated[
-        Path | None, typer.Option(exists=True, help="Take the recipe out of a video; other options change it.")
+        Path | None,
+        typer.Option(
+            exists=True, help="Take the recipe out of a video; other options change it.", autocompletion=video_files
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     as_json: Json = False,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cavtool.cli.assets import describe, size_text
+from cavtool.cli.completers import video_files
 from cavtool.cli.output import Output
 from cavtool.cli.params import Device, Json, Model
 from cavtool.recipes import AbsorberKind, DType
@@ -20,7 +21,10 @@ app = typer.Typer(rich_markup_mode=None)
 @app.command()
 def learn(
     name: Annotated[str, typer.Argument(help="What to call the motion.")],
-    video: Annotated[Path, typer.Argument(exists=True, help="The video that shows it: any file ffmpeg reads.")],
+    video: Annotated[
+        Path,
+        typer.Argument(exists=True, help="The video that shows it: any file ffmpeg reads.", autocompletion=video_files),
+    ],
     *,
     prompt: Annotated[
         str, typer.Option(help="What the video shows, with its motion; NAME if not given.")

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cavtool.cli.assets import date_text
+from cavtool.cli.completers import run_ids
 from cavtool.cli.learn import report
 from cavtool.cli.output import Output
-from cavtool.cli.params import Json, run_ids
+from cavtool.cli.params import Json
 
 if TYPE_CHECKING:
     from cavtool.runs import Run

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cavtool.cli.assets import date_text, describe, size_text
+from cavtool.cli.completers import thrown_ids
 from cavtool.cli.output import Output
-from cavtool.cli.params import Json, thrown_ids
+from cavtool.cli.params import Json
 
 if TYPE_CHECKING:
     from cavtool.registry.trash import Thrown

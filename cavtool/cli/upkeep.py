@@ -6,9 +6,10 @@ from typing import Annotated
 import typer
 
 from cavtool.cli.assets import size_text
+from cavtool.cli.completers import asset_names
 from cavtool.cli.many import expand
 from cavtool.cli.output import Output
-from cavtool.cli.params import Json, asset_names
+from cavtool.cli.params import Json
 from cavtool.errors import IntegrityFailure
 
 app = typer.Typer(rich_markup_mode=None)
