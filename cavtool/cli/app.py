@@ -34,6 +34,7 @@ COMMANDS = {
     "path": "upkeep",
     "runs": "runs",
     "config": "config",
+    "doctor": "doctor",
     "completion": "completion",
     "demo": "demo",
 }

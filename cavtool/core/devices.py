@@ -26,6 +26,12 @@ def resolve_device(asked: str) -> str:
     return asked
 
 
+def best_device() -> str:
+    """What `auto` is here, for people: `cpu, 2 threads`, `cuda, NVIDIA H100`."""
+    device = resolve_device("auto")
+    return f"{device}, {torch.cuda.get_device_name() if device == 'cuda' else f'{torch.get_num_threads()} threads'}"
+
+
 def _has_cuda(asked: str) -> bool:
     index = asked.partition(":")[2]
     return not index or int(index) < torch.cuda.device_count()

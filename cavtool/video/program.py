@@ -12,7 +12,8 @@ import imageio_ffmpeg
 
 from cavtool.errors import MediaError, RequirementError
 
-_CODECS = {"h264", "hevc", "vp9", "av1", "gif", "prores", "webp_anim"}
+_DECODERS = {"h264", "hevc", "vp9", "av1", "gif", "prores", "webp_anim"}
+_ENCODER = "libx264"
 
 
 @cache
@@ -21,10 +22,16 @@ def ffmpeg_exe() -> str:
 
     Raises RequirementError when there is none.
     """
-    found = [exe for exe in (shutil.which("ffmpeg"), _bundled_exe()) if exe and _num_abilities(exe)]
+    able = {exe: _abilities(exe) for exe in (shutil.which("ffmpeg"), _bundled_exe()) if exe}
+    found = [exe for exe, abilities in able.items() if abilities is not None]
     if not found:
         raise RequirementError("no working `ffmpeg` on this machine", hint="`pip install imageio-ffmpeg` brings one")
-    return max(found, key=_num_abilities)
+    return max(found, key=lambda exe: len(able[exe] or ()))
+
+
+def missing_abilities(exe: str) -> list[str]:
+    """The codecs `cav` uses that this ffmpeg lacks."""
+    return sorted({*_DECODERS, _ENCODER} - (_abilities(exe) or frozenset()))
 
 
 def _bundled_exe() -> str | None:
@@ -34,14 +41,14 @@ def _bundled_exe() -> str | None:
 
 
 @cache
-def _num_abilities(exe: str) -> int:
-    """How much of what `cav` needs this ffmpeg can do; 0 when it does not run."""
+def _abilities(exe: str) -> frozenset[str] | None:
+    """What of all `cav` needs this ffmpeg can do; None when it does not run."""
     try:
         listing = subprocess.run([exe, "-codecs"], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
-        return 0
-    decoders = set(re.findall(r"^ D\S{5} (\w+)", listing, re.MULTILINE))
-    return 1 + len(decoders & _CODECS) + bool(re.search(r"\blibx264\b", listing))
+        return None
+    decoders = set(re.findall(r"^ D\S{5} (\w+)", listing, re.MULTILINE)) & _DECODERS
+    return frozenset(decoders | set(re.findall(rf"\b{_ENCODER}\b", listing)))
 
 
 def run(job: Any, failure: str, data: bytes = b"") -> bytes:

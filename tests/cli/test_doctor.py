@@ -1,0 +1,30 @@
+"""`cav doctor`."""
+
+import json
+from pathlib import Path
+
+from tests.cli.assets import put_motion
+from tests.cli.conftest import Cav
+
+
+def test_a_machine_that_has_all_it_needs(cav: Cav, home: Path) -> None:
+    put_motion(home, "twirl")
+    done = cav("doctor")
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = {line.split()[0]: line for line in done.stdout.splitlines()[1:]}
+    assert {"cav", "libraries", "settings", "data", "state", "registry", "model", "ffmpeg", "device"} <= told.keys()
+    assert "1 assets at" in told["registry"]
+    assert "cav-mini, revision" in told["model"]
+
+
+def test_what_is_broken_is_told_with_a_remedy(cav: Cav, home: Path) -> None:
+    (put_motion(home, "twirl").folder / "record.toml").write_text("")
+    (home / "config").mkdir()
+    (home / "config" / "config.toml").write_text("model = 3\n")
+    done = cav("doctor", "--json")
+    answer = json.loads(done.stdout)
+    assert (done.returncode, answer["ok"]) == (1, False)
+    broken = {each["what"]: each for each in answer["data"]["findings"] if each["state"] == "broken"}
+    assert broken["settings"]["found"] == "`model` is text, not `3`"
+    assert "`twirl`" in broken["registry"]["found"]
+    assert broken["registry"]["remedy"] == "`cav verify --repair`"
