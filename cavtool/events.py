@@ -1,7 +1,8 @@
 """What a long workflow reports while it works; the command line draws it, scripts read it as JSON."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,13 @@ _NAMES = {Stage: "stage", Step: "step", Note: "note", Warn: "warning"}
 def to_json(event: Event) -> dict[str, object]:
     """The event as one JSON object, its kind under `event`."""
     return {"event": _NAMES[type(event)], **asdict(event)}
+
+
+def from_json(told: Mapping[str, Any]) -> Event:
+    """The reverse of `to_json`. Raises KeyError or TypeError for what is no event."""
+    kind = {name: kind for kind, name in _NAMES.items()}[told["event"]]
+    event: Event = kind(**{key: value for key, value in told.items() if key != "event"})
+    return event
 
 
 class Interrupted(KeyboardInterrupt):

@@ -4,6 +4,8 @@
                 inputs.safetensors    what the training reads
                 step-N.safetensors    its state after N steps; the highest is the latest
                 log.jsonl             what it reported
+                output.log            what its process said, if that was in the background
+                stop                  somebody wants it to end after a checkpoint
                 lock, pid             held while a process is at work on it, and which
 
 Every file is whole: written beside its place, then moved there. The operating system drops the lock of a process that
@@ -15,6 +17,7 @@ import os
 import re
 import secrets
 import shutil
+import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -26,6 +29,7 @@ from typing import Any, Literal
 from cavtool import paths
 from cavtool.disk import failpoint, write_atomic, writing_to
 from cavtool.errors import Conflict, IntegrityFailure, NotFound, closest
+from cavtool.events import Event, from_json
 from cavtool.registry.records import check_name
 
 Status = Literal["running", "done", "failed", "stopped"]
@@ -108,6 +112,7 @@ class Run:
                 driver = f"process {pid}" if (pid := self.driver) else "another process"
                 raise Conflict(f"run `{self.id}` is being driven by {driver}") from None
         try:
+            (self.folder / "stop").unlink(missing_ok=True)
             self.write("pid", lambda path: path.write_text(str(os.getpid())))
             if self.reason is not None:
                 self._end({})
@@ -161,10 +166,49 @@ class Run:
         with writing_to(self.folder), (self.folder / "log.jsonl").open("a", encoding="utf-8", newline="\n") as file:
             file.write(json.dumps(event) + "\n")
 
+    def events(self) -> list[Event]:
+        """What it reported, as far as it can be read: the line being written just now may be half there."""
+        told = []
+        with suppress(FileNotFoundError):
+            for line in (self.folder / "log.jsonl").read_text(encoding="utf-8", errors="replace").splitlines():
+                with suppress(ValueError, KeyError, TypeError):
+                    told.append(from_json(json.loads(line)))
+        return told
+
+    @property
+    def last_words(self) -> str:
+        """The last line a process in the background said, if there is one."""
+        with suppress(FileNotFoundError):
+            lines = (self.folder / "output.log").read_text(encoding="utf-8", errors="replace").split("\n")
+            return next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return ""
+
+    @property
+    def is_asked_to_stop(self) -> bool:
+        """Whether somebody wants the process that drives it to write a checkpoint and end."""
+        return (self.folder / "stop").exists()
+
+    def stop(self, patience: float = 60.0) -> None:
+        """Ask the process that drives it to write a checkpoint and end, and wait for that.
+
+        By a file, not a signal: a process in the background has no console to send one through on Windows. Raises
+        NotFound if no process drives it, Conflict if it goes on for longer than `patience` seconds.
+        """
+        if (pid := self.driver) is None:
+            raise NotFound(f"run `{self.id}` is not running", hint=f"it is {self.status}")
+        (self.folder / "stop").touch()
+        end = time.monotonic() + patience
+        while self.driver is not None:
+            if time.monotonic() > end:
+                raise Conflict(f"run `{self.id}` does not stop", hint=f"end process {pid} yourself")
+            time.sleep(0.1)
+
     def remove(self) -> None:
         """Delete it all; Conflict while a process drives it."""
         if (pid := self.driver) is not None:
-            raise Conflict(f"run `{self.id}` is being driven by process {pid}", hint="stop it first")
+            raise Conflict(
+                f"run `{self.id}` is being driven by process {pid}", hint=f"`cav runs stop {self.id}` stops it"
+            )
         with writing_to(self.folder.parent):
             # Hidden first: half deleted, it is no run any more.
             shutil.rmtree(self.folder.rename(self.folder.with_name(f".tmp-{self.id}")))

@@ -50,7 +50,7 @@ class CavGroup(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Import the command `cmd_name`."""
         if cmd_name in COMMANDS:
-            return get_group(import_module(f"cavtool.cli.{COMMANDS[cmd_name]}").app).commands[cmd_name]
+            return _lean(get_group(import_module(f"cavtool.cli.{COMMANDS[cmd_name]}").app).commands[cmd_name])
         if ctx.resilient_parsing:  # the shell is completing a line that is wrong so far
             return None
         raise InvalidInput(f"no such command `{cmd_name}`", hint=closest(cmd_name, COMMANDS) or "see `cav --help`")
@@ -66,6 +66,22 @@ class CavGroup(TyperGroup):
                 name: ctx.default_map[name] | settings.option_defaults().get(name, {}),
             }
         return name, command, rest
+
+
+def _lean(command: Any) -> Any:
+    """The command, with the defaults of its options taken as they are.
+
+    To check even those typer loads pydantic, which takes as long as all the rest of a start.
+    """
+    for param in command.params:
+
+        def process(ctx: Any, value: Any, param: Any = param, check: Any = param.process_value) -> Any:
+            return value if value is param.default and not param.required else check(ctx, value)
+
+        param.process_value = process
+    for each in getattr(command, "commands", {}).values():
+        _lean(each)
+    return command
 
 
 # Plain help: rich's costs half of the start-up. No `--install-completion`: it edits the user's shell files. `--help` is

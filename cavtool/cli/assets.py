@@ -1,6 +1,7 @@
 """What is in the registry: `cav list`, `cav show`, `cav rm`."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +12,7 @@ from cavtool.cli.completers import asset_names
 from cavtool.cli.many import do_each, expand
 from cavtool.cli.output import Output
 from cavtool.cli.params import Json
-from cavtool.errors import CavError
+from cavtool.errors import CavError, InvalidInput, closest
 
 if TYPE_CHECKING:
     from cavtool.registry import Asset
@@ -19,18 +20,33 @@ if TYPE_CHECKING:
 app = typer.Typer(rich_markup_mode=None)
 
 
-# Flags, not `--kind KIND`: to read anything but a flag typer loads pydantic, which doubles the time this takes.
+_ORDERS: dict[str, Callable[["Asset"], Any]] = {
+    "name": lambda asset: asset.record.name,
+    "created": lambda asset: asset.record.created,
+    "size": lambda asset: asset.size,
+}
+
+
 @app.command("list")
 def list_(
     *,
     motions: Annotated[bool, typer.Option("--motions", help="Only motions.")] = False,
     absorbers: Annotated[bool, typer.Option("--absorbers", help="Only absorbers.")] = False,
+    tag: Annotated[str, typer.Option(help="Only those with this tag.")] = "",
+    model: Annotated[str, typer.Option(help="Only those learned on this base model.")] = "",
+    sort: Annotated[
+        str, typer.Option(help=f"By {', '.join(_ORDERS)}; names from a, all else the most first.")
+    ] = "name",
     as_json: Json = False,
 ) -> None:
     """List motions and absorbers."""
     from cavtool.registry import Registry
 
     with Output("list", json=as_json) as out:
+        if sort not in _ORDERS:
+            raise InvalidInput(
+                f"cannot sort by `{sort}`", hint=closest(sort, _ORDERS) or f"one of {', '.join(_ORDERS)}"
+            )
         kinds = {"motion": motions or not absorbers, "absorber": absorbers or not motions}
         assets = []
         registry = Registry()
@@ -39,8 +55,11 @@ def list_(
         for _, found in registry.scan():
             if isinstance(found, CavError):
                 out.warning(found.message)
-            elif kinds[found.record.kind]:
+            elif (
+                kinds[found.record.kind] and tag in {"", *found.record.tags} and model in {"", found.record.base_model}
+            ):
                 assets.append(found)
+        assets.sort(key=_ORDERS[sort], reverse=sort != "name")
         out.table(("NAME", "KIND", "BASE", "RANK", "SIZE", "CREATED"), map(_row, assets), map(describe, assets))
 
 

@@ -1,7 +1,10 @@
 """`cav learn`: a motion from one video."""
 
+import subprocess
+import sys
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -9,13 +12,18 @@ from cavtool.cli.assets import describe, size_text
 from cavtool.cli.completers import video_files
 from cavtool.cli.output import Output
 from cavtool.cli.params import Device, Json, Model
+from cavtool.errors import TrainingError
 from cavtool.recipes import AbsorberKind, DType
 from cavtool.recipes import LearnRecipe as Recipe
 
 if TYPE_CHECKING:
     from cavtool.registry import Asset
+    from cavtool.runs import Run
 
 app = typer.Typer(rich_markup_mode=None)
+
+# On Windows CREATE_NEW_PROCESS_GROUP and DETACHED_PROCESS, which `subprocess` has no names for elsewhere.
+_APART: dict[str, Any] = {"creationflags": 0x208} if sys.platform == "win32" else {"start_new_session": True}
 
 
 @app.command()
@@ -52,6 +60,9 @@ def learn(
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace NAME and NAME-look; what was there goes to the trash.")
     ] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Train in the background: `cav runs attach` shows how far it is.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Learn a motion from one video."""
@@ -80,8 +91,31 @@ def learn(
         with out.progress() as on_event:
             from cavtool.studio import learn as studio
 
-            asset = studio.learn(name, video, recipe, replace=replace, on_event=on_event)
-        report(asset, out)
+            if detach:
+                run = studio.prepare(name, video, recipe, replace=replace, on_event=on_event)
+            else:
+                asset = studio.learn(name, video, recipe, replace=replace, on_event=on_event)
+        if detach:
+            drive_in_the_background(run)
+            out.result({"run": run.id}, [run.id])
+            out.hint(f"`cav runs attach {run.id}` shows how far it is, `cav runs stop {run.id}` stops it")
+        else:
+            report(asset, out)
+
+
+def drive_in_the_background(run: "Run") -> None:
+    """Go on with a run in a process of its own, which outlives this one; what it says goes into the run's folder.
+
+    Raises TrainingError if that process ends before it has begun.
+    """
+    command = [sys.executable, "-m", "cavtool", "runs", "resume", run.id]
+    with (run.folder / "output.log").open("ab") as output:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, **_APART)
+    while run.driver is None and run.status != "done":  # from here on it can be attached to
+        if process.poll() is not None:
+            raise TrainingError(f"run `{run.id}` did not start: {run.last_words}")
+        time.sleep(0.2)
+    process.returncode = 0  # nobody's to wait for: else Python warns of it
 
 
 def report(asset: "Asset", out: Output) -> None:

@@ -46,19 +46,22 @@ def learn(
     is not finite, the registry untouched; Interrupted at the first Ctrl-C, after a checkpoint.
     """
     registry = registry or _usual_registry(on_event)
-    model = find_model(recipe.model)
-    for wanted in recipe.leaves(name):
-        registry.check_free(wanted, replace=replace)
-    clip, frames = _read_clip(file, recipe, model, on_event)
-    _say_what_is_amiss(name, recipe, on_event)
-    with memory_told():
-        session = open_session(recipe.model, device=recipe.device, dtype=recipe.dtype, training=True)
-        _say_what_is_unread(name, recipe, session, on_event)
-        inputs = _encode_inputs(session, frames, recipe.seed)
-    asked = {"recipe": recipe.to_dict() | {"model": model.address}, "revision": model.revision}
-    run = runs.create(name, {"replace": replace, "clip": asdict(clip)} | asked)
-    run.write(runs.INPUTS, lambda path: save_file(inputs, path))
+    run, session = _begin(name, file, recipe, registry, on_event, replace=replace)
     return _drive(run, session, registry, on_event)
+
+
+def prepare(
+    name: str,
+    file: Path,
+    recipe: LearnRecipe,
+    *,
+    replace: bool = False,
+    registry: Registry | None = None,
+    on_event: OnEvent = lambda _: None,
+) -> Run:
+    """All of `learn` before the training, which `resume` then does. Raises what `learn` does."""
+    run, _ = _begin(name, file, recipe, registry or _usual_registry(on_event), on_event, replace=replace)
+    return run
 
 
 def resume(run_id: str, *, registry: Registry | None = None, on_event: OnEvent = lambda _: None) -> Asset:
@@ -90,6 +93,24 @@ def resume(run_id: str, *, registry: Registry | None = None, on_event: OnEvent =
 
 
 # Before training
+
+
+def _begin(
+    name: str, file: Path, recipe: LearnRecipe, registry: Registry, on_event: OnEvent, *, replace: bool
+) -> tuple[Run, Session]:
+    model = find_model(recipe.model)
+    for wanted in recipe.leaves(name):
+        registry.check_free(wanted, replace=replace)
+    clip, frames = _read_clip(file, recipe, model, on_event)
+    _say_what_is_amiss(name, recipe, on_event)
+    with memory_told():
+        session = open_session(recipe.model, device=recipe.device, dtype=recipe.dtype, training=True)
+        _say_what_is_unread(name, recipe, session, on_event)
+        inputs = _encode_inputs(session, frames, recipe.seed)
+    asked = {"recipe": recipe.to_dict() | {"model": model.address}, "revision": model.revision}
+    run = runs.create(name, {"replace": replace, "clip": asdict(clip)} | asked)
+    run.write(runs.INPUTS, lambda path: save_file(inputs, path))
+    return run, session
 
 
 def _usual_registry(on_event: OnEvent) -> Registry:
@@ -163,7 +184,11 @@ def _drive(run: Run, session: Session, registry: Registry, on_event: OnEvent) ->
     """Train what is left of a run and put the results into the registry."""
     recipe = LearnRecipe.from_dict(run.settings["recipe"])
     prompt = recipe.prompt_for(run.name)
-    with run.lock(), _first_interrupt(run.id) as asked_to_stop:
+    with run.lock(), _first_interrupt(run.id) as interrupted:
+
+        def asked_to_stop() -> bool:
+            return interrupted() or run.is_asked_to_stop
+
         try:
             inputs, saved = read_state(run.inputs), read_latest(run, on_event)
             training = Training(run, session, recipe, inputs, saved, on_event, asked_to_stop)

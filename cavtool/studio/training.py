@@ -21,7 +21,7 @@ from cavtool.core.diffusion import denoising_loss, step_generator
 from cavtool.core.lora import LoraState
 from cavtool.core.training import Trainer
 from cavtool.errors import TrainingError
-from cavtool.events import Interrupted, OnEvent, Stage, Step, Warn, to_json
+from cavtool.events import Event, Interrupted, OnEvent, Stage, Step, Warn, to_json
 from cavtool.recipes import AbsorberKind, LearnRecipe, SampleRecipe
 from cavtool.runs import Run
 from cavtool.studio.session import Motion, Session
@@ -52,7 +52,12 @@ class Training:
     def begin(self, stage: str) -> None:
         """Report that a stage begins."""
         stages = ["motion", "preview"] if self.recipe.absorber_kind is AbsorberKind.NONE else [*_STAGES]
-        self.on_event(Stage(stage, stages.index(stage) + 1, len(stages)))
+        self.tell(Stage(stage, stages.index(stage) + 1, len(stages)))
+
+    def tell(self, event: Event) -> None:
+        """Report to whoever waits, and to the log, for whoever looks later."""
+        self.on_event(event)
+        self.run.log(to_json(event))
 
     def absorb(self, appearance: str) -> LoraState:
         """Stage 1: train the absorber, or take the finished one out of the checkpoint; {} for none."""
@@ -105,7 +110,7 @@ class Training:
         usual, began = SampleRecipe(prompt), time.monotonic()
 
         def on_step(step: int) -> None:
-            self.on_event(Step("preview", step, usual.steps, None, round(time.monotonic() - began, 3)))
+            self.tell(Step("preview", step, usual.steps, None, round(time.monotonic() - began, 3)))
             if self.asked_to_stop():
                 raise Interrupted(self.run.id)
 
@@ -124,9 +129,7 @@ class Training:
         offset = self.recipe.total_steps - self.recipe.steps if name == "motion" else 0
         for loss in trainer.run():
             smoothed = loss if not smoothed else 0.95 * smoothed + 0.05 * loss
-            event = Step(name, trainer.step, trainer.num_steps, loss, round(time.monotonic() - began, 3))
-            self.on_event(event)
-            self.run.log(to_json(event))
+            self.tell(Step(name, trainer.step, trainer.num_steps, loss, round(time.monotonic() - began, 3)))
             stopping = self.asked_to_stop()
             if stopping or trainer.step % CHECKPOINT_EVERY == 0 or trainer.step == trainer.num_steps:
                 state = {f"trainer.{key}": value.cpu() for key, value in trainer.state().items()}

@@ -12,6 +12,11 @@ from cavtool.cli.app import COMMANDS
 from tests.cli.assets import put_motion
 from tests.cli.conftest import Cav
 
+GROUPS = {
+    "runs": "list resume attach stop logs rm",
+    "trash": "list restore empty",
+    "config": "list get set unset path edit",
+}
 HEAVY = {"accelerate", "cv2", "diffusers", "ffmpeg", "imageio_ffmpeg", "numpy", "peft", "PIL", "torch", "transformers"}
 
 
@@ -25,12 +30,22 @@ def test_help_describes_every_command(cav: Cav) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [*COMMANDS, "runs list", "runs resume", *(f"trash {verb}" for verb in ("list", "restore", "empty"))],
+    [
+        *(command for command in COMMANDS if command not in GROUPS),
+        *(f"{group} {verb}" for group, verbs in GROUPS.items() for verb in verbs.split()),
+    ],
 )
 def test_every_command_explains_itself_and_takes_json(cav: Cav, command: str) -> None:
     done = cav(*command.split(), "--help")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "--json" in done.stdout or command in {"runs", "trash"}
+    assert "--json" in done.stdout
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_group_lists_its_commands(cav: Cav, group: str) -> None:
+    done = cav(group, "--help")
+    listed = [line.split()[0] for line in done.stdout.partition("Commands:")[2].splitlines() if line.strip()]
+    assert " ".join(listed) == GROUPS[group]
 
 
 def test_version(cav: Cav) -> None:

@@ -49,6 +49,22 @@ def test_list_chooses_a_kind_and_speaks_json(cav: Cav, home: Path) -> None:
     assert listed["recipe"]["lr"] == 1.5e-3
 
 
+def test_list_chooses_by_tag_and_model_and_sorts(cav: Cav, home: Path, video: Path) -> None:
+    put_motion(home, "small")
+    put_motion(home, "large", videos={"reference.mp4": video})
+    cav("tag", "small", "slow")
+
+    def names(*options: str) -> list[str]:
+        return [asset["name"] for asset in json.loads(cav("list", "--json", *options).stdout)]
+
+    assert names() == ["large", "small"] == names("--sort", "size")
+    assert names("--tag", "slow") == ["small"]
+    assert names("--tag", "fast") == []
+    assert names("--model", "cav-mini") == ["large", "small"]
+    assert names("--model", "zeroscope") == []
+    assert "did you mean `size`?" in cav("list", "--sort", "sizes").stderr
+
+
 def test_list_sees_what_changed_since_the_last(cav: Cav, home: Path) -> None:
     record = put_motion(home, "twirl").folder / "record.toml"
     put_motion(home, "zoom")
