@@ -12,7 +12,7 @@ import cavtool
 PACKAGE = Path(cavtool.__file__).parent
 FLOORS = (
     {"errors", "paths", "events", "disk"},
-    {"settings", "recipes", "registry", "runs", "prune", "models", "video"},
+    {"settings", "recipes", "registry", "runs", "history", "prune", "models", "video"},
     {"core"},
     {"mini", "studio", "doctor"},
     {"cli", "__main__"},

@@ -19,6 +19,7 @@ from cavtool.errors import CavError, InvalidInput, closest
 COMMANDS = {
     "learn": "learn",
     "generate": "generate",
+    "history": "history",
     "list": "assets",
     "show": "assets",
     "rm": "assets",

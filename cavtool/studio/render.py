@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cavtool import __version__, video
+from cavtool import __version__, history, video
 from cavtool.core.devices import memory_told
 from cavtool.errors import Conflict, Incompatible, InvalidInput
 from cavtool.events import Note, OnEvent, Stage, Step, Warn
@@ -53,6 +53,7 @@ def generate(
             frames = _sample(session, recipe, seed, [motion for _, motion in motions], on_event)
         told = _metadata(replace(recipe, seed=seed, num_videos=1), model, [record for record, _ in motions])
         video.encode(frames, file, fps=model.fps, scale=enlarge, recipe=told if metadata else None)
+    history.remember(recipe, files)
     return files
 
 

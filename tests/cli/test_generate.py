@@ -49,3 +49,17 @@ def test_generating_loads_neither_training_nor_judge(cav: Cav, tmp_path: Path) -
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
     assert "torch" in loaded
     assert not {"cavtool.core.training", "cavtool.studio.learn", "cavtool.mini.judge"} & loaded
+
+
+def test_history_lists_it_and_makes_it_again(cav: Cav, tmp_path: Path) -> None:
+    first, again = tmp_path / "first.mp4", tmp_path / "again.mp4"
+    made = cav("generate", "a red cat", "--steps", "1", "--seed", "3", "-o", str(first))
+    assert made.returncode == 0, made.stderr
+    (row,) = cav("history").stdout.splitlines()[1:]
+    assert row.split()[0] == "1"
+    assert row.endswith(f"a red cat  -        3     {first}")
+    done = cav("history", "--again", "1", "-o", str(again))
+    assert (done.returncode, done.stdout) == (0, f"{again}\n"), done.stderr
+    assert again.read_bytes() == first.read_bytes()
+    assert cav("history", "--again", "9").returncode == 3
+    assert len(cav("history").stdout.splitlines()) == 3
