@@ -1,10 +1,13 @@
 import pickle
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from cavtool import errors
+from cavtool.cli.output import Stopped
 from cavtool.errors import CavError, closest
 
 # Scripts rely on these: a kind may be added, none may change.
@@ -60,3 +63,9 @@ def test_imports_nothing_of_ours() -> None:
     code = "import sys, cavtool.errors; print(*sorted(m for m in sys.modules if m.startswith('cavtool')))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["cavtool", "cavtool.errors"]
+
+
+def test_the_readme_lists_every_exit_code() -> None:
+    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    listed = [int(code) for code in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)]
+    assert listed == sorted({0, Stopped.exit_code, CavError.exit_code, *(kind.exit_code for kind in KINDS)})
