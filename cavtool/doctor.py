@@ -17,7 +17,7 @@ from cavtool.runs import list_runs
 
 State = Literal["ok", "warning", "broken"]
 
-_LIBRARIES = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors", "typer", "rich")
+_LIBRARIES = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors", "numpy", "ffmpeg-python")
 _LITTLE_MEMORY, _LITTLE_DISK = 4e9, 2e9  # bytes
 _MUCH_TRASH = 1e9
 
@@ -39,6 +39,8 @@ def examine() -> Iterator[Finding]:
             yield from look()
         except CavError as error:
             yield Finding(look.__name__.lstrip("_"), "broken", error.message, error.hint or "")
+        except Exception as error:  # noqa: BLE001 what is broken may raise anything, and the rest is still to be told
+            yield Finding(look.__name__.lstrip("_"), "broken", f"{type(error).__name__}: {error}")
 
 
 def _versions() -> Iterator[Finding]:

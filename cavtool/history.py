@@ -30,8 +30,9 @@ def remember(recipe: SampleRecipe, files: Sequence[Path]) -> None:
     file = _file()
     with writing_to(file.parent):
         file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("a", encoding="utf-8", newline="\n") as opened:
-            opened.write(json.dumps(line) + "\n")
+        with file.open("ab") as opened:
+            opened.write(b"" if _ends_whole(file) else b"\n")
+            opened.write(json.dumps(line).encode() + b"\n")
 
 
 def entries() -> list[Entry]:
@@ -49,6 +50,14 @@ def entry(number: int) -> Entry:
 
 def _file() -> Path:
     return paths.state_dir() / "history.jsonl"
+
+
+def _ends_whole(file: Path) -> bool:
+    """Whether its last line was written to the end."""
+    with file.open("rb") as opened:
+        size = opened.seek(0, 2)
+        opened.seek(max(0, size - 1))
+        return opened.read() in {b"", b"\n"}
 
 
 def _read() -> Iterator[Entry]:

@@ -63,10 +63,11 @@ def _half_written(registry: Registry) -> Iterator[Litter]:
 
 
 def _unused_absorbers(registry: Registry) -> Iterator[Litter]:
-    used = {look_name(asset.record.name) for asset in registry.list("motion")}
+    used = {look_name(name) for name in registry.names()}
+    clips = {asset.record.clip for asset in registry.list("motion")}  # of motions that have another name by now
     for asset in registry.list("absorber"):
-        mine = asset.folder.parent == registry.root
-        if mine and asset.record.origin == "learned" and asset.record.name not in used:
+        mine, record = asset.folder.parent == registry.root, asset.record
+        if mine and record.origin == "learned" and record.name not in used and record.clip not in clips - {None}:
             yield Litter("absorber", asset.record.name, asset.folder, asset.size)
 
 

@@ -101,24 +101,33 @@ class Run:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Drive the run; Conflict if another process does. A failure of before is forgotten."""
+        _load(self.folder)  # before FileLock makes a folder that is not there
+        with self._held():
+            try:
+                (self.folder / "stop").unlink(missing_ok=True)
+                self.write("pid", lambda path: path.write_text(str(os.getpid())))
+                if self.reason is not None:
+                    self._end({})
+                yield
+            finally:
+                with suppress(OSError):  # Windows, where somebody reads it just now
+                    (self.folder / "pid").unlink(missing_ok=True)
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
         from filelock import FileLock, Timeout
 
-        _load(self.folder)  # before FileLock makes a folder that is not there
         lock = FileLock(self.folder / "lock")
         with writing_to(self.folder):
             try:
                 lock.acquire(timeout=_PATIENCE)
             except Timeout:
                 driver = f"process {pid}" if (pid := self.driver) else "another process"
-                raise Conflict(f"run `{self.id}` is being driven by {driver}") from None
+                hint = f"`cav runs stop {self.id}` stops it"
+                raise Conflict(f"run `{self.id}` is being driven by {driver}", hint=hint) from None
         try:
-            (self.folder / "stop").unlink(missing_ok=True)
-            self.write("pid", lambda path: path.write_text(str(os.getpid())))
-            if self.reason is not None:
-                self._end({})
             yield
         finally:
-            (self.folder / "pid").unlink(missing_ok=True)
             lock.release()
 
     def finish(self, result: str) -> None:
@@ -180,7 +189,8 @@ class Run:
         """The last line a process in the background said, if there is one."""
         with suppress(FileNotFoundError):
             lines = (self.folder / "output.log").read_text(encoding="utf-8", errors="replace").split("\n")
-            return next((line.strip() for line in reversed(lines) if line.strip()), "")
+            told = (line.strip() for line in reversed(lines))
+            return next((line for line in told if line and not line.startswith("hint:")), "")
         return ""
 
     @property
@@ -205,13 +215,14 @@ class Run:
 
     def remove(self) -> None:
         """Delete it all; Conflict while a process drives it."""
-        if (pid := self.driver) is not None:
-            raise Conflict(
-                f"run `{self.id}` is being driven by process {pid}", hint=f"`cav runs stop {self.id}` stops it"
-            )
+        hidden = self.folder.with_name(f".tmp-{self.id}")  # first: half deleted, it is no run any more
         with writing_to(self.folder.parent):
-            # Hidden first: half deleted, it is no run any more.
-            shutil.rmtree(self.folder.rename(self.folder.with_name(f".tmp-{self.id}")))
+            with self._held():
+                if os.name != "nt":  # where a folder with an open file, the lock, cannot be renamed
+                    self.folder.rename(hidden)
+            if os.name == "nt":
+                self.folder.rename(hidden)
+            shutil.rmtree(hidden)
 
     def _end(self, outcome: Mapping[str, str | int]) -> None:
         _save(self.folder, _load(self.folder) | {"outcome": outcome})

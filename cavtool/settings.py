@@ -6,7 +6,7 @@ own: `generate.steps` is CAV_GENERATE_STEPS. Keys of one word hold for every com
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -112,12 +112,15 @@ def put(key: str, text: str) -> None:
     import tomlkit
 
     value = find(key).parse(text)
+    _read()  # says what is wrong with it, if anything
     document = tomlkit.parse(_text())
     table: Any = document
     *tables, last = key.split(".")
     for part in tables:
         table = table.setdefault(part, tomlkit.table())
-    table[last] = list(value) if isinstance(value, tuple) else value
+        if not isinstance(table, Mapping):
+            raise InvalidInput(f"`{part}` in `{file()}` is no table", hint="`cav config edit` opens it")
+    table[last] = [_lasting(folder) for folder in value] if isinstance(value, tuple) else value
     _save(tomlkit.dumps(document))
 
 
@@ -126,12 +129,13 @@ def drop(key: str) -> bool:
     import tomlkit
 
     find(key)
+    _read()  # says what is wrong with it, if anything
     document = tomlkit.parse(_text())
     table: Any = document
     *tables, last = key.split(".")
     for part in tables:
-        table = table.get(part, {})
-    if last not in table:
+        table = table.get(part, {}) if isinstance(table, Mapping) else {}
+    if not isinstance(table, MutableMapping) or last not in table:
         return False
     del table[last]
     _save(tomlkit.dumps(document))
@@ -146,7 +150,10 @@ def strangers() -> list[str]:
 def shared_registries() -> list[Path]:
     """The folders of motions that are shared, in the order they are looked through."""
     folders = get("registry.paths").value
-    return [Path(folder).expanduser() for folder in folders] if isinstance(folders, tuple) else []
+    try:
+        return [Path(folder).expanduser() for folder in folders] if isinstance(folders, tuple) else []
+    except RuntimeError as error:  # `~nobody`
+        raise InvalidInput(f"`registry.paths` names a folder of nobody: {error}") from error
 
 
 def option_defaults() -> dict[str, dict[str, Any]]:
@@ -158,6 +165,11 @@ def option_defaults() -> dict[str, dict[str, Any]]:
             for each in (command,) if command else _FOR_ALL:
                 defaults.setdefault(each, {})[option] = found.value
     return defaults
+
+
+def _lasting(folder: str) -> str:
+    """A folder that means the same wherever it is read."""
+    return folder if folder.startswith("~") else str(Path(folder).absolute())
 
 
 def _text() -> str:

@@ -22,7 +22,7 @@ def test_the_latest_comes_last_and_numbers_stay(tmp_path: Path, home: Path) -> N
         history.remember(SampleRecipe("a cat", seed=seed), [tmp_path / f"{seed}.mp4"])
     file = home / "state" / "history.jsonl"
     lines = file.read_text().splitlines()
-    file.write_text("\n".join([lines[0], lines[1][:20], lines[2], '{"of": "a newer version"}']) + "\n")
+    file.write_text("\n".join([lines[0], lines[1][:20], lines[2], '{"of": "a newer version"}']))
     history.remember(RECIPE, [tmp_path / "twirl.mp4"])
     assert [(each.number, each.recipe.seed) for each in history.entries()] == [(1, 1), (3, 3), (5, 5)]
     assert history.entry(5).recipe == RECIPE

@@ -82,6 +82,27 @@ def test_a_file_that_is_wrong_says_where(text: str, told: str) -> None:
         settings.get("generate.steps")
 
 
+@pytest.mark.parametrize("text", ["x = = 1", "generate = 5"])
+def test_a_file_that_is_wrong_is_not_written_over(text: str) -> None:
+    file = write(text)
+    with pytest.raises(InvalidInput, match=r"is not TOML|is no table"):
+        settings.put("generate.steps", "4")
+    if "= =" not in text:
+        assert not settings.drop("generate.steps")
+    assert file.read_text() == text
+
+
+def test_a_folder_of_nobody_is_refused_and_a_relative_one_made_to_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings.put("registry.paths", f"shared{os.pathsep}~/shared")
+    assert settings.shared_registries() == [tmp_path / "shared", Path("~/shared").expanduser()]
+    monkeypatch.setenv("CAV_REGISTRY_PATHS", "~nobody-at-all/x")
+    with pytest.raises(InvalidInput, match="a folder of nobody"):
+        settings.shared_registries()
+
+
 def test_a_value_where_a_table_should_be_is_not_set() -> None:
     write("generate = 1")
     assert settings.get("generate.steps").source == "default"

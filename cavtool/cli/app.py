@@ -123,6 +123,8 @@ def main() -> NoReturn:
 
         completion_init()
     with Output("cav", json="--json" in sys.argv):
+        if any("\ud800" <= letter <= "\udfff" for argument in sys.argv for letter in argument):
+            raise InvalidInput("the command line holds a byte that is no text", hint="give names and prompts in UTF-8")
         try:
             code = app(prog_name="cav", standalone_mode=False)
         except TyperException as error:

@@ -122,7 +122,7 @@ def date_text(moment: str) -> str:
     """A moment in ISO 8601, in local time and to the minute: 2026-11-22 14:32; as it is if it is none."""
     try:
         return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M")
-    except ValueError:
+    except (ValueError, OverflowError, OSError):
         return moment
 
 

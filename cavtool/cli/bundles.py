@@ -36,6 +36,7 @@ def export(
         if output is None and len(chosen) > 1:
             raise InvalidInput("say what to call the file of several", hint=f"`-o some{SUFFIX}`")
         path = output or Path(f"{chosen[0]}{SUFFIX}")
+        path = path / f"{chosen[0]}{SUFFIX}" if path.is_dir() else path
         if path.exists() and not replace:
             raise Conflict(f"`{path}` exists already", hint="choose another with `-o`, or pass `--replace`")
         pack(registry, chosen, path)

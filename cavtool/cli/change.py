@@ -79,9 +79,8 @@ def tag(
             raise InvalidInput("say which tags to take away", hint=f"`cav tag {name}` shows them")
 
         def change(each: str) -> None:
-            before = set(registry.get(each).record.tags)
             if asked:
-                registry.annotate(each, tags=before - asked if remove else before | asked)
+                registry.annotate(each, remove=asked) if remove else registry.annotate(each, add=asked)
 
         done, failure = do_each(out, "tagged" if asked else "read", chosen, change)
         now = {each: list(registry.get(each).record.tags) for each in done}

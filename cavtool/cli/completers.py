@@ -1,8 +1,8 @@
 """What the tab key offers in the place of a name.
 
 A completer answers the shell at every press of the key: standard library only, no lock, nothing parsed but the
-beginning of a file, and not a word on failure. What it says in help of a name comes from prompts that others may have
-written, and shells evaluate it: anything but plain words is left out.
+beginning of a file, and not a word on failure. Names of files and prompts may be anybody's, and shells evaluate what is
+offered: of prompts only plain words are told, and a name that a shell could take for anything else is not offered.
 """
 
 import os
@@ -21,6 +21,7 @@ VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif", ".webp", ".m4v")
 _WITH_HELP = 50  # matches; of more nobody reads the help
 _LONGEST = 60  # characters of help
 _BEGINNING = 2_000  # bytes of a record in which kind and prompt stand
+_SAFE = re.compile(r"[\w@%+=:,./~-]+", re.ASCII)
 _KIND = re.compile(r'^kind = "(\w+)"$', re.MULTILINE)
 _PROMPT = re.compile(r'^prompt = "(.*)"$', re.MULTILINE)
 
@@ -86,14 +87,15 @@ def _shared() -> list[Path]:
     from cavtool.errors import CavError
     from cavtool.settings import shared_registries
 
-    with suppress(CavError, OSError):
+    with suppress(CavError, OSError, ValueError):
         return shared_registries()
     return []
 
 
 def _folders(root: Path, prefix: str) -> list[str]:
     with suppress(OSError), os.scandir(root) as entries:
-        return [entry.name for entry in entries if entry.name.startswith(prefix) and entry.name[0] != "."]
+        names = [entry.name for entry in entries if entry.name.startswith(prefix) and entry.name[0] != "."]
+        return [name for name in names if _SAFE.fullmatch(name)]
     return []
 
 
@@ -120,9 +122,10 @@ def _plain(text: str) -> str:
 def _files(incomplete: str, suffixes: tuple[str, ...]) -> Iterator[str]:
     folder, _, prefix = incomplete.rpartition("/")
     lead = f"{folder}/" if folder or incomplete.startswith("/") else ""
-    with suppress(OSError), os.scandir(Path(lead or ".").expanduser()) as entries:
+    with suppress(OSError, RuntimeError), os.scandir(Path(lead or ".").expanduser()) as entries:
         for entry in sorted(islice(entries, 10_000), key=lambda entry: entry.name):
-            if not entry.name.startswith(prefix) or (entry.name[0] == "." and not prefix):
+            hidden = entry.name[0] == "." and not prefix
+            if hidden or not entry.name.startswith(prefix) or not _SAFE.fullmatch(entry.name):
                 continue
             if entry.is_dir():
                 yield f"{lead}{entry.name}/"

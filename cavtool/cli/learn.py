@@ -108,7 +108,7 @@ def drive_in_the_background(run: "Run") -> None:
 
     Raises TrainingError if that process ends before it has begun.
     """
-    command = [sys.executable, "-m", "cavtool", "runs", "resume", run.id]
+    command = [sys.executable, "-P", "-m", "cavtool", "runs", "resume", run.id]
     with (run.folder / "output.log").open("ab") as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, **_APART)
     while run.driver is None and run.status != "done":  # from here on it can be attached to

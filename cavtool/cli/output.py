@@ -46,7 +46,7 @@ class Output:
         if self.json:
             self._print_json(list(data))
             return
-        lines = [tuple(columns), *map(tuple, rows)]
+        lines = [tuple(columns), *(tuple(_printable(cell, "?") for cell in row) for row in rows)]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         for line in lines:
             typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
@@ -55,7 +55,7 @@ class Output:
         """Say what came of it, last of all: `lines` for people, `data` for scripts; then exit, if it failed in part."""
         if not self.json:
             for line in lines:
-                typer.echo(line)
+                typer.echo(_printable(str(line), "?\n\t"))
         if failure:
             self._fail(failure, data)
         if self.json:
@@ -121,6 +121,11 @@ class Output:
 
     def _print_json(self, data: object) -> None:
         typer.echo(json.dumps(data, default=str))
+
+
+def _printable(text: str, kept: str) -> str:
+    """Text that may be a stranger's without what a terminal would obey; the first of `kept` stands in its place."""
+    return "".join(each if each.isprintable() or each in kept[1:] else kept[0] for each in text)
 
 
 def _told(error: BaseException | None) -> CavError | None:

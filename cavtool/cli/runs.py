@@ -58,16 +58,19 @@ def resume(
 @runs.command()
 def attach(run_id: RunId, *, as_json: Json = False) -> None:
     """Show how far a training run is, until it ends; Ctrl-C stops the showing only."""
+    from cavtool.events import Stage
     from cavtool.runs import open_run
 
     with Output("runs attach", json=as_json) as out:
-        run, seen = open_run(run_id), 0
+        run, seen, begun = open_run(run_id), 0, False
         with out.progress() as on_event:
             while True:
                 status = run.status  # before the events: the last are written before it ends
                 events = run.events()
                 for event in events[seen:]:
-                    on_event(event)
+                    begun = begun or isinstance(event, Stage)  # the log of an older version has none
+                    if begun:
+                        on_event(event)
                 seen = len(events)
                 if status != "running":
                     break
@@ -85,7 +88,8 @@ def stop(run_id: RunId, *, as_json: Json = False) -> None:
         run = open_run(run_id)
         run.stop()
         out.result(_describe(run), [run.id])
-        out.hint(_resumed_by(run))
+        if run.status == "stopped":
+            out.hint(_resumed_by(run))
 
 
 @runs.command()

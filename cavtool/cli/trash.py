@@ -56,7 +56,7 @@ def restore(
 @trash.command()
 def empty(
     *,
-    days: Annotated[float, typer.Option(min=0, help="Only what has lain there for so many days.")] = 0,
+    days: Annotated[float, typer.Option(min=0, max=36_500, help="Only what has lain there for so many days.")] = 0,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
     as_json: Json = False,

@@ -69,7 +69,7 @@ def path(
 @app.command()
 def prune(
     *,
-    days: Annotated[float, typer.Option(min=0, help="Runs untouched for so many days are stale.")] = 30,
+    days: Annotated[float, typer.Option(min=0, max=36_500, help="Runs untouched for so many days are stale.")] = 30,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it.")] = False,
     as_json: Json = False,
 ) -> None:

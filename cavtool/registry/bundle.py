@@ -4,7 +4,7 @@ The same assets always give the same bytes. What comes from others is checked be
 belongs to a record, every file has the sha256 its record says, no name leads elsewhere.
 """
 
-import hashlib
+import json
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,12 +13,13 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 from cavtool.disk import write_atomic, writing_to
-from cavtool.errors import IntegrityFailure, NotFound
-from cavtool.registry.asset import Asset
-from cavtool.registry.records import RECORD, Record, from_toml, to_toml
+from cavtool.errors import CavError, IntegrityFailure, NotFound
+from cavtool.registry.asset import Asset, verify
+from cavtool.registry.records import RECORD, WEIGHTS, Record, check_ours, from_toml
 from cavtool.registry.store import Registry
 
 SUFFIX = ".cav"
+_FILES = {WEIGHTS, "reference.mp4", "preview.mp4"}
 _LARGEST_RECORD = 1_000_000  # bytes
 _MOMENT = (1980, 1, 1, 0, 0, 0)  # the earliest a zip can say: when it was packed is nobody's concern
 
@@ -52,25 +53,31 @@ def unpack(registry: Registry, path: Path, *, to: str | None = None, replace_it:
     with _opened(path) as bundle, TemporaryDirectory() as folder:
         drafts = []
         for record in _records(bundle):
-            if record.is_newer:
-                raise IntegrityFailure(f"`{record.name}` was written by a newer `cav`", hint="upgrade this one")
+            check_ours(record)
             files = {name: Path(bundle.extract(f"{record.name}/{name}", folder)) for name in record.files}
-            for name, file in files.items():
-                with file.open("rb") as opened:
-                    if hashlib.file_digest(opened, "sha256").hexdigest() != record.files[name]:
-                        raise IntegrityFailure(f"`{record.name}/{name}` in `{path.name}` is not what its record says")
-            drafts.append((replace(record, name=to or record.name), files))
+            verify(Asset(record, Path(folder, record.name)))
+            _check_weights(files[WEIGHTS], record.name)
+            drafts.append((replace(record, name=to or record.name, origin="imported"), files))
         for draft, _ in drafts:
             registry.check_free(draft.name, replace=replace_it)
         return [registry.put(draft, files, replace=replace_it) for draft, files in drafts]
 
 
 def _entries(asset: Asset) -> dict[str, bytes]:
-    name, files = asset.record.name, {file: (asset.folder / file).read_bytes() for file in asset.record.files}
-    for file, data in files.items():
-        if hashlib.sha256(data).hexdigest() != asset.record.files[file]:
-            raise IntegrityFailure(f"`{file}` of `{name}` is not what was written there")
-    return {f"{name}/{RECORD}": to_toml(asset.record).encode(), **{f"{name}/{file}": files[file] for file in files}}
+    verify(asset)
+    return {f"{asset.record.name}/{file}": (asset.folder / file).read_bytes() for file in (RECORD, *asset.record.files)}
+
+
+def _check_weights(path: Path, name: str) -> None:
+    """Raise IntegrityFailure for what does not begin as the safetensors spec says: 8 bytes of length, then JSON."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        try:
+            header = json.loads(file.read(length)) if length < path.stat().st_size else None
+        except ValueError:
+            header = None
+    if not isinstance(header, dict):
+        raise IntegrityFailure(f"the weights of `{name}` are no safetensors file")
 
 
 @contextmanager
@@ -78,9 +85,11 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as bundle:
             yield bundle
+    except CavError:
+        raise
     except FileNotFoundError as error:
         raise NotFound(f"no file `{path}`") from error
-    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+    except (zipfile.BadZipFile, RuntimeError, ValueError, EOFError) as error:
         raise IntegrityFailure(f"`{path.name}` is no whole bundle: {error}") from error
 
 
@@ -95,6 +104,8 @@ def _records(bundle: zipfile.ZipFile) -> list[Record]:
     for name, entry in entries.items():
         if PurePosixPath(name).name == RECORD and entry.file_size <= _LARGEST_RECORD:
             records.append(_record(bundle.read(entry)))
+    if any(record.files.keys() - _FILES for record in records):
+        raise IntegrityFailure("the bundle holds files that are none of an asset's")
     belonging = {f"{record.name}/{file}" for record in records for file in (RECORD, *record.files)}
     if not records or belonging != entries.keys() or len(entries) != len(bundle.infolist()):
         raise IntegrityFailure("the bundle does not hold what its records say")

@@ -27,7 +27,9 @@ def remembering(file: Path) -> Iterator[Loads]:
 
     yield loads
     if now.keys() != before.keys():
-        with suppress(OSError, TypeError):  # a registry that may not be written to; a date, which JSON does not know
+        with suppress(
+            OSError, TypeError, ValueError
+        ):  # a registry that may not be written to; a date, which JSON does not know
             part = file.with_name(f"{file.name}-{os.getpid()}")
             part.write_text(json.dumps(now), encoding="utf-8")
             part.replace(file)

@@ -117,6 +117,13 @@ def check_name(name: str) -> str:
     raise InvalidInput(f"`{shown}` cannot be a name", hint=f"{rule}; try `{usable}`" if usable else rule)
 
 
+def check_ours(record: Record) -> None:
+    """Raise IntegrityFailure for a record this version may read, but not write."""
+    if record.is_newer:
+        hint = "upgrade this one to change it"
+        raise IntegrityFailure(f"the record of `{record.name}` was written by a newer `cav`", hint=hint)
+
+
 def to_toml(record: Record) -> str:
     """The text of `record.toml`; every target module has a line of its own."""
     import tomlkit
@@ -131,7 +138,7 @@ def from_toml(text: str, loads: Loads = tomllib.loads) -> Record:
     """The record in the text of a `record.toml`; IntegrityFailure if it is damaged, or too new to be read."""
     try:
         table = loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise IntegrityFailure(f"the record is not TOML: {error}") from error
     schema = _read(int, table.get("schema"), "schema")
     if schema < 1:
@@ -172,6 +179,8 @@ def _read(kind: Any, value: Any, where: str) -> Any:
         return tuple(_read(args[0], item, where) for item in value)
     if origin is UnionType and type(value) not in args:
         return _read(args[0], value, where)
+    if type(value) is int and abs(value) >= 2**63:
+        raise IntegrityFailure(f"the record has no valid `{where}`")
     if kind is float and type(value) is int:  # who writes by hand writes 1 for 1.0
         return float(value)
     if not (value in args if origin is Literal else type(value) in (args if origin is UnionType else (kind,))):

@@ -24,6 +24,7 @@ does: it reads again if the asset was replaced meanwhile.
 import builtins
 import os
 import shutil
+import time
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -37,10 +38,11 @@ from cavtool.disk import failpoint, sync, write_atomic, writing_to
 from cavtool.errors import Conflict, IntegrityFailure, NotFound, closest
 from cavtool.registry.asset import Asset, copy_file, load, verify
 from cavtool.registry.known import Loads, remembering
-from cavtool.registry.records import RECORD, WEIGHTS, Kind, Record, check_name, is_name, to_toml
+from cavtool.registry.records import RECORD, WEIGHTS, Kind, Record, check_name, check_ours, is_name, to_toml
 
 _TMP, _NEW = ".tmp-", ".new-"
 _TRIES = 50  # how often a reader looks again: once or twice is enough, unless a writer replaces without pause
+_SETTLED = 100_000_000  # nanoseconds after which a folder's time of change tells it from any later one
 _PATIENCE = 120.0  # seconds to wait for other writers, each of which takes well under one
 
 _T = TypeVar("_T")
@@ -177,11 +179,13 @@ class Registry:
             self._sync()
         return asset
 
-    def annotate(self, name: str, *, tags: Iterable[str] | None = None, note: str | None = None) -> Asset:
-        """Set the tags of an asset, its note, or both. Raises NotFound, IntegrityFailure for a newer record."""
+    def annotate(
+        self, name: str, *, add: Iterable[str] = (), remove: Iterable[str] = (), note: str | None = None
+    ) -> Asset:
+        """Add tags to an asset, remove some, set its note. Raises NotFound, Conflict if shared, IntegrityFailure."""
         with self.writing():
             asset = self._writable(name)
-            tags = asset.record.tags if tags is None else tuple(sorted(set(tags)))
+            tags = tuple(sorted({*asset.record.tags, *add} - {*remove}))
             record = replace(asset.record, tags=tags, note=asset.record.note if note is None else note)
             write_atomic(asset.folder / RECORD, lambda path: _write(record, path))
         return Asset(record, asset.folder)
@@ -204,22 +208,17 @@ class Registry:
 
     def _writable(self, name: str) -> Asset:
         self.check_there(name)
-        return self._known(name)
-
-    def _known(self, name: str) -> Asset:
         asset = self.get(name)
-        if asset.record.is_newer:
-            hint = "upgrade this one to change it"
-            raise IntegrityFailure(f"the record of `{name}` was written by a newer `cav`", hint=hint)
+        check_ours(asset.record)
         return asset
 
     def _copy(self, name: str, to: str, *, replace_it: bool, created: str) -> Asset:
-        asset = self._known(name)
+        asset = self.get(name)
+        check_ours(asset.record)
         self.check_free(to, replace=replace_it and to != name)
+        verify(asset)
         draft = replace(asset.record, name=to, created=created)
         record = self._stage(draft, {file: asset.folder / file for file in asset.record.files})
-        if record.files != asset.record.files:
-            raise IntegrityFailure(f"the files of `{name}` are damaged", hint=f"see `cav verify {name}`")
         self._bring_in(to)
         return Asset(record, self.root / to)
 
@@ -230,12 +229,8 @@ class Registry:
         if not is_name(name):
             return None
         for place in (self.root, *self.shared):
-            for _ in range(_TRIES):
-                for folder in (place / name, place / f"{_NEW}{name}"):
-                    with suppress(FileNotFoundError, NotADirectoryError):
-                        return Asset(load(folder / RECORD, name, loads), folder)
-            if _is_taken(place, name):
-                raise IntegrityFailure(f"`{name}` has no `{RECORD}`")
+            if asset := _find_in(place, name, loads):
+                return asset
         return None
 
     @contextmanager
@@ -327,9 +322,30 @@ class Registry:
                 sync(folder)
 
 
+def _find_in(place: Path, name: str, loads: Loads) -> Asset | None:
+    for _ in range(_TRIES):
+        before = _changed(place)
+        for folder in (place / name, place / f"{_NEW}{name}"):
+            with suppress(FileNotFoundError, NotADirectoryError):
+                return Asset(load(folder / RECORD, name, loads), folder)
+        if _changed(place) == before and time.time_ns() - before > _SETTLED:  # nothing can have slipped by
+            break
+    if _is_taken(place, name):
+        raise IntegrityFailure(f"`{name}` has no `{RECORD}`")
+    return None
+
+
+def _changed(place: Path) -> int:
+    """When a name in a folder changed last; 0 where there is no folder."""
+    try:
+        return place.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
 def _names_in(place: Path) -> set[str]:
     found: set[str] = set()
-    with suppress(FileNotFoundError, NotADirectoryError):
+    with suppress(OSError):  # no folder, or none to be read
         for _ in range(3):
             before = place.stat().st_mtime_ns
             with os.scandir(place) as entries:

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from cavtool.disk import failpoint, writing_to
 from cavtool.errors import Conflict, NotFound, closest
-from cavtool.registry.asset import Asset, load
-from cavtool.registry.records import RECORD
+from cavtool.registry.asset import Asset, load, verify
+from cavtool.registry.records import RECORD, check_ours
 from cavtool.registry.store import Registry
 
 _HALF = ".tmp-"  # half deleted, by a process that was killed
-_ENTRY = re.compile(r"(?P<name>.+)-(?P<stamp>\d{8}-\d{6}-\d{6})")
+_ENTRY = re.compile(r"(?P<name>[a-z0-9].*)-(?P<stamp>\d{8}-\d{6}-\d{6})")
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,16 @@ def restore(registry: Registry, wanted: str, *, to: str | None = None) -> Asset:
 
     Raises NotFound, Conflict where the name is taken, IntegrityFailure where the record is damaged.
     """
-    there = list_trash(registry)
-    thrown = next((thrown for thrown in there if wanted in {thrown.id, thrown.name}), None)
+    lying = list_trash(registry)
+    thrown = next((thrown for thrown in lying if wanted in {thrown.id, thrown.name}), None)
     if thrown is None:
-        raise NotFound(f"nothing named `{wanted}` in the trash", hint=closest(wanted, {each.name for each in there}))
+        raise NotFound(f"nothing named `{wanted}` in the trash", hint=closest(wanted, {each.name for each in lying}))
     if to not in (None, thrown.name):
-        record = load(thrown.folder / RECORD, thrown.name)
-        files = {name: thrown.folder / name for name in record.files}
-        asset = registry.put(replace(record, name=to), files)
+        there = Asset(load(thrown.folder / RECORD, thrown.name), thrown.folder)
+        verify(there)
+        check_ours(there.record)
+        files = {name: thrown.folder / name for name in there.record.files}
+        asset = registry.put(replace(there.record, name=to), files)
         _delete(thrown)
         return asset
     with registry.writing():
@@ -87,7 +89,10 @@ def empty(registry: Registry, *, older_than: timedelta = timedelta(0)) -> list[T
 def _thrown(registry: Registry) -> Iterator[Thrown]:
     with suppress(FileNotFoundError):
         for folder in registry.trash.iterdir():
-            if match := _ENTRY.fullmatch(folder.name):
+            match = _ENTRY.fullmatch(folder.name)
+            with suppress(ValueError):  # a stranger whose name ends in no date
+                if match is None:
+                    continue
                 removed = datetime.strptime(match["stamp"], "%Y%m%d-%H%M%S-%f").replace(tzinfo=UTC)
                 yield Thrown(folder, match["name"], removed)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from cavtool import __version__, history, video
 from cavtool.core.devices import memory_told
-from cavtool.errors import Conflict, Incompatible, InvalidInput
+from cavtool.errors import Conflict, Incompatible, InvalidInput, RequirementError
 from cavtool.events import Note, OnEvent, Stage, Step, Warn
 from cavtool.models import CATALOGUE, Model, find_model
 from cavtool.recipes import Blend, SampleRecipe
@@ -53,8 +53,17 @@ def generate(
             frames = _sample(session, recipe, seed, [motion for _, motion in motions], on_event)
         told = _metadata(replace(recipe, seed=seed, num_videos=1), model, [record for record, _ in motions])
         video.encode(frames, file, fps=model.fps, scale=enlarge, recipe=told if metadata else None)
-    history.remember(recipe, files)
+    try:
+        history.remember(_to_make_again(recipe, model, [record for record, _ in motions]), files)
+    except RequirementError as refused:
+        on_event(Warn(f"not kept in the history: {refused.message}"))
     return files
+
+
+def _to_make_again(recipe: SampleRecipe, model: Model, records: Sequence[Record]) -> SampleRecipe:
+    """The recipe with what tells these very motions and weights from others of their names."""
+    blends = [replace(blend, content_id=each.content_id) for blend, each in zip(recipe.motions, records, strict=True)]
+    return replace(recipe, motions=tuple(blends), model=model.address, revision=model.revision)
 
 
 def _sample(

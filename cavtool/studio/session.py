@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from safetensors import SafetensorError
 from safetensors.torch import load
 
 from cavtool.core import lora
@@ -11,6 +12,7 @@ from cavtool.core.backbones.base import Backbone, FramesFHWC
 from cavtool.core.diffusion import first_timestep, guided, seeded_noise
 from cavtool.core.lora import LoraState
 from cavtool.core.sampling import sample
+from cavtool.errors import IntegrityFailure
 from cavtool.models import Model, find_model
 from cavtool.registry import Asset
 
@@ -26,7 +28,11 @@ class Motion:
 
 def motion_of(asset: Asset, weight: float = 1.0) -> Motion:
     """A motion of the registry. Raises IntegrityFailure for damaged weights."""
-    return Motion(load(asset.read_weights()), weight, float(asset.record.recipe.get("noise_from", 0.0)))
+    name = asset.record.name
+    try:
+        return Motion(load(asset.read_weights()), weight, float(asset.record.recipe.get("noise_from", 0.0)))
+    except (SafetensorError, ValueError) as error:
+        raise IntegrityFailure(f"`{name}` is no motion that can be used: {error}") from error
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,11 @@ def test_a_line_it_cannot_read_gets_a_message_and_a_hint(cav: Cav, line: str, me
     assert (done.stdout, done.stderr) == ("", f"error: {message}\nhint: {hint}\n")
 
 
+def test_a_byte_that_is_no_text_is_refused(cav: Cav) -> None:
+    done = cav("note", "twirl", "\udcff")
+    assert (done.returncode, done.stderr.splitlines()[0]) == (2, "error: the command line holds a byte that is no text")
+
+
 def test_a_usage_error_is_json_for_scripts(cav: Cav) -> None:
     done = cav("show", "--json")
     assert (done.returncode, done.stderr) == (2, "")

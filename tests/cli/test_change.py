@@ -49,6 +49,19 @@ def test_a_note_is_kept_shown_and_cleared(cav: Cav, home: Path) -> None:
     assert cav("note", "twirl").stdout == ""
 
 
+def test_a_strangers_note_commands_no_terminal(cav: Cav, home: Path) -> None:
+    put_motion(home, "twirl")
+    assert cav("note", "twirl", "red \x1b[31m\nnot \x07").stdout == "red ?[31m\nnot ?\n"
+
+
+def test_a_date_nobody_can_tell_is_shown_as_it_is(cav: Cav, home: Path) -> None:
+    record = put_motion(home, "twirl").folder / "record.toml"
+    text = record.read_text()
+    start = text.index('created = "') + len('created = "')
+    record.write_text(text[:start] + "0001-01-01T00:00:00+14:00" + text[text.index('"', start) :])
+    assert "0001-01-01T00:00:00+14:00" in cav("list").stdout
+
+
 def test_rm_takes_globs_and_says_how_many(cav: Cav, cav_on_a_terminal: OnTerminal, home: Path) -> None:
     for name in ("test-1", "test-2", "twirl"):
         put_motion(home, name)

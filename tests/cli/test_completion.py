@@ -81,6 +81,18 @@ def test_prompts_are_help_without_anything_a_shell_could_run(cav: Cav, home: Pat
         assert not set(done.stdout.partition("touch")[2]) & set("$`\\;[")
 
 
+def test_a_file_whose_name_a_shell_could_run_is_not_offered(
+    cav: Cav, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("x\\$(touch PWNED).mp4", "x`id`.mp4", 'x".mp4', "x y.mp4", "x;y.mp4", "x.mp4"):
+        (tmp_path / name).touch()
+    assert complete(cav, "cav learn twirl x") == {"x.mp4"}
+    folder = put_motion(home, "twirl").folder
+    folder.rename(folder.with_name("x$(id)"))
+    assert complete(cav, "cav show ") == set()
+
+
 def test_of_many_matches_only_the_names_are_read(cav: Cav, home: Path) -> None:
     first = put_motion(home, "m-0").folder
     for n in range(1, 60):

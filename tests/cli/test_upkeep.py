@@ -56,6 +56,8 @@ def test_verify_finds_damage_and_repair_moves_it_aside(cav: Cav, home: Path) -> 
 def test_prune_says_first_and_does_then(cav: Cav, home: Path) -> None:
     for name, kind in (("twirl", "motion"), ("twirl-look", "absorber"), ("gone-look", "absorber")):
         put_motion(home, name, kind=kind)  # type: ignore[arg-type]
+    (put_motion(home, "torn").folder / "record.toml").write_text("")
+    put_motion(home, "torn-look", kind="absorber")
     old, new = (runs.create(name, {}, home / "state" / "runs") for name in ("old", "new"))
     aged(old.folder, 31)
     half = home / "data" / "assets" / "twirl" / ".part-record.toml"

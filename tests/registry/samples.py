@@ -43,7 +43,8 @@ MIX = replace(
 
 def content(seed: int, name: str) -> bytes:
     """What the file `name` of the asset made from `seed` holds; larger than one read of the copy for some seeds."""
-    return random.Random(f"{seed} {name}").randbytes(1000 if name == "reference.mp4" else 30_000 + seed % 7 * 40_000)
+    drawn = random.Random(f"{seed} {name}").randbytes(1000 if name == "reference.mp4" else 30_000 + seed % 7 * 40_000)
+    return drawn if name == "reference.mp4" else b"\x02\0\0\0\0\0\0\0{}" + drawn  # a header of safetensors
 
 
 def sources(folder: Path, seed: int) -> dict[str, Path]:

@@ -9,7 +9,7 @@ import pytest
 from cavtool.errors import Conflict, IntegrityFailure, InvalidInput, NotFound
 from cavtool.registry import Registry
 from cavtool.registry.bundle import contents, pack, unpack
-from tests.registry.samples import put, seed_of
+from tests.registry.samples import DRAFT, put, seed_of
 
 
 @pytest.fixture
@@ -45,7 +45,8 @@ def rewritten(bundle: Path, change: dict[str, bytes | None], compression: int = 
 def test_what_is_unpacked_is_what_was_packed(registry: Registry, other: Registry, bundle: Path) -> None:
     assert [record.name for record in contents(bundle)] == ["twirl", "twirl-look"]
     assets = unpack(other, bundle)
-    assert [asset.record for asset in assets] == [registry.get(name).record for name in registry.names()]
+    before = [registry.get(name).record for name in registry.names()]
+    assert [asset.record for asset in assets] == [replace(record, origin="imported") for record in before]
     assert [seed_of(other.get(name)) for name in other.names()] == [1, 2]
 
 
@@ -83,7 +84,7 @@ def test_what_is_damaged_is_not_packed(registry: Registry, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"twirl/weights.safetensors": b"other"}, "is not what its record says"),
+        ({"twirl/weights.safetensors": b"other"}, "is not what was written there"),
         ({"twirl/reference.mp4": None}, "does not hold what its records say"),
         ({"twirl/record.toml": None}, "does not hold what its records say"),
         ({"twirl/more.txt": b"more"}, "does not hold what its records say"),
@@ -117,6 +118,32 @@ def test_a_newer_record_is_shown_and_not_kept(other: Registry, bundle: Path) -> 
         unpack(other, bundle)
 
 
+@pytest.mark.parametrize(
+    ("weights", "files"), [(b"no header", {}), (b"\xff" * 100, {}), (None, {"aux.txt": b"a device on Windows"})]
+)
+def test_only_what_an_asset_has_is_kept(
+    registry: Registry, other: Registry, tmp_path: Path, weights: bytes | None, files: dict[str, bytes]
+) -> None:
+    there = {"weights.safetensors": weights or b"\x02\0\0\0\0\0\0\0{}.", **files}
+    for name, data in there.items():
+        (tmp_path / name).write_bytes(data)
+    registry.put(replace(DRAFT, name="odd"), {name: tmp_path / name for name in there})
+    pack(registry, ["odd"], path := tmp_path / "odd.cav")
+    with pytest.raises(IntegrityFailure, match=r"no safetensors file|none of an asset's"):
+        unpack(other, path)
+    assert other.names() == []
+
+
+def test_a_bundle_made_to_break_things_is_refused_in_a_line(other: Registry, bundle: Path) -> None:
+    data = bytearray(bundle.read_bytes())
+    for at in range(len(data) - 4):
+        if data[at : at + 4] == b"PK\x01\x02":
+            data[at + 8] |= 1  # "encrypted"
+    bundle.write_bytes(data)
+    with pytest.raises(IntegrityFailure, match="no whole bundle"):
+        unpack(other, bundle)
+
+
 def test_a_zip_that_swells_is_refused(other: Registry, bundle: Path) -> None:
     with pytest.raises(IntegrityFailure, match="compressed"):
         unpack(other, rewritten(bundle, {}, zipfile.ZIP_DEFLATED))
@@ -135,7 +162,7 @@ def test_no_file_is_not_found(other: Registry, tmp_path: Path) -> None:
 
 
 def test_annotations_travel(registry: Registry, other: Registry, tmp_path: Path) -> None:
-    registry.annotate("twirl", tags=["slow"], note="from the sea")
+    registry.annotate("twirl", add=["slow"], note="from the sea")
     pack(registry, ["twirl"], path := tmp_path / "one.cav")
     unpack(other, path)
-    assert other.get("twirl").record == replace(registry.get("twirl").record)
+    assert other.get("twirl").record == replace(registry.get("twirl").record, origin="imported")

@@ -71,6 +71,8 @@ def test_a_newer_schema_that_cannot_be_read_says_so() -> None:
         ("rank = 32", "rank = 32.0", "no valid `rank`"),
         ("rank = 32", "rank = true", "no valid `rank`"),
         ("rank = 32", "rank = ", "not TOML"),
+        ("rank = 32", f"rank = {'9' * 5000}", "not TOML"),
+        ("rank = 32", f"rank = 0x{'f' * 5000}", "no valid `rank`"),
         ("rank = 32", f"rank = {'[' * 5000}", "not TOML"),
         ('kind = "motion"', 'kind = "dance"', "no valid `kind`"),
         ('"learned"', "['learned']", "no valid `origin`"),

@@ -59,6 +59,20 @@ def test_what_was_broken_when_it_was_removed_stays_in_the_trash(registry: Regist
     assert list_trash(registry)[0].name == "zoom-2"
 
 
+def test_what_is_damaged_or_newer_comes_back_under_its_own_name_only(registry: Registry) -> None:
+    record = list_trash(registry)[0].folder / "record.toml"
+    text = record.read_text()
+    record.write_text(text.replace("schema = 2", "schema = 3\nmood = 'new'"))
+    with pytest.raises(IntegrityFailure, match="newer `cav`"):
+        restore(registry, "zoom-2", to="other")
+    record.write_text(text)
+    weights = record.with_name("weights.safetensors")
+    weights.write_bytes(weights.read_bytes() + b"more")
+    with pytest.raises(IntegrityFailure, match="is not what was written there"):
+        restore(registry, "zoom-2", to="other")
+    assert list_trash(registry)[0].name == "zoom-2"
+
+
 def test_a_close_name_is_offered(registry: Registry) -> None:
     with pytest.raises(NotFound) as caught:
         restore(registry, "zoom-3")
@@ -70,9 +84,10 @@ def test_emptied_by_age_it_keeps_the_younger(registry: Registry) -> None:
     latest.rename(latest.with_name("zoom-2-20200101-000000-000000"))
     (registry.trash / ".tmp-half").mkdir()
     (registry.trash / "a stranger").mkdir()
+    (registry.trash / "b-99999999-999999-999999").mkdir()
     assert [thrown.name for thrown in lain(registry, timedelta(days=30))] == ["zoom-2"]
     assert [thrown.name for thrown in empty(registry, older_than=timedelta(days=30))] == ["zoom-2"]
     assert [thrown.name for thrown in list_trash(registry)] == ["twirl", "twirl"]
     empty(registry)
-    assert [path.name for path in registry.trash.iterdir()] == ["a stranger"]
+    assert sorted(path.name for path in registry.trash.iterdir()) == ["a stranger", "b-99999999-999999-999999"]
     assert registry.names() == ["twirl"]
