@@ -137,14 +137,17 @@ def export(folder: Path, vae: Any, tokenizer: Any, denoiser: Denoiser) -> None:
     config.write_text(config.read_text().replace('"dtype": "float16"', '"dtype": "float32"'))
 
 
-def start_from(folder: Path, vae: Any, denoiser: Denoiser) -> None:
-    """Begin with the weights of an exported pipeline."""
+def start_from(folder: Path, vae: Any, denoiser: Denoiser, tokenizer: Any) -> None:
+    """Begin with the weights of an exported pipeline; what it knows of words that stay goes with the words."""
     from diffusers import TextToVideoSDPipeline
 
     pipeline = TextToVideoSDPipeline.from_pretrained(folder)
-    for mine, theirs in (
-        (vae, pipeline.vae),
-        (denoiser.unet, pipeline.unet),
-        (denoiser.text_encoder, pipeline.text_encoder),
-    ):
-        mine.load_state_dict(theirs.state_dict())
+    vae.load_state_dict(pipeline.vae.state_dict())
+    denoiser.unet.load_state_dict(pipeline.unet.state_dict())
+    theirs, now = pipeline.text_encoder.state_dict(), denoiser.text_encoder.state_dict()
+    (table,) = (name for name in theirs if name.endswith("token_embedding.weight"))
+    numbers = pipeline.tokenizer.get_vocab()
+    for token, number in tokenizer.get_vocab().items():
+        if token in numbers:
+            now[table][number] = theirs[table][numbers[token]]
+    denoiser.text_encoder.load_state_dict(theirs | {table: now[table]})

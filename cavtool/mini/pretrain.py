@@ -123,7 +123,7 @@ def pretrain(
     if compiled:
         denoiser.unet.compile(dynamic=False)  # stills and clips differ in shape, so each has its own code
     if start:
-        start_from(start, vae, denoiser)
+        start_from(start, vae, denoiser, tokenizer)
     if not autoencoder_stage(work, plan, vae, device).train(work, deadline):
         return False
     encode_all(work, vae, tokenizer, device)

@@ -33,6 +33,7 @@ _MOVES = {
     "camera_zoom": 0.2,
 }
 _NUM_POSE = 7  # right and down to the subject's centre, log scale, cos and sin of roll and of yaw
+_NUM_TURN = 4  # the last of them
 _FRAME_WAVES, _PLACE_WAVES, _CODES_WEIGHT = 4, 2, 0.2
 _LAST_TOKENS = 8  # captions are shorter: these are all padding
 SUBJECT_WEIGHT = 4.0
@@ -163,13 +164,18 @@ def _waves(count: int, length: int) -> Tensor:
 
 
 class CaptionReader(nn.Module):
-    """The head for how all moves in what a caption says."""
+    """The head for how all lies and moves in what a caption says."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.head = nn.Linear(width, world.NUM_FRAMES * len(_MOVES))
+        self.moves = nn.Linear(width, world.NUM_FRAMES * len(_MOVES))
+        self.turn = nn.Linear(width, _NUM_TURN)
 
-    def loss(self, text_BLD: Tensor, moves_BFK: Tensor) -> Tensor:
-        """How wrong it is, from the last tokens, which have seen the whole caption."""
-        told_BK = self.head(text_BLD[:, -_LAST_TOKENS:].float().mean(1))
-        return functional.smooth_l1_loss(told_BK, moves_BFK.flatten(1).to(told_BK.device))
+    def loss(self, text_BLD: Tensor, truth: Truth) -> Tensor:
+        """How wrong it is, from the last tokens, which have seen the whole caption; of stills, how all lies."""
+        said_BD = text_BLD[:, -_LAST_TOKENS:].float().mean(1)
+        turn_BK = truth.poses[..., -_NUM_TURN:].mean(1).to(said_BD.device)
+        misread = functional.smooth_l1_loss(self.turn(said_BD), turn_BK)
+        if truth.moves.shape[1] == 1:
+            return misread
+        return misread + functional.smooth_l1_loss(self.moves(said_BD), truth.moves.flatten(1).to(said_BD.device))

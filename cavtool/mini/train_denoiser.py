@@ -83,8 +83,8 @@ def denoiser_stages(work: Path, plan: Plan, denoiser: Denoiser, tokenizer: Any, 
             noisy_BCFHW = alpha * latents_BCFHW + sigma * noise_BCFHW
             v_pred = denoiser.unet(noisy_BCFHW, timesteps_B.to(device), text_BLD).sample
             misread = READING_WEIGHT * learner.reader.loss(learner.features["up"], truth)
+            misread = misread + CAPTION_WEIGHT * learner.caption_reader.loss(text_BLD, truth)
             if latents_BCFHW.shape[2] > 1:
-                misread = misread + CAPTION_WEIGHT * learner.caption_reader.loss(text_BLD, truth.moves)
                 for name, reader in learner.course_readers.items():
                     misread = misread + COURSES_WEIGHT * reader.loss(learner.features[name], truth.moves)
         target = alpha * noise_BCFHW - sigma * latents_BCFHW
@@ -121,7 +121,7 @@ def _words_stage(plan: Plan, learner: Denoising, stills: Any, clips: Any, device
         still_tokens, clip_tokens = stills["tokens"][still_picks].to(device), clips["tokens"][clip_picks].to(device)
         with torch.no_grad():
             said_BLD = before(still_tokens)[0]
-        misread: Tensor = learner.caption_reader.loss(encoder(clip_tokens)[0], clips["truth"].moves[clip_picks])
+        misread: Tensor = learner.caption_reader.loss(encoder(clip_tokens)[0], clips["truth"][clip_picks])
         return misread + functional.mse_loss(encoder(still_tokens)[0], said_BLD)
 
     return Stage("words", nn.ModuleList([encoder, learner.caption_reader]), plan.word_steps, plan.lr, loss_at)

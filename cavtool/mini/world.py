@@ -59,7 +59,11 @@ OBJECT_MOTIONS: dict[str, Callable[[Course, float], Channels]] = {
     "bounces": lambda u, a: {"y": a * 0.24 * (0.5 - np.abs(np.sin(2 * np.pi * u)))},
     "grows": lambda u, a: {"log_scale": a * 0.42 * (2 * u - 1)},
     "shrinks": lambda u, a: {"log_scale": a * 0.42 * (1 - 2 * u)},
-    "wobbles": lambda u, a: {"roll": a * 22 * np.sin(4 * np.pi * u)},
+    "wobbles": lambda u, a: {"roll": a * 30 * np.sin(4 * np.pi * u)},
+    "tips left": lambda u, a: {"roll": a * 70 * (1 - 2 * u)},
+    "tips right": lambda u, a: {"roll": a * 70 * (2 * u - 1)},
+    "turns left": lambda u, a: {"yaw": a * 90 * (1 - 2 * u)},
+    "turns right": lambda u, a: {"yaw": a * 90 * (2 * u - 1)},
 }
 CAMERA_MOTIONS: dict[str, Callable[[Course, float], Channels]] = {
     "": lambda _u, _a: {},
@@ -152,7 +156,15 @@ def _put_subject(
 # Captions and the scenes of pretraining
 
 _PREPOSITION = {"night": "at", "ocean": "on the", "meadow": "in the", "volcano": "on the", "moon": "on the"}
-POSES = ("", "tilted", "turned", "upside down")
+# How a subject may stand, by the channel and its range in degrees.
+POSES: dict[str, tuple[str, float, float]] = {
+    "tilted right": ("roll", 25, 120),
+    "upside down": ("roll", 120, 240),
+    "tilted left": ("roll", 240, 335),
+    "turned right": ("yaw", 25, 120),
+    "turned away": ("yaw", 120, 240),
+    "turned left": ("yaw", 240, 335),
+}
 
 
 def noun(subject: str, colour: str = "", pose: str = "") -> str:
@@ -217,7 +229,7 @@ def sample_scene(seed: int) -> Scene:
         place if rng.random() < 0.8 else "",
         motion if says_motion else "",
         camera if says_camera else "",
-        pose if rng.random() < 0.6 else "",
+        pose if rng.random() < 0.8 else "",
     )
     text = _with_nonsense(text, rng) if rng.random() < 0.08 else text
     return Scene(subject, colour, place, int(rng.integers(64)), _inside(courses), text)
@@ -241,7 +253,7 @@ def sample_still(seed: int) -> Scene:
         scene.subject,
         scene.colour if rng.random() < 0.9 else "",
         scene.place if rng.random() < 0.85 else "",
-        pose=pose if rng.random() < 0.6 else "",
+        pose=pose if rng.random() < 0.8 else "",
     )
     return replace(scene, courses=_spread(rest), caption=text)
 
@@ -268,12 +280,11 @@ def _sample_pose(rng: np.random.Generator) -> tuple[str, dict[str, float]]:
         "camera_y": rng.uniform(-0.04, 0.04),
         "camera_zoom": rng.uniform(0.0, 0.3),
     }
-    if rng.random() < 0.65:
-        return "", rest
     if rng.random() < 0.5:
-        return "turned", rest | {"yaw": rng.uniform(25, 335)}
-    roll = rng.uniform(25, 335)
-    return ("upside down" if 120 <= roll <= 240 else "tilted"), rest | {"roll": roll}
+        return "", rest
+    pose = str(rng.choice(list(POSES)))
+    channel, low, high = POSES[pose]
+    return pose, rest | {channel: rng.uniform(low, high)}
 
 
 def _wander(limits: Mapping[str, float], rng: np.random.Generator) -> Channels:
