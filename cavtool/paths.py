@@ -19,6 +19,11 @@ def config_dir() -> Path:
     return _under_home("config") or _DIRS.user_config_path
 
 
+def config_file() -> Path:
+    """The user's settings."""
+    return config_dir() / "config.toml"
+
+
 def cache_dir() -> Path:
     """What can be made or fetched again."""
     return _under_home("cache") or _DIRS.user_cache_path

@@ -84,7 +84,7 @@ _FOR_ALL = ("generate", "learn")  # the commands that settings of one word are f
 
 def file() -> Path:
     """Where settings are kept."""
-    return paths.config_dir() / "config.toml"
+    return paths.config_file()
 
 
 def find(key: str) -> Setting:
