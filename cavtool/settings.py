@@ -111,9 +111,7 @@ def put(key: str, text: str) -> None:
     """Set it in the file. Raises InvalidInput, RequirementError."""
     import tomlkit
 
-    value = find(key).parse(text)
-    _read()  # says what is wrong with it, if anything
-    document = tomlkit.parse(_text())
+    value, document = find(key).parse(text), _document()
     table: Any = document
     *tables, last = key.split(".")
     for part in tables:
@@ -121,16 +119,13 @@ def put(key: str, text: str) -> None:
         if not isinstance(table, Mapping):
             raise InvalidInput(f"`{part}` in `{file()}` is no table", hint="`cav config edit` opens it")
     table[last] = [_lasting(folder) for folder in value] if isinstance(value, tuple) else value
-    _save(tomlkit.dumps(document))
+    _save(document.as_string())
 
 
 def drop(key: str) -> bool:
     """Take it out of the file; whether it was there."""
-    import tomlkit
-
     find(key)
-    _read()  # says what is wrong with it, if anything
-    document = tomlkit.parse(_text())
+    document = _document()
     table: Any = document
     *tables, last = key.split(".")
     for part in tables:
@@ -138,7 +133,7 @@ def drop(key: str) -> bool:
     if not isinstance(table, MutableMapping) or last not in table:
         return False
     del table[last]
-    _save(tomlkit.dumps(document))
+    _save(document.as_string())
     return True
 
 
@@ -184,6 +179,14 @@ def _read() -> dict[str, Any]:
         return tomllib.loads(_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidInput(f"`{file()}` is not TOML: {error}", hint="`cav config edit` opens it") from error
+
+
+def _document() -> Any:
+    """The file with its comments, to be changed. Raises InvalidInput where it is not TOML."""
+    import tomlkit
+
+    _read()
+    return tomlkit.parse(_text())
 
 
 def _save(text: str) -> None:

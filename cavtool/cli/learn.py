@@ -92,7 +92,7 @@ def learn(
             from cavtool.studio import learn as studio
 
             if detach:
-                run = studio.prepare(name, video, recipe, replace=replace, on_event=on_event)
+                run, _ = studio.prepare(name, video, recipe, Registry(on_wait=out.note), on_event, replace=replace)
             else:
                 asset = studio.learn(name, video, recipe, replace=replace, on_event=on_event)
         if detach:

@@ -46,22 +46,27 @@ def learn(
     is not finite, the registry untouched; Interrupted at the first Ctrl-C, after a checkpoint.
     """
     registry = registry or _usual_registry(on_event)
-    run, session = _begin(name, file, recipe, registry, on_event, replace=replace)
+    run, session = prepare(name, file, recipe, registry, on_event, replace=replace)
     return _drive(run, session, registry, on_event)
 
 
 def prepare(
-    name: str,
-    file: Path,
-    recipe: LearnRecipe,
-    *,
-    replace: bool = False,
-    registry: Registry | None = None,
-    on_event: OnEvent = lambda _: None,
-) -> Run:
-    """All of `learn` before the training, which `resume` then does. Raises what `learn` does."""
-    run, _ = _begin(name, file, recipe, registry or _usual_registry(on_event), on_event, replace=replace)
-    return run
+    name: str, file: Path, recipe: LearnRecipe, registry: Registry, on_event: OnEvent, *, replace: bool
+) -> tuple[Run, Session]:
+    """All of `learn` before the training, which `resume` can do then in another process. Raises what `learn` does."""
+    model = find_model(recipe.model)
+    for wanted in recipe.leaves(name):
+        registry.check_free(wanted, replace=replace)
+    clip, frames = _read_clip(file, recipe, model, on_event)
+    _say_what_is_amiss(name, recipe, on_event)
+    with memory_told():
+        session = open_session(recipe.model, device=recipe.device, dtype=recipe.dtype, training=True)
+        _say_what_is_unread(name, recipe, session, on_event)
+        inputs = _encode_inputs(session, frames, recipe.seed)
+    asked = {"recipe": recipe.to_dict() | {"model": model.address}, "revision": model.revision}
+    run = runs.create(name, {"replace": replace, "clip": asdict(clip)} | asked)
+    run.write(runs.INPUTS, lambda path: save_file(inputs, path))
+    return run, session
 
 
 def resume(run_id: str, *, registry: Registry | None = None, on_event: OnEvent = lambda _: None) -> Asset:
@@ -93,24 +98,6 @@ def resume(run_id: str, *, registry: Registry | None = None, on_event: OnEvent =
 
 
 # Before training
-
-
-def _begin(
-    name: str, file: Path, recipe: LearnRecipe, registry: Registry, on_event: OnEvent, *, replace: bool
-) -> tuple[Run, Session]:
-    model = find_model(recipe.model)
-    for wanted in recipe.leaves(name):
-        registry.check_free(wanted, replace=replace)
-    clip, frames = _read_clip(file, recipe, model, on_event)
-    _say_what_is_amiss(name, recipe, on_event)
-    with memory_told():
-        session = open_session(recipe.model, device=recipe.device, dtype=recipe.dtype, training=True)
-        _say_what_is_unread(name, recipe, session, on_event)
-        inputs = _encode_inputs(session, frames, recipe.seed)
-    asked = {"recipe": recipe.to_dict() | {"model": model.address}, "revision": model.revision}
-    run = runs.create(name, {"replace": replace, "clip": asdict(clip)} | asked)
-    run.write(runs.INPUTS, lambda path: save_file(inputs, path))
-    return run, session
 
 
 def _usual_registry(on_event: OnEvent) -> Registry:

@@ -22,11 +22,11 @@ def ffmpeg_exe() -> str:
 
     Raises RequirementError when there is none.
     """
-    able = {exe: _abilities(exe) for exe in (shutil.which("ffmpeg"), _bundled_exe()) if exe}
-    found = [exe for exe, abilities in able.items() if abilities is not None]
-    if not found:
+    there = [exe for exe in (shutil.which("ffmpeg"), _bundled_exe()) if exe]
+    able = {exe: abilities for exe in there if (abilities := _abilities(exe)) is not None}
+    if not able:
         raise RequirementError("no working `ffmpeg` on this machine", hint="`pip install imageio-ffmpeg` brings one")
-    return max(found, key=lambda exe: len(able[exe] or ()))
+    return max(able, key=lambda exe: len(able[exe]))
 
 
 def missing_abilities(exe: str) -> list[str]:
