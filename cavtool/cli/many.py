@@ -5,7 +5,10 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from cavtool.cli.output import Output
-from cavtool.errors import CavError, NotFound
+from cavtool.errors import CavError, NotFound, closest
+
+_SIGNS = "*?["  # that make a name stand for many
+_WITHOUT_SIGNS = str.maketrans("", "", _SIGNS)
 
 
 class Outcome(NamedTuple):
@@ -19,12 +22,12 @@ def expand(wanted: Iterable[str], known: Iterable[str]) -> list[str]:
     """The names that are wanted, once each; `test-*` stands for all known that match. NotFound where none does."""
     known, names = list(known), []
     for each in wanted:
-        if not set(each) & set("*?["):
+        if not set(each) & set(_SIGNS):
             names.append(each)
             continue
         matching = [name for name in known if fnmatchcase(name, each)]
         if not matching:
-            raise NotFound(f"nothing matches `{each}`")
+            raise NotFound(f"nothing matches `{each}`", hint=closest(each.translate(_WITHOUT_SIGNS), known))
         names += matching
     return list(dict.fromkeys(names))
 

@@ -10,7 +10,7 @@ from cavtool.cli.completers import asset_names
 from cavtool.cli.many import expand
 from cavtool.cli.output import Output
 from cavtool.cli.params import Json
-from cavtool.errors import IntegrityFailure
+from cavtool.errors import CavError, IntegrityFailure
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -37,11 +37,14 @@ def verify(
         findings = [*check(registry, chosen), *([] if names else strays(registry))]
         for finding in findings:
             out.warning(finding.problem)
-        moved = {}
-        if repair:
-            moved = {name: str(registry.set_aside(name)) for name in {f.name for f in findings if not f.usable}}
-        told = [{"name": f.name, "problem": f.problem, "usable": f.usable} for f in findings]
         bad = {finding.name for finding in findings if not finding.usable}
+        moved: dict[str, str] = {}
+        for name in sorted(bad) if repair else ():
+            try:
+                moved[name] = str(registry.set_aside(name))
+            except CavError as error:  # the next may be moved all the same
+                out.error(error)
+        told = [{"name": f.name, "problem": f.problem, "usable": f.usable} for f in findings]
         failure = None
         if bad - moved.keys():
             hint = "`cav verify --repair` moves them aside"

@@ -214,7 +214,7 @@ def sample_scene(seed: int) -> Scene:
     motion = str(rng.choice(list(OBJECT_MOTIONS))) if rng.random() < (0.85 if says_motion else 0.3) else "stands still"
     camera = str(rng.choice(list(CAMERA_MOTIONS)[1:])) if rng.random() < (0.7 if says_camera else 0.1) else ""
     camera = "" if (motion, camera) in _NEAR_DOLLY_ZOOM else camera
-    pose, rest = _sample_pose(rng)
+    pose, rest = _sample_pose(rng, posed=0.5)
     moves, camera_moves = OBJECT_MOTIONS[motion](_TIME, rng.uniform(0.75, 1.25)), _camera_course(camera, rng)
     if rng.random() < 0.15 and "log_scale" not in moves:
         camera, camera_moves = _nonsense(rng), _wander(_CAMERA_WANDERING, rng)
@@ -236,10 +236,13 @@ def sample_scene(seed: int) -> Scene:
 
 
 def sample_still(seed: int) -> Scene:
-    """A pretraining scene that does not move, for single frames: half of them placed far wider than `sample_scene`."""
+    """A pretraining scene that does not move, for single frames.
+
+    Most are posed, for that is learned at a twentieth of a clip's price; half are placed far wider than `sample_scene`.
+    """
     rng = np.random.default_rng((seed, 1))
     scene = sample_scene(seed)
-    pose, rest = _sample_pose(rng)
+    pose, rest = _sample_pose(rng, posed=0.8)
     if rng.random() < 0.5:
         rest |= {
             "x": rng.uniform(-0.4, 0.4),
@@ -270,8 +273,8 @@ def draw_still(seed: int) -> tuple[Frames, str]:
     return render(scene, 1)[0], scene.caption
 
 
-def _sample_pose(rng: np.random.Generator) -> tuple[str, dict[str, float]]:
-    """A pose's word and its still values."""
+def _sample_pose(rng: np.random.Generator, posed: float) -> tuple[str, dict[str, float]]:
+    """A pose's word and its still values; upright, without a word, in all but a share of `posed`."""
     rest = {
         "x": rng.uniform(-0.22, 0.22),
         "y": rng.uniform(-0.18, 0.2),
@@ -280,7 +283,7 @@ def _sample_pose(rng: np.random.Generator) -> tuple[str, dict[str, float]]:
         "camera_y": rng.uniform(-0.04, 0.04),
         "camera_zoom": rng.uniform(0.0, 0.3),
     }
-    if rng.random() < 0.5:
+    if rng.random() < 1 - posed:
         return "", rest
     pose = str(rng.choice(list(POSES)))
     channel, low, high = POSES[pose]

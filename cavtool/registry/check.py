@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from cavtool.errors import IntegrityFailure
+from cavtool.errors import IntegrityFailure, NotFound
+from cavtool.registry.asset import Asset, verify
 from cavtool.registry.records import RECORD, is_name
 from cavtool.registry.store import Registry
 
@@ -20,18 +21,24 @@ class Finding:
 def check(registry: Registry, names: Iterable[str]) -> Iterator[Finding]:
     """Read every file of these assets and compare it with its sha256; tell what lies there and is not theirs.
 
-    Raises NotFound for a name that is not there.
+    What somebody removes meanwhile is passed over. Raises NotFound for a name that was never there.
     """
+    there = set(registry.names())
     for name in names:
         try:
-            registry.verify(name)
+            strangers = registry.read(name, _strangers)
         except IntegrityFailure as failure:
             yield Finding(name, failure.message, usable=False)
-            continue
-        asset = registry.get(name)
-        strangers = {path.name for path in asset.folder.iterdir()} - {RECORD, *asset.record.files}
-        for stranger in sorted(strangers):
-            yield Finding(name, f"`{stranger}` is none of its files", usable=True)
+        except NotFound:
+            if name not in there:
+                raise
+        else:
+            yield from (Finding(name, f"`{stranger}` is none of its files", usable=True) for stranger in strangers)
+
+
+def _strangers(asset: Asset) -> list[str]:
+    verify(asset)
+    return sorted({path.name for path in asset.folder.iterdir()} - {RECORD, *asset.record.files})
 
 
 def strays(registry: Registry) -> list[Finding]:

@@ -37,6 +37,7 @@ def test_tags_are_added_shown_and_taken_away(cav: Cav, home: Path) -> None:
     assert cav("tag", "twirl", "--remove").returncode == 2
     assert cav("tag", "twirl", "No Tag").returncode == 2
     assert cav("tag", "nothing-*", "slow").stderr == "error: nothing matches `nothing-*`\n"
+    assert cav("tag", "twril*", "slow").stderr.endswith("hint: did you mean `twirl`?\n")
 
 
 def test_a_note_is_kept_shown_and_cleared(cav: Cav, home: Path) -> None:

@@ -81,3 +81,18 @@ def test_path_prints_where_things_are(cav: Cav, home: Path) -> None:
     assert cav("path").stdout == f"{home / 'data' / 'assets'}\n"
     assert cav("path", "twirl").stdout == f"{folder}\n"
     assert cav("path", "twril").returncode == 3
+
+
+def test_repair_moves_the_rest_where_one_cannot_be_moved(cav: Cav, home: Path, tmp_path: Path) -> None:
+    put_motion(tmp_path / "theirs", "a-shared-one")
+    put_motion(home, "mine")
+    shared = tmp_path / "theirs" / "data" / "assets"
+    assert cav("config", "set", "registry.paths", str(shared)).returncode == 0
+    for weights in (shared / "a-shared-one", home / "data" / "assets" / "mine"):
+        (weights / "weights.safetensors").write_bytes(b"other")
+    done = cav("verify", "a-shared-one", "mine", "--repair")
+    assert done.returncode == 5
+    assert "error: `a-shared-one` is shared" in done.stderr
+    assert "mine-" in done.stdout
+    assert not (home / "data" / "assets" / "mine").exists()
+    assert (shared / "a-shared-one").exists()
