@@ -59,13 +59,13 @@ class CavGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Find the command to run; the user's settings become its defaults."""
         name, command, rest = super().resolve_command(ctx, args)
+        defaults: dict[str, Any] = {verb: {"help": False} for verb in getattr(command, "commands", ())}
         if name in {"learn", "generate"} and not ctx.resilient_parsing:
             from cavtool import settings
 
-            ctx.default_map = {
-                **ctx.default_map,
-                name: ctx.default_map[name] | settings.option_defaults().get(name, {}),
-            }
+            defaults = settings.option_defaults().get(name, {})
+        if defaults:
+            ctx.default_map = {**ctx.default_map, name: ctx.default_map[name] | defaults}
         return name, command, rest
 
 

@@ -11,7 +11,7 @@ import typer
 from cavtool.cli.completers import asset_names
 from cavtool.cli.many import do_each, expand
 from cavtool.cli.output import Output
-from cavtool.cli.params import Json
+from cavtool.cli.params import Json, Quiet
 from cavtool.errors import CavError, InvalidInput, closest
 
 if TYPE_CHECKING:
@@ -38,11 +38,15 @@ def list_(
         str, typer.Option(help=f"By {', '.join(_ORDERS)}; names from a, all else the most first.")
     ] = "name",
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
-    """List motions and absorbers."""
+    """List motions and absorbers.
+
+    Examples: `cav list`, `cav list --tag dance --sort size`
+    """
     from cavtool.registry import Registry
 
-    with Output("list", json=as_json) as out:
+    with Output("list", json=as_json, quiet=quiet) as out:
         if sort not in _ORDERS:
             raise InvalidInput(
                 f"cannot sort by `{sort}`", hint=closest(sort, _ORDERS) or f"one of {', '.join(_ORDERS)}"
@@ -69,15 +73,18 @@ def show(
     *,
     path: Annotated[bool, typer.Option("--path", help="Print only the folder it is kept in.")] = False,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Show all that is known of a motion or absorber.
 
     On a terminal, with pictures of the reference and the preview.
+
+    Example: `cav show twirl`
     """
     from cavtool.registry import Registry
     from cavtool.registry.records import to_toml
 
-    with Output("show", json=as_json) as out:
+    with Output("show", json=as_json, quiet=quiet) as out:
         asset = Registry().get(name)
         out.result(describe(asset), [asset.folder if path else to_toml(asset.record).rstrip()])
         if sys.stdout.isatty() and not (path or as_json):
@@ -91,6 +98,7 @@ def rm(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Move motions and absorbers to the trash.
 
@@ -98,7 +106,7 @@ def rm(
     """
     from cavtool.registry import Registry
 
-    with Output("rm", json=as_json) as out:
+    with Output("rm", json=as_json, quiet=quiet) as out:
         registry = Registry(on_wait=out.note)
         chosen = expand(names, registry.own_names())
         if not (yes or dry_run or out.confirm(f"Move {', '.join(chosen)} to the trash?", hint="add `--yes`")):

@@ -9,7 +9,7 @@ from cavtool.cli.assets import describe
 from cavtool.cli.completers import asset_names, bundle_files
 from cavtool.cli.many import expand
 from cavtool.cli.output import Output
-from cavtool.cli.params import Json
+from cavtool.cli.params import Json, Quiet
 from cavtool.errors import Conflict, InvalidInput
 
 app = typer.Typer(rich_markup_mode=None)
@@ -22,6 +22,7 @@ def export(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: NAME.cav, here.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Overwrite the file.")] = False,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Put motions and absorbers into one file to hand on.
 
@@ -30,7 +31,7 @@ def export(
     from cavtool.registry import Registry
     from cavtool.registry.bundle import SUFFIX, pack
 
-    with Output("export", json=as_json) as out:
+    with Output("export", json=as_json, quiet=quiet) as out:
         registry = Registry()
         chosen = expand(names, registry.names())
         if output is None and len(chosen) > 1:
@@ -50,6 +51,7 @@ def import_(
     to: Annotated[str | None, typer.Option("--as", help="Keep it under another name.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Move what has a name now to the trash.")] = False,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Keep what is in a file of `cav export`.
 
@@ -58,7 +60,7 @@ def import_(
     from cavtool.registry import Registry
     from cavtool.registry.bundle import contents, unpack
 
-    with Output("import", json=as_json) as out:
+    with Output("import", json=as_json, quiet=quiet) as out:
         if to and len(held := contents(file)) > 1:
             raise InvalidInput(f"`{file.name}` holds {len(held)} assets, `--as` names one")
         assets = unpack(Registry(on_wait=out.note), file, to=to, replace_it=replace)

@@ -8,7 +8,7 @@ from cavtool.cli.assets import describe
 from cavtool.cli.completers import asset_names
 from cavtool.cli.many import do_each, expand
 from cavtool.cli.output import Output
-from cavtool.cli.params import Json
+from cavtool.cli.params import Json, Quiet
 from cavtool.errors import InvalidInput
 
 app = typer.Typer(rich_markup_mode=None)
@@ -24,6 +24,7 @@ def cp(
     *,
     replace: Replace = False,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Keep a motion or absorber under another name too.
 
@@ -31,7 +32,7 @@ def cp(
     """
     from cavtool.registry import Registry
 
-    with Output("cp", json=as_json) as out:
+    with Output("cp", json=as_json, quiet=quiet) as out:
         asset = Registry(on_wait=out.note).copy(name, to, replace=replace)
         out.result(describe(asset), [to])
 
@@ -43,6 +44,7 @@ def mv(
     *,
     replace: Replace = False,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Give a motion or absorber another name.
 
@@ -50,7 +52,7 @@ def mv(
     """
     from cavtool.registry import Registry
 
-    with Output("mv", json=as_json) as out:
+    with Output("mv", json=as_json, quiet=quiet) as out:
         asset = Registry(on_wait=out.note).rename(name, to, replace=replace)
         out.result(describe(asset), [to])
 
@@ -64,6 +66,7 @@ def tag(
     *,
     remove: Annotated[bool, typer.Option("--remove", help="Take these tags away.")] = False,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Set the tags of motions and absorbers, by which `cav list --tag` chooses.
 
@@ -72,7 +75,7 @@ def tag(
     from cavtool.registry import Registry
     from cavtool.registry.records import check_name
 
-    with Output("tag", json=as_json) as out:
+    with Output("tag", json=as_json, quiet=quiet) as out:
         registry = Registry(on_wait=out.note)
         chosen, asked = expand([name], registry.names()), set(map(check_name, tags or ()))
         if remove and not asked:
@@ -93,6 +96,7 @@ def note(
     text: Annotated[str | None, typer.Argument(help="What to note; none shows it, '' clears it.")] = None,
     *,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Keep a note with a motion or absorber.
 
@@ -100,7 +104,7 @@ def note(
     """
     from cavtool.registry import Registry
 
-    with Output("note", json=as_json) as out:
+    with Output("note", json=as_json, quiet=quiet) as out:
         registry = Registry(on_wait=out.note)
         asset = registry.get(name) if text is None else registry.annotate(name, note=text)
         out.result({"note": asset.record.note}, [asset.record.note] if asset.record.note else [])

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cavtool.cli.output import Output
-from cavtool.cli.params import Json
+from cavtool.cli.params import Json, Quiet
 from cavtool.errors import InvalidInput, closest
 
 app = typer.Typer(rich_markup_mode=None)
@@ -84,13 +84,16 @@ def _shells(incomplete: str) -> list[str]:
 
 @app.command()
 def completion(
-    shell: Annotated[str, typer.Argument(help=", ".join(SCRIPTS), autocompletion=_shells)], *, as_json: Json = False
+    shell: Annotated[str, typer.Argument(help=", ".join(SCRIPTS), autocompletion=_shells)],
+    *,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Print the script that completes commands, options and names in a shell.
 
     Try it in this one: `source <(cav completion bash)`
     """
-    with Output("completion", json=as_json) as out:
+    with Output("completion", json=as_json, quiet=quiet) as out:
         if shell not in SCRIPTS:
             raise InvalidInput(
                 f"no script for `{shell}`", hint=closest(shell, SCRIPTS) or f"one of {', '.join(SCRIPTS)}"

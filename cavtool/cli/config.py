@@ -8,7 +8,7 @@ import typer
 
 from cavtool.cli.completers import setting_keys
 from cavtool.cli.output import Output
-from cavtool.cli.params import Json
+from cavtool.cli.params import Json, Quiet
 
 app = typer.Typer(rich_markup_mode=None)
 config = typer.Typer(rich_markup_mode=None)
@@ -18,11 +18,14 @@ Key = Annotated[str, typer.Argument(help="As `cav config list` shows it.", autoc
 
 
 @config.command("list")
-def list_(*, as_json: Json = False) -> None:
-    """List every setting, what it is, and who says so: the environment, the file, or nobody."""
+def list_(*, as_json: Json = False, quiet: Quiet = False) -> None:
+    """List every setting, what it is, and who says so: the environment, the file, or nobody.
+
+    Example: `cav config list`
+    """
     from cavtool import settings
 
-    with Output("config list", json=as_json) as out:
+    with Output("config list", json=as_json, quiet=quiet) as out:
         found = {key: settings.get(key) for key in settings.SETTINGS}
         for stranger in settings.strangers():
             out.warning(f"`{stranger}` in `{settings.file()}` means nothing")
@@ -32,18 +35,25 @@ def list_(*, as_json: Json = False) -> None:
 
 
 @config.command()
-def get(key: Key, *, as_json: Json = False) -> None:
-    """Print one setting."""
+def get(key: Key, *, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Print one setting.
+
+    Example: `cav config get generate.steps`
+    """
     from cavtool import settings
 
-    with Output("config get", json=as_json) as out:
+    with Output("config get", json=as_json, quiet=quiet) as out:
         found = settings.get(key)
         out.result({"key": key, "value": found.value, "source": found.source}, [_text(found.value)])
 
 
 @config.command("set")
 def set_(
-    key: Key, value: Annotated[str, typer.Argument(help="Folders are separated as in PATH.")], *, as_json: Json = False
+    key: Key,
+    value: Annotated[str, typer.Argument(help="Folders are separated as in PATH.")],
+    *,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Set a setting in the file; its comments are kept.
 
@@ -51,7 +61,7 @@ def set_(
     """
     from cavtool import settings
 
-    with Output("config set", json=as_json) as out:
+    with Output("config set", json=as_json, quiet=quiet) as out:
         settings.put(key, value)
         if (found := settings.get(key)).source == "environment":
             out.warning(f"`{settings.find(key).variable}` in the environment goes before it")
@@ -59,11 +69,14 @@ def set_(
 
 
 @config.command()
-def unset(key: Key, *, as_json: Json = False) -> None:
-    """Take a setting out of the file, so that its default holds."""
+def unset(key: Key, *, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Take a setting out of the file, so that its default holds.
+
+    Example: `cav config unset generate.steps`
+    """
     from cavtool import settings
 
-    with Output("config unset", json=as_json) as out:
+    with Output("config unset", json=as_json, quiet=quiet) as out:
         if not settings.drop(key):
             out.note(f"`{key}` was not set")
         found = settings.get(key)
@@ -71,22 +84,28 @@ def unset(key: Key, *, as_json: Json = False) -> None:
 
 
 @config.command()
-def path(*, as_json: Json = False) -> None:
-    """Print where settings are kept."""
+def path(*, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Print where settings are kept.
+
+    Example: `cav config path`
+    """
     from cavtool import settings
 
-    with Output("config path", json=as_json) as out:
+    with Output("config path", json=as_json, quiet=quiet) as out:
         out.result({"path": str(settings.file())}, [settings.file()])
 
 
 @config.command()
-def edit(*, as_json: Json = False) -> None:
-    """Open the file in $VISUAL or $EDITOR."""
+def edit(*, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Open the file in $VISUAL or $EDITOR.
+
+    Example: `cav config edit`
+    """
     from cavtool import settings
     from cavtool.disk import writing_to
     from cavtool.errors import RequirementError
 
-    with Output("config edit", json=as_json) as out:
+    with Output("config edit", json=as_json, quiet=quiet) as out:
         editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
         if not editor:
             raise RequirementError("no editor is set", hint="set EDITOR, or use `cav config set`")

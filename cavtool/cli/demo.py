@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cavtool.cli.output import Output
-from cavtool.cli.params import Json
+from cavtool.cli.params import Json, Quiet
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -17,12 +17,15 @@ def demo(
     *,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write to.")] = Path("cav-demo"),
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """See it all: learn two motions, put both on an ironman.
 
     Takes less than five minutes on two cores. Motions that are there already are not learned again.
+
+    Example: `cav demo -o my-demo`
     """
-    with Output("demo", json=as_json) as out:
+    with Output("demo", json=as_json, quiet=quiet) as out:
         with out.progress() as on_event:
             from cavtool.studio import demo as studio
 

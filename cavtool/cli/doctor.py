@@ -3,21 +3,23 @@
 import typer
 
 from cavtool.cli.output import Output
-from cavtool.cli.params import Json
+from cavtool.cli.params import Json, Quiet
 from cavtool.errors import CavError
 
 app = typer.Typer(rich_markup_mode=None)
 
 
 @app.command()
-def doctor(*, as_json: Json = False) -> None:
+def doctor(*, as_json: Json = False, quiet: Quiet = False) -> None:
     """Look whether this machine has what `cav` needs, and say what would mend what it lacks.
 
     Exits with 1 where something is broken.
+
+    Example: `cav doctor`
     """
     from cavtool.doctor import examine
 
-    with Output("doctor", json=as_json) as out:
+    with Output("doctor", json=as_json, quiet=quiet) as out:
         findings = list(examine())
         rows = [(each.what, each.state, each.found) for each in findings]
         if not as_json:

@@ -8,7 +8,7 @@ import typer
 
 from cavtool.cli.completers import motion_names, video_files
 from cavtool.cli.output import Output
-from cavtool.cli.params import Device, Json, Model
+from cavtool.cli.params import Device, Json, Model, Quiet
 from cavtool.errors import InvalidInput
 from cavtool.recipes import SampleRecipe as Recipe
 from cavtool.recipes import parse_blend
@@ -52,11 +52,16 @@ def generate(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Generate videos of a prompt, with motions that were learned."""
+    """Generate videos of a prompt, with motions that were learned.
+
+    Examples: `cav generate "ironman" --motion twirl --motion dolly_zoom:0.7`,
+    `cav generate --like ironman-twirl-7.mp4 --seed 8`
+    """
     from cavtool.registry import Registry
 
-    with Output("generate", json=as_json) as out:
+    with Output("generate", json=as_json, quiet=quiet) as out:
         asked: dict[str, Any] = {
             "prompt": prompt,
             "motions": tuple(map(parse_blend, motions or ())),

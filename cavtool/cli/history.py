@@ -8,7 +8,7 @@ import typer
 
 from cavtool.cli.assets import date_text
 from cavtool.cli.output import Output
-from cavtool.cli.params import Json
+from cavtool.cli.params import Json, Quiet
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -22,6 +22,7 @@ def history(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Where that goes.")] = None,
     num: Annotated[int, typer.Option("-n", min=1, help="How many to list.")] = 20,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """List what was generated, the latest last.
 
@@ -29,7 +30,7 @@ def history(
     """
     from cavtool import history as book
 
-    with Output("history", json=as_json) as out:
+    with Output("history", json=as_json, quiet=quiet) as out:
         if again:
             recipe = book.entry(again).recipe
             with out.progress() as on_event:

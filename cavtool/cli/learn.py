@@ -11,7 +11,7 @@ import typer
 from cavtool.cli.assets import describe, size_text
 from cavtool.cli.completers import video_files
 from cavtool.cli.output import Output
-from cavtool.cli.params import Device, Json, Model
+from cavtool.cli.params import Device, Json, Model, Quiet
 from cavtool.errors import TrainingError
 from cavtool.recipes import AbsorberKind, DType
 from cavtool.recipes import LearnRecipe as Recipe
@@ -64,11 +64,15 @@ def learn(
         bool, typer.Option("--detach", help="Train in the background: `cav runs attach` shows how far it is.")
     ] = False,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Learn a motion from one video."""
+    """Learn a motion from one video.
+
+    Example: `cav learn twirl ref.mp4 --prompt "a white lantern twirls on the moon"`
+    """
     from cavtool.registry import Registry
 
-    with Output("learn", json=as_json) as out:
+    with Output("learn", json=as_json, quiet=quiet) as out:
         recipe = Recipe(
             prompt=prompt,
             appearance=appearance,

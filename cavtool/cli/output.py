@@ -29,9 +29,10 @@ class Output:
     `with Output("rm", json=...) as out:` around a command's body. CAV_DEBUG=1 lets errors through, for a traceback.
     """
 
-    def __init__(self, command: str, *, json: bool) -> None:
+    def __init__(self, command: str, *, json: bool, quiet: bool = False) -> None:
         self.command = command
         self.json = json
+        self.quiet = quiet
 
     def __enter__(self) -> Self:
         return self
@@ -62,23 +63,24 @@ class Output:
             self._print_json(self._envelope(data, None))
 
     def note(self, text: str) -> None:
-        """Say something worth knowing."""
-        _say("note", "cyan", text)
+        """Say something worth knowing, unless quiet."""
+        if not self.quiet:
+            _say("note", "cyan", text)
 
     def warning(self, text: str) -> None:
         """Say something the user may want to change."""
         _say("warning", "yellow", text)
 
     def hint(self, text: str) -> None:
-        """Say what to do next, to people."""
-        if not self.json:
+        """Say what to do next, to people, unless quiet."""
+        if not (self.json or self.quiet):
             _say("hint", "green", text)
 
     def error(self, error: CavError) -> None:
         """Say what went wrong and what to do about it."""
         _say("error", "red", error.message)
-        if error.hint:
-            self.hint(error.hint)
+        if error.hint and not self.json:
+            _say("hint", "green", error.hint)
 
     def confirm(self, question: str, *, hint: str) -> bool:
         """Ask on the terminal; InvalidInput with `hint` where there is none."""
@@ -89,9 +91,15 @@ class Output:
 
     @contextmanager
     def progress(self) -> Iterator[Callable[[Event], None]]:
-        """Receive a workflow's events: bars on a terminal, plain lines elsewhere, NDJSON for scripts."""
+        """Receive a workflow's events: bars on a terminal, plain lines elsewhere, NDJSON for scripts.
+
+        Of a quiet one's only the warnings are told.
+        """
         if self.json:
             yield lambda event: self._print_json(to_json(event))
+            return
+        if self.quiet:
+            yield lambda event: self.warning(event.text) if isinstance(event, Warn) else None
             return
         with Bars() if sys.stderr.isatty() else Lines() as display:
 

@@ -10,7 +10,7 @@ from cavtool.cli.completers import run_ids
 from cavtool.cli.learn import report
 from cavtool.cli.many import do_each, expand
 from cavtool.cli.output import Output
-from cavtool.cli.params import Json
+from cavtool.cli.params import Json, Quiet
 from cavtool.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -24,11 +24,14 @@ RunId = Annotated[str, typer.Argument(metavar="ID", help="As `cav runs list` sho
 
 
 @runs.command("list")
-def list_(*, as_json: Json = False) -> None:
-    """List training runs, the newest first."""
+def list_(*, as_json: Json = False, quiet: Quiet = False) -> None:
+    """List training runs, the newest first.
+
+    Example: `cav runs list`
+    """
     from cavtool.runs import list_runs
 
-    with Output("runs list", json=as_json) as out:
+    with Output("runs list", json=as_json, quiet=quiet) as out:
         data = [_describe(run) for run in list_runs()]
         rows = [(run["id"], run["name"], run["status"], str(run["step"]), date_text(run["created"])) for run in data]
         out.table(("ID", "MOTION", "STATUS", "STEP", "CREATED"), rows, data)
@@ -39,14 +42,17 @@ def resume(
     run_id: RunId,
     *,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Go on with a training run that was stopped.
 
     It ends with the very weights it would have had without the stop.
+
+    Example: `cav runs resume twirl-20261122-1432-3f2a`
     """
     from cavtool.runs import open_run
 
-    with Output("runs resume", json=as_json) as out:
+    with Output("runs resume", json=as_json, quiet=quiet) as out:
         open_run(run_id)  # the workflow asks too, but after torch has loaded
         with out.progress() as on_event:
             from cavtool.studio import learn as studio
@@ -56,12 +62,15 @@ def resume(
 
 
 @runs.command()
-def attach(run_id: RunId, *, as_json: Json = False) -> None:
-    """Show how far a training run is, until it ends; Ctrl-C stops the showing only."""
+def attach(run_id: RunId, *, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Show how far a training run is, until it ends; Ctrl-C stops the showing only.
+
+    Example: `cav runs attach twirl-20261122-1432-3f2a`
+    """
     from cavtool.events import Stage
     from cavtool.runs import open_run
 
-    with Output("runs attach", json=as_json) as out:
+    with Output("runs attach", json=as_json, quiet=quiet) as out:
         run, seen, begun = open_run(run_id), 0, False
         with out.progress() as on_event:
             while True:
@@ -80,11 +89,14 @@ def attach(run_id: RunId, *, as_json: Json = False) -> None:
 
 
 @runs.command()
-def stop(run_id: RunId, *, as_json: Json = False) -> None:
-    """Have a training run write a checkpoint and end."""
+def stop(run_id: RunId, *, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Have a training run write a checkpoint and end.
+
+    Example: `cav runs stop twirl-20261122-1432-3f2a`
+    """
     from cavtool.runs import open_run
 
-    with Output("runs stop", json=as_json) as out:
+    with Output("runs stop", json=as_json, quiet=quiet) as out:
         run = open_run(run_id)
         run.stop()
         out.result(_describe(run), [run.id])
@@ -93,12 +105,15 @@ def stop(run_id: RunId, *, as_json: Json = False) -> None:
 
 
 @runs.command()
-def logs(run_id: RunId, *, as_json: Json = False) -> None:
-    """Print what a training run reported: the losses, and what its process said last."""
+def logs(run_id: RunId, *, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Print what a training run reported: the losses, and what its process said last.
+
+    Example: `cav runs logs twirl-20261122-1432-3f2a`
+    """
     from cavtool.events import Step, to_json
     from cavtool.runs import open_run
 
-    with Output("runs logs", json=as_json) as out:
+    with Output("runs logs", json=as_json, quiet=quiet) as out:
         run = open_run(run_id)
         steps = [event for event in run.events() if isinstance(event, Step)]
         rows = [
@@ -121,11 +136,15 @@ def rm(
     *,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Delete training runs; what they have learned stays."""
+    """Delete training runs; what they have learned stays.
+
+    Example: `cav runs rm 'twirl-*' --yes`
+    """
     from cavtool.runs import list_runs, open_run
 
-    with Output("runs rm", json=as_json) as out:
+    with Output("runs rm", json=as_json, quiet=quiet) as out:
         chosen = expand(run_ids_, [run.id for run in list_runs()])
         if not (yes or out.confirm(f"Delete {', '.join(chosen)} for good?", hint="add `--yes`")):
             out.note("nothing was deleted")

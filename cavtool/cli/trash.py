@@ -8,7 +8,7 @@ import typer
 from cavtool.cli.assets import date_text, describe, size_text
 from cavtool.cli.completers import thrown_ids
 from cavtool.cli.output import Output
-from cavtool.cli.params import Json
+from cavtool.cli.params import Json, Quiet
 
 if TYPE_CHECKING:
     from cavtool.registry.trash import Thrown
@@ -19,12 +19,15 @@ app.add_typer(trash, name="trash", help="List, bring back or delete what was rem
 
 
 @trash.command("list")
-def list_(*, as_json: Json = False) -> None:
-    """List what lies in the trash, the newest first."""
+def list_(*, as_json: Json = False, quiet: Quiet = False) -> None:
+    """List what lies in the trash, the newest first.
+
+    Example: `cav trash list`
+    """
     from cavtool.registry import Registry
     from cavtool.registry.trash import list_trash
 
-    with Output("trash list", json=as_json) as out:
+    with Output("trash list", json=as_json, quiet=quiet) as out:
         there = list_trash(Registry())
         rows = [
             (thrown.id, thrown.name, size_text(thrown.size), date_text(thrown.removed.isoformat())) for thrown in there
@@ -40,6 +43,7 @@ def restore(
     *,
     to: Annotated[str | None, typer.Option("--as", help="Bring it back under another name.")] = None,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Bring back what was removed or replaced last under a name.
 
@@ -48,7 +52,7 @@ def restore(
     from cavtool.registry import Registry
     from cavtool.registry.trash import restore as bring_back
 
-    with Output("trash restore", json=as_json) as out:
+    with Output("trash restore", json=as_json, quiet=quiet) as out:
         asset = bring_back(Registry(on_wait=out.note), wanted, to=to)
         out.result(describe(asset), [asset.record.name])
 
@@ -60,13 +64,17 @@ def empty(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Delete what lies in the trash, for good."""
+    """Delete what lies in the trash, for good.
+
+    Example: `cav trash empty --days 30`
+    """
     from cavtool.registry import Registry
     from cavtool.registry.trash import empty as delete
     from cavtool.registry.trash import lain
 
-    with Output("trash empty", json=as_json) as out:
+    with Output("trash empty", json=as_json, quiet=quiet) as out:
         registry, age = Registry(), timedelta(days=days)
         chosen = lain(registry, age)
         size = sum(thrown.size for thrown in chosen)

@@ -9,7 +9,7 @@ from cavtool.cli.assets import size_text
 from cavtool.cli.completers import asset_names
 from cavtool.cli.many import expand
 from cavtool.cli.output import Output
-from cavtool.cli.params import Json
+from cavtool.cli.params import Json, Quiet
 from cavtool.errors import CavError, IntegrityFailure
 
 app = typer.Typer(rich_markup_mode=None)
@@ -23,15 +23,18 @@ def verify(
     *,
     repair: Annotated[bool, typer.Option("--repair", help="Move what is damaged, or lies about, aside.")] = False,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Compare every file of motions and absorbers with the checksum of when it was written.
 
     `--repair` moves what fails to a quarantine folder beside the registry; nothing is deleted.
+
+    Examples: `cav verify`, `cav verify 'test-*' --repair`
     """
     from cavtool.registry import Registry
     from cavtool.registry.check import check, strays
 
-    with Output("verify", json=as_json) as out:
+    with Output("verify", json=as_json, quiet=quiet) as out:
         registry = Registry(on_wait=out.note)
         chosen = expand(names, registry.names()) if names else registry.own_names()
         findings = [*check(registry, chosen), *([] if names else strays(registry))]
@@ -59,11 +62,15 @@ def path(
     name: Annotated[str | None, typer.Argument(help="A motion or an absorber.", autocompletion=asset_names)] = None,
     *,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Print the folder the registry lies in, or that of one motion or absorber."""
+    """Print the folder the registry lies in, or that of one motion or absorber.
+
+    Example: `cav path twirl`
+    """
     from cavtool.registry import Registry
 
-    with Output("path", json=as_json) as out:
+    with Output("path", json=as_json, quiet=quiet) as out:
         registry = Registry()
         folder = registry.get(name).folder if name else registry.root
         out.result({"path": str(folder)}, [folder])
@@ -75,14 +82,17 @@ def prune(
     days: Annotated[float, typer.Option(min=0, max=36_500, help="Runs untouched for so many days are stale.")] = 30,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it.")] = False,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Find what can go: stale runs, half-written files, absorbers whose motion is gone.
 
     Without `--yes` it only says so. Absorbers go to the trash; all else is deleted.
+
+    Example: `cav prune --days 7 --yes`
     """
     from cavtool.prune import find, remove
 
-    with Output("prune", json=as_json) as out:
+    with Output("prune", json=as_json, quiet=quiet) as out:
         found = find(timedelta(days=days))
         if yes:
             remove(found)

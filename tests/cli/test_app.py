@@ -1,6 +1,7 @@
 """The program as a whole: its help, how it refuses a line, and what it does not load."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,8 @@ GROUPS = {
     "config": "list get set unset path edit",
 }
 HEAVY = {"accelerate", "cv2", "diffusers", "ffmpeg", "imageio_ffmpeg", "numpy", "peft", "PIL", "torch", "transformers"}
+# What the commands that take half as long again as importing typer may load, and nothing else.
+QUICK = {"cavtool", "typer", "annotated_doc", "shellingham", "platformdirs", "_distutils_hack"}
 
 
 def test_help_describes_every_command(cav: Cav) -> None:
@@ -35,10 +38,11 @@ def test_help_describes_every_command(cav: Cav) -> None:
         *(f"{group} {verb}" for group, verbs in GROUPS.items() for verb in verbs.split()),
     ],
 )
-def test_every_command_explains_itself_and_takes_json(cav: Cav, command: str) -> None:
+def test_every_command_explains_itself_by_example_and_takes_json_and_quiet(cav: Cav, command: str) -> None:
     done = cav(*command.split(), "--help")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "--json" in done.stdout
+    assert {"--json", "-q, --quiet"} <= set(re.findall(r"(?:-\w, )?--\w+", done.stdout))
+    assert f"`cav {command}" in done.stdout or f"(cav {command}" in done.stdout
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -145,6 +149,14 @@ def test_light_commands_load_nothing_heavy(environment: dict[str, str], home: Pa
     loaded = _loaded(line.split(), environment)
     assert not loaded & HEAVY
     assert "rich" not in loaded
+
+
+@pytest.mark.parametrize("line", ["--help", "--version", "list", "runs list", "trash list", "path"])
+def test_the_quickest_commands_load_what_they_need_and_no_more(
+    environment: dict[str, str], home: Path, line: str
+) -> None:
+    put_motion(home, "twirl")
+    assert _loaded(line.split(), environment) - sys.stdlib_module_names - {"__main__"} <= QUICK
 
 
 def test_completion_loads_nothing_heavy(environment: dict[str, str], home: Path) -> None:

@@ -15,7 +15,7 @@ from cavtool.cli.output import Output
 from cavtool.errors import TrainingError
 from cavtool.events import Interrupted, Note, Stage, Step, Warn
 
-with Output("learn", json="--json" in sys.argv) as out:
+with Output("learn", json="--json" in sys.argv, quiet="-q" in sys.argv) as out:
     with out.progress() as tell:
         tell(Stage("read the clip", 1, 2))
         tell(Note("the busiest part begins at 1.5 s"))
@@ -61,6 +61,15 @@ def test_the_loss_is_smoothed(environment: dict[str, str]) -> None:
     assert losses[0] == pytest.approx((1 + 1 / 2 + 1 / 3 + 1 / 4) / 4, abs=1e-4)  # the mean so far
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] > 2 / 40  # behind the last one
+
+
+def test_quiet_it_tells_warnings_only_and_what_went_wrong(environment: dict[str, str]) -> None:
+    done = run(environment, "-q")
+    assert (done.stdout, done.stderr) == ("twirl\n", "warning: no prompt\n")
+    failed = run(environment, "-q", "--nan").stderr
+    assert failed.endswith("error: the loss is not finite at step 40\nhint: try a lower `--lr`\n")
+    screen, _ = run_on_a_terminal([*COMMAND, "-q"], environment=environment)
+    assert "motion" not in screen
 
 
 def test_json_is_events_and_then_the_result(environment: dict[str, str]) -> None:

@@ -24,6 +24,7 @@ def test_verify_says_what_is_whole(cav: Cav, home: Path) -> None:
     put_motion(home, "zoom")
     done = cav("verify")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "note: 2 whole\n")
+    assert cav("verify", "-q").stderr == ""
 
 
 def test_verify_finds_damage_and_repair_moves_it_aside(cav: Cav, home: Path) -> None:
