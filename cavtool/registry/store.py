@@ -235,7 +235,10 @@ class Registry:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """The lock, with what killed writers left cleared up; with what a failing one leaves cleared up too."""
+        """The lock, with what killed writers left cleared up; with what a failing one leaves cleared up too.
+
+        Whoever has it may take it again.
+        """
         with writing_to(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
             with self._lock():
@@ -249,7 +252,7 @@ class Registry:
     def _lock(self) -> AbstractContextManager[object]:
         from filelock import FileLock, Timeout  # 50 ms that readers do not need
 
-        lock = FileLock(self.root / ".lock")
+        lock = FileLock(self.root / ".lock", is_singleton=True)
         with suppress(Timeout):
             return lock.acquire(timeout=0)
         if self._on_wait is not None:

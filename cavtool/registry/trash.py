@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from cavtool.disk import failpoint, writing_to
+from cavtool.disk import failpoint
 from cavtool.errors import Conflict, NotFound, closest
 from cavtool.registry.asset import Asset, load, verify
 from cavtool.registry.records import RECORD, check_ours
@@ -47,27 +47,27 @@ def restore(registry: Registry, wanted: str, *, to: str | None = None) -> Asset:
 
     Raises NotFound, Conflict where the name is taken, IntegrityFailure where the record is damaged.
     """
-    lying = list_trash(registry)
-    thrown = next((thrown for thrown in lying if wanted in {thrown.id, thrown.name}), None)
-    if thrown is None:
-        raise NotFound(f"nothing named `{wanted}` in the trash", hint=closest(wanted, {each.name for each in lying}))
-    if to not in (None, thrown.name):
-        there = Asset(load(thrown.folder / RECORD, thrown.name), thrown.folder)
-        verify(there)
-        check_ours(there.record)
-        files = {name: thrown.folder / name for name in there.record.files}
-        asset = registry.put(replace(there.record, name=to), files)
-        _delete(thrown)
-        return asset
     with registry.writing():
+        lying = list_trash(registry)
+        thrown = next((thrown for thrown in lying if wanted in {thrown.id, thrown.name}), None)
+        if thrown is None:
+            names = {each.name for each in lying}
+            raise NotFound(f"nothing named `{wanted}` in the trash", hint=closest(wanted, names))
+        there = Asset(load(thrown.folder / RECORD, thrown.name), thrown.folder)
+        if to not in (None, thrown.name):
+            verify(there)
+            check_ours(there.record)
+            files = {name: thrown.folder / name for name in there.record.files}
+            asset = registry.put(replace(there.record, name=to), files)
+            _delete(thrown)
+            return asset
         try:
             registry.check_free(thrown.name)
         except Conflict as taken:
             raise Conflict(taken.message, hint="give it another name with `--as NAME`") from taken
-        record = load(thrown.folder / RECORD, thrown.name)
         folder = thrown.folder.rename(registry.root / thrown.name)
         failpoint("restore:moved")
-    return Asset(record, folder)
+    return Asset(there.record, folder)
 
 
 def lain(registry: Registry, at_least: timedelta) -> list[Thrown]:
@@ -78,11 +78,12 @@ def lain(registry: Registry, at_least: timedelta) -> list[Thrown]:
 
 def empty(registry: Registry, *, older_than: timedelta = timedelta(0)) -> list[Thrown]:
     """Delete what has lain in the trash for so long, for good; returns what was deleted."""
-    for half in registry.trash.glob(f"{_HALF}*"):
-        shutil.rmtree(half, ignore_errors=True)
-    gone = lain(registry, older_than)
-    for thrown in gone:
-        _delete(thrown)
+    with registry.writing():
+        for half in registry.trash.glob(f"{_HALF}*"):
+            shutil.rmtree(half, ignore_errors=True)
+        gone = lain(registry, older_than)
+        for thrown in gone:
+            _delete(thrown)
     return gone
 
 
@@ -98,8 +99,7 @@ def _thrown(registry: Registry) -> Iterator[Thrown]:
 
 
 def _delete(thrown: Thrown) -> None:
-    with writing_to(thrown.folder.parent), suppress(FileNotFoundError):  # another process was faster
-        # Hidden first: half deleted, it must not be taken for whole.
-        dropped = thrown.folder.rename(thrown.folder.with_name(f"{_HALF}{thrown.id}"))
-        failpoint("empty:hidden")
-        shutil.rmtree(dropped)
+    # Hidden first: half deleted, it must not be taken for whole.
+    dropped = thrown.folder.rename(thrown.folder.with_name(f"{_HALF}{thrown.id}"))
+    failpoint("empty:hidden")
+    shutil.rmtree(dropped)

@@ -171,12 +171,19 @@ def with_difference(ours: Sequence[float], theirs: Sequence[float]) -> str:
     return f"{np.mean(np.subtract(ours, theirs)):+.2f} [{low:+.2f}, {high:+.2f}]"
 
 
-def write_table(name: str, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], notes: str = "") -> None:
+def write_table(
+    name: str,
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    notes: str = "",
+    folder: Path = RESULTS,
+) -> None:
     """Print a table and keep it as Markdown, with the command that made it."""
     lines = [
         f"# {title}",
         "",
-        f"`python -m tests.benchmarks.{Path(sys.argv[0]).stem} {' '.join(sys.argv[1:])}`".replace(" `", "`"),
+        f"`python -m tests.{folder.parent.name}.{Path(sys.argv[0]).stem} {' '.join(sys.argv[1:])}`".replace(" `", "`"),
         "",
     ]
     lines += [
@@ -186,6 +193,6 @@ def write_table(name: str, title: str, columns: Sequence[str], rows: Iterable[Se
         "",
     ]
     text = "\n".join([*lines, *([notes, ""] if notes else [])])
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.md").write_text(text)
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.md").write_text(text)
     print(text)

@@ -2,8 +2,11 @@
 
 import hashlib
 import itertools
+import json
 import random
 import time
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from typing import Any
 import filelock
 import tomlkit  # noqa: F401
 
+from cavtool.errors import Conflict, NotFound
 from cavtool.registry import Asset, Clip, Parent, Record, Registry, trash
 
 CLIP = Clip(sha256="ab" * 32, start=0.5, duration=2.0, fps=8.0, num_frames=16, width=64, height=64)
@@ -110,6 +114,45 @@ def annotate(root: str | Path, name: str, note: str) -> None:
 def restore(root: str | Path, name: str) -> None:
     """Bring the asset back from the trash."""
     trash.restore(Registry(Path(root)), name)
+
+
+CROWDED = ("twirl", "swing", "zigzag", "circle", "spiral")  # names that a crowd fights for
+SEEDS_EACH = 12
+
+
+def jostle(root: str | Path, number: int, seconds: float) -> None:
+    """Be one of a crowd that puts, copies, renames, removes, restores, lists and reads the same few names.
+
+    Every asset seen must be whole. Writes `tally-NUMBER.json` beside the registry: how often each was done and refused.
+    """
+    draw, registry, tally = random.Random(number), Registry(Path(root)), Counter[str]()
+    seeds = range(number * SEEDS_EACH, (number + 1) * SEEDS_EACH)  # of its own: the sources are made anew each time
+    acts: dict[str, Callable[[str, str], object]] = {
+        "put": lambda name, _: put_over(root, name, draw.choice(seeds)),
+        "copy": lambda name, other: registry.copy(name, other, replace=True),
+        "rename": registry.rename,
+        "remove": lambda name, _: registry.remove(name),
+        "restore": lambda name, other: trash.restore(registry, name, to=other),
+        "list": lambda _, __: [registry.read(asset.record.name, seed_of) for asset in registry.list()],
+        "read": lambda name, _: registry.read(name, seed_of),
+    }
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        act, (name, other) = draw.choice(list(acts)), draw.sample(CROWDED, 2)
+        try:
+            acts[act](name, other)
+            tally[act] += 1
+        except (NotFound, Conflict):
+            tally[f"{act} refused"] += 1
+        if registry.broken():
+            raise ValueError(f"broken: {registry.broken()}")
+    (Path(root).parent / f"tally-{number}.json").write_text(json.dumps(tally))
+
+
+def tally_of(root: Path) -> Counter[str]:
+    """What a crowd did, all together."""
+    tallies = [json.loads(path.read_text()) for path in root.parent.glob("tally-*.json")]
+    return sum(map(Counter, tallies), Counter())
 
 
 def hold(root: str | Path, seconds: float) -> None:
