@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cavtool import systems
 from cavtool.errors import RequirementError
 
 
@@ -28,7 +29,7 @@ def write_atomic(path: Path, save: Callable[[Path], object]) -> Path:
 def sync(path: Path) -> None:
     """Wait until a file, or a folder's list of names, is on the disk."""
     is_folder = path.is_dir()
-    if is_folder and os.name == "nt":  # Windows can open no folder for this
+    if is_folder and not systems.CAN_OPEN_FOLDERS:
         return
     descriptor = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
     try:

@@ -26,7 +26,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from cavtool import paths
+from cavtool import paths, systems
 from cavtool.disk import failpoint, write_atomic, writing_to
 from cavtool.errors import Conflict, IntegrityFailure, NotFound, closest
 from cavtool.events import Event, from_json
@@ -218,9 +218,9 @@ class Run:
         hidden = self.folder.with_name(f".tmp-{self.id}")  # first: half deleted, it is no run any more
         with writing_to(self.folder.parent):
             with self._held():
-                if os.name != "nt":  # where a folder with an open file, the lock, cannot be renamed
+                if systems.CAN_MOVE_OPEN_FILES:  # the lock is one
                     self.folder.rename(hidden)
-            if os.name == "nt":
+            if not systems.CAN_MOVE_OPEN_FILES:
                 self.folder.rename(hidden)
             shutil.rmtree(hidden)
 

@@ -4,10 +4,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cavtool import systems
 from cavtool.cli.assets import describe, size_text
 from cavtool.cli.completers import video_files
 from cavtool.cli.output import Output
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from cavtool.runs import Run
 
 app = typer.Typer(rich_markup_mode=None)
-
-# On Windows CREATE_NEW_PROCESS_GROUP and DETACHED_PROCESS, which `subprocess` has no names for elsewhere.
-_APART: dict[str, Any] = {"creationflags": 0x208} if sys.platform == "win32" else {"start_new_session": True}
 
 
 @app.command()
@@ -114,7 +112,7 @@ def drive_in_the_background(run: "Run") -> None:
     """
     command = [sys.executable, "-P", "-m", "cavtool", "runs", "resume", run.id]
     with (run.folder / "output.log").open("ab") as output:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, **_APART)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, **systems.APART)
     while run.driver is None and run.status != "done":  # from here on it can be attached to
         if process.poll() is not None:
             raise TrainingError(f"run `{run.id}` did not start: {run.last_words}")

@@ -1,14 +1,12 @@
 """How a long workflow looks while it works: one live display on a terminal, a plain line now and then elsewhere."""
 
-import os
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 import typer
 
 from cavtool.events import Stage, Step
+from cavtool.systems import resident_memory
 
 
 class Bars:
@@ -100,17 +98,6 @@ class Figures:
         if memory := resident_memory():
             parts.append(f"{memory / 1e9:.1f} GB")
         return "  ".join(parts)
-
-
-def resident_memory() -> int | None:
-    """The bytes of memory this process holds; its peak on macOS, None on Windows (the standard library cannot say)."""
-    if sys.platform == "linux":
-        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    if sys.platform == "win32":
-        return None
-    from resource import RUSAGE_SELF, getrusage
-
-    return getrusage(RUSAGE_SELF).ru_maxrss
 
 
 def _title(stage: Stage) -> str:

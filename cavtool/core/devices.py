@@ -1,8 +1,6 @@
 """Which device and which arithmetic, from what a user asks and what the machine has."""
 
-import ctypes
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -49,19 +47,6 @@ def resolve_dtype(asked: str, device: str, *, training: bool) -> torch.dtype:
 def _cpu_is_fast_at_bf16() -> bool:
     capable = torch.backends.cpu.get_cpu_capability() in {"AVX512", "SVE256"}
     return capable and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001
-
-
-def keep_freed_memory() -> None:
-    """Have glibc keep big freed blocks for the next tensor; elsewhere do nothing.
-
-    By default every big tensor's memory is given back to the kernel at once and asked for again, page by page, zeroed:
-    a fifth of a CPU training step.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt:
-        trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD and M_MMAP_MAX of malloc.h
-        mallopt(trim_threshold, 2**31 - 1)
-        mallopt(mmap_max, 0)
 
 
 @contextmanager
