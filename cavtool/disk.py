@@ -1,5 +1,6 @@
 """Writing so that a process killed at any moment leaves the old or the new, never a half."""
 
+import errno
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -46,6 +47,8 @@ def writing_to(place: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         hint = "free some space there, or let `CAV_HOME` name a folder that can be written to"
+        if error.errno == errno.EXDEV:
+            hint = f"all that lies beside `{place.name}` must be on one disk: its trash, for one"
         raise RequirementError(f"cannot write to `{place}`: {reason}", hint=hint) from error
 
 

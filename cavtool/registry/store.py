@@ -29,7 +29,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -316,8 +316,10 @@ class Registry:
 
     def _move(self, name: str, away: Path) -> Path:
         away.mkdir(exist_ok=True)
-        # Microseconds make it unique: there is one writer, and it syncs in between.
-        return (self.root / name).rename(away / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}")
+        moment = datetime.now(UTC)
+        while (target := away / f"{name}-{moment:%Y%m%d-%H%M%S-%f}").exists():  # the clock has gone back
+            moment += timedelta(microseconds=1)
+        return (self.root / name).rename(target)
 
     def _sync(self) -> None:
         for folder in (self.trash, self.quarantine, self.root):
