@@ -1,0 +1,79 @@
+"""A registry of 10,000 assets: `python -m tests.benchmarks.size [NUM_ASSETS]`.
+
+`cav list` cold (without `.known.json`) and warm, and what the shell waits for at the tab key, each in fresh processes:
+median of several runs, least and most. Beside it the same with a tenth as many assets: what grows with them is linear.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.benchmarks.common import write_table
+from tests.cli.assets import put_motion
+
+NUM_RUNS = 7
+BARS = {"list, warm": "1.5 s", "completion of `--motion `": "0.3 s", "completion of `--motion motion-77`": "0.3 s"}
+
+
+def fill(home: Path, count: int) -> None:
+    """Copies of one asset under other names, without the waits of a real put."""
+    folder = put_motion(home, "motion-0").folder
+    record, weights = (folder / "record.toml").read_text(), folder / "weights.safetensors"
+    for number in range(1, count):
+        other = folder.with_name(f"motion-{number}")
+        other.mkdir()
+        (other / "record.toml").write_text(record.replace('"motion-0"', f'"motion-{number}"'))
+        (other / weights.name).hardlink_to(weights)
+
+
+def seconds(*arguments: str, home: Path, **asked: str) -> float:
+    """How long one `cav` takes."""
+    began = time.perf_counter()
+    environment = {**os.environ, "CAV_HOME": str(home), **asked}
+    subprocess.run([sys.executable, "-m", "cavtool", *arguments], check=True, capture_output=True, env=environment)
+    return time.perf_counter() - began
+
+
+def completion(line: str, home: Path) -> float:
+    """How long the shell waits for what goes on with this line."""
+    asked = {"_TYPER_COMPLETE_FISH_ACTION": "get-args", "_TYPER_COMPLETE_ARGS": line}
+    return seconds(home=home, _CAV_COMPLETE="complete_fish", **asked)
+
+
+def cold_list(home: Path) -> float:
+    (home / "data" / "assets" / ".known.json").unlink(missing_ok=True)
+    return seconds("list", home=home)
+
+
+MEASURED: dict[str, Callable[[Path], float]] = {
+    "list, cold": cold_list,
+    "list, warm": lambda home: seconds("list", home=home),
+    "completion of `--motion `": lambda home: completion("cav generate x --motion ", home),
+    "completion of `--motion motion-77`": lambda home: completion("cav generate x --motion motion-77", home),
+}
+
+
+def main() -> None:
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    columns = []
+    for each in (count // 10, count):
+        with tempfile.TemporaryDirectory() as name:
+            fill(Path(name), each)
+            columns.append({what: [run(Path(name)) for _ in range(NUM_RUNS)] for what, run in MEASURED.items()})
+    few, many = columns
+    rows = [(what, _spread(few[what]), _spread(many[what]), BARS.get(what, "")) for what in MEASURED]
+    titles = (f"median [least, most] of {NUM_RUNS}", f"{count // 10} assets", f"{count} assets", "bar")
+    write_table("size", f"A registry of {count} assets, on {os.cpu_count()} cores", titles, rows)
+
+
+def _spread(values: list[float]) -> str:
+    return f"{statistics.median(values):.2f} [{min(values):.2f}, {max(values):.2f}] s"
+
+
+if __name__ == "__main__":
+    main()
