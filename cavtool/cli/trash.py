@@ -75,14 +75,15 @@ def empty(
     from cavtool.registry.trash import lain
 
     with Output("trash empty", json=as_json, quiet=quiet) as out:
-        registry, age = Registry(), timedelta(days=days)
-        chosen = lain(registry, age)
-        size = sum(thrown.size for thrown in chosen)
-        question = f"Delete {len(chosen)} from the trash for good ({size_text(size)})?"
+        registry = Registry(on_wait=out.note)
+        chosen = lain(registry, timedelta(days=days))
+        sizes = {thrown.id: thrown.size for thrown in chosen}
+        question = f"Delete {len(chosen)} from the trash for good ({size_text(sum(sizes.values()))})?"
         if chosen and not (yes or dry_run or out.confirm(question, hint="add `--yes`")):
             out.note("nothing was deleted")
             raise typer.Exit(1)
-        gone = chosen if dry_run else delete(registry, older_than=age)
+        gone = chosen if dry_run else delete(registry, chosen)
+        size = sum(sizes[thrown.id] for thrown in gone)
         out.note(f"{len(gone)} {'would be ' if dry_run else ''}deleted, {size_text(size)}")
         out.result({"deleted": [thrown.id for thrown in gone], "freed": size, "dry_run": dry_run}, [t.id for t in gone])
 

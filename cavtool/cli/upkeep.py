@@ -32,7 +32,7 @@ def verify(
     Examples: `cav verify`, `cav verify 'test-*' --repair`
     """
     from cavtool.registry import Registry
-    from cavtool.registry.check import check, strays
+    from cavtool.registry.check import check, set_aside, strays
 
     with Output("verify", json=as_json, quiet=quiet) as out:
         registry = Registry(on_wait=out.note)
@@ -44,13 +44,16 @@ def verify(
         moved: dict[str, str] = {}
         for name in sorted(bad) if repair else ():
             try:
-                moved[name] = str(registry.set_aside(name))
+                if to := set_aside(registry, name):
+                    moved[name] = str(to)
+                else:
+                    bad.remove(name)
             except CavError as error:  # the next may be moved all the same
                 out.error(error)
         told = [{"name": f.name, "problem": f.problem, "usable": f.usable} for f in findings]
         failure = None
         if bad - moved.keys():
-            hint = "`cav verify --repair` moves them aside"
+            hint = None if repair else "`cav verify --repair` moves them aside"
             failure = IntegrityFailure(f"{len(bad)} damaged, {len(set(chosen) - bad)} whole", hint=hint)
         else:
             out.note(f"{len(set(chosen) - bad)} whole" + (f", {len(moved)} moved aside" if moved else ""))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from cavtool.errors import IntegrityFailure, NotFound
 from cavtool.registry.asset import Asset, verify
@@ -39,6 +40,20 @@ def check(registry: Registry, names: Iterable[str]) -> Iterator[Finding]:
 def _strangers(asset: Asset) -> list[str]:
     verify(asset)
     return sorted({path.name for path in asset.folder.iterdir()} - {RECORD, *asset.record.files})
+
+
+def set_aside(registry: Registry, name: str) -> Path | None:
+    """Move what is damaged, or no asset, to the quarantine; None where it is gone or whole by now."""
+    with registry.writing():
+        try:
+            if is_name(name):
+                registry.verify(name)
+                return None
+        except IntegrityFailure:
+            pass
+        except NotFound:
+            return None
+        return registry.set_aside(name)
 
 
 def strays(registry: Registry) -> list[Finding]:

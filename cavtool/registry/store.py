@@ -336,13 +336,18 @@ def _shared_by_setting() -> Sequence[Path]:
 
 
 def _find_in(place: Path, name: str, loads: Loads) -> Asset | None:
+    is_there = False
     for _ in range(_TRIES):
         before = _changed(place)
         for folder in (place / name, place / f"{_NEW}{name}"):
             with suppress(FileNotFoundError, NotADirectoryError):
                 return Asset(load(folder / RECORD, name, loads), folder)
-        if _changed(place) == before and time.time_ns() - before > _SETTLED:  # nothing can have slipped by
+        if _changed(place) != before or time.time_ns() - before <= _SETTLED:  # something may have slipped by
+            continue
+        if is_there:
             break
+        if not (is_there := _is_taken(place, name)):  # else it may have come since it was looked for
+            return None
     if _is_taken(place, name):
         raise IntegrityFailure(f"`{name}` has no `{RECORD}`")
     return None

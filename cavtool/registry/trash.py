@@ -2,14 +2,14 @@
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cavtool.disk import failpoint
-from cavtool.errors import Conflict, NotFound, closest
+from cavtool.errors import Conflict, IntegrityFailure, NotFound, closest
 from cavtool.registry.asset import Asset, load, verify
 from cavtool.registry.records import RECORD, check_ours
 from cavtool.registry.store import Registry
@@ -47,19 +47,19 @@ def restore(registry: Registry, wanted: str, *, to: str | None = None) -> Asset:
 
     Raises NotFound, Conflict where the name is taken, IntegrityFailure where the record is damaged.
     """
+    _wanted(registry, wanted)  # before anything is made, and again when nobody can change it any more
     with registry.writing():
-        lying = list_trash(registry)
-        thrown = next((thrown for thrown in lying if wanted in {thrown.id, thrown.name}), None)
-        if thrown is None:
-            names = {each.name for each in lying}
-            raise NotFound(f"nothing named `{wanted}` in the trash", hint=closest(wanted, names))
-        there = Asset(load(thrown.folder / RECORD, thrown.name), thrown.folder)
+        thrown = _wanted(registry, wanted)
+        try:
+            there = Asset(load(thrown.folder / RECORD, thrown.name), thrown.folder)
+        except FileNotFoundError as error:
+            raise IntegrityFailure(f"`{thrown.id}` has no `{RECORD}`") from error
         if to not in (None, thrown.name):
             verify(there)
             check_ours(there.record)
             files = {name: thrown.folder / name for name in there.record.files}
             asset = registry.put(replace(there.record, name=to), files)
-            _delete(thrown)
+            shutil.rmtree(_hide(thrown))
             return asset
         try:
             registry.check_free(thrown.name)
@@ -76,15 +76,26 @@ def lain(registry: Registry, at_least: timedelta) -> list[Thrown]:
     return [thrown for thrown in list_trash(registry) if thrown.removed <= before]
 
 
-def empty(registry: Registry, *, older_than: timedelta = timedelta(0)) -> list[Thrown]:
-    """Delete what has lain in the trash for so long, for good; returns what was deleted."""
-    with registry.writing():
-        for half in registry.trash.glob(f"{_HALF}*"):
-            shutil.rmtree(half, ignore_errors=True)
-        gone = lain(registry, older_than)
-        for thrown in gone:
-            _delete(thrown)
+def empty(registry: Registry, chosen: Iterable[Thrown]) -> list[Thrown]:
+    """Delete these for good; returns those that were still there."""
+    gone = []
+    if chosen := list(chosen):
+        with registry.writing():
+            gone = [thrown for thrown in chosen if thrown.folder.exists()]
+            for thrown in gone:
+                _hide(thrown)
+    for half in registry.trash.glob(f"{_HALF}*"):  # without the lock: it may take long, and nobody misses them
+        shutil.rmtree(half, ignore_errors=True)
     return gone
+
+
+def _wanted(registry: Registry, wanted: str) -> Thrown:
+    lying = list_trash(registry)
+    for thrown in lying:
+        if wanted in {thrown.id, thrown.name}:
+            return thrown
+    names = {each.name for each in lying}
+    raise NotFound(f"nothing named `{wanted}` in the trash", hint=closest(wanted, names))
 
 
 def _thrown(registry: Registry) -> Iterator[Thrown]:
@@ -98,8 +109,8 @@ def _thrown(registry: Registry) -> Iterator[Thrown]:
                 yield Thrown(folder, match["name"], removed)
 
 
-def _delete(thrown: Thrown) -> None:
-    # Hidden first: half deleted, it must not be taken for whole.
-    dropped = thrown.folder.rename(thrown.folder.with_name(f"{_HALF}{thrown.id}"))
+def _hide(thrown: Thrown) -> Path:
+    # Half deleted, it must not be taken for whole.
+    hidden = thrown.folder.rename(thrown.folder.with_name(f"{_HALF}{thrown.id}"))
     failpoint("empty:hidden")
-    shutil.rmtree(dropped)
+    return hidden

@@ -117,11 +117,11 @@ def restore(root: str | Path, name: str) -> None:
 
 
 CROWDED = ("twirl", "swing", "zigzag", "circle", "spiral")  # names that a crowd fights for
-SEEDS_EACH = 12
+SEEDS_EACH = 6
 
 
 def jostle(root: str | Path, number: int, seconds: float) -> None:
-    """Be one of a crowd that puts, copies, renames, removes, restores, lists and reads the same few names.
+    """Be one of a crowd that does all that can be done to a registry, to the same few names.
 
     Every asset seen must be whole. Writes `tally-NUMBER.json` beside the registry: how often each was done and refused.
     """
@@ -132,7 +132,8 @@ def jostle(root: str | Path, number: int, seconds: float) -> None:
         "copy": lambda name, other: registry.copy(name, other, replace=True),
         "rename": registry.rename,
         "remove": lambda name, _: registry.remove(name),
-        "restore": lambda name, other: trash.restore(registry, name, to=other),
+        "restore": lambda name, other: trash.restore(registry, name, to=draw.choice((None, other))),
+        "empty": lambda _, __: tally.update(emptied=len(trash.empty(registry, trash.list_trash(registry)[:2]))),
         "list": lambda _, __: [registry.read(asset.record.name, seed_of) for asset in registry.list()],
         "read": lambda name, _: registry.read(name, seed_of),
     }

@@ -24,7 +24,8 @@ def registry(tmp_path: Path) -> Registry:
 
 def test_no_trash_is_an_empty_one(tmp_path: Path) -> None:
     registry = Registry(tmp_path / "assets")
-    assert (list_trash(registry), empty(registry)) == ([], [])
+    assert (list_trash(registry), empty(registry, [])) == ([], [])
+    assert not registry.root.exists()
     with pytest.raises(NotFound, match="nothing named `twirl` in the trash"):
         restore(registry, "twirl")
 
@@ -86,8 +87,22 @@ def test_emptied_by_age_it_keeps_the_younger(registry: Registry) -> None:
     (registry.trash / "a stranger").mkdir()
     (registry.trash / "b-99999999-999999-999999").mkdir()
     assert [thrown.name for thrown in lain(registry, timedelta(days=30))] == ["zoom-2"]
-    assert [thrown.name for thrown in empty(registry, older_than=timedelta(days=30))] == ["zoom-2"]
+    assert [thrown.name for thrown in empty(registry, lain(registry, timedelta(days=30)))] == ["zoom-2"]
     assert [thrown.name for thrown in list_trash(registry)] == ["twirl", "twirl"]
-    empty(registry)
+    empty(registry, list_trash(registry))
     assert sorted(path.name for path in registry.trash.iterdir()) == ["a stranger", "b-99999999-999999-999999"]
     assert registry.names() == ["twirl"]
+
+
+def test_what_is_thrown_away_while_one_waits_is_not_deleted(registry: Registry) -> None:
+    chosen = list_trash(registry)
+    registry.remove("twirl")
+    assert {each.id for each in empty(registry, chosen)} == {each.id for each in chosen}
+    assert restore(registry, "twirl").record.name == "twirl"
+
+
+def test_a_lost_record_is_told(registry: Registry) -> None:
+    (list_trash(registry)[0].folder / "record.toml").unlink()
+    for to in (None, "again"):
+        with pytest.raises(IntegrityFailure, match=r"`zoom-2-.*` has no `record\.toml`"):
+            restore(registry, "zoom-2", to=to)
