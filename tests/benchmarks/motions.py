@@ -40,6 +40,7 @@ from tests.benchmarks.common import (
 SEEDS = (101, 102)
 ROWS = ("base", "none", "dual")
 FILMED = "filmed"
+SHOWN = "figure eight"  # in the README, a clip a prompt
 Scores = Mapping[str, Mapping[str, list[Score]]]  # by motion and row
 
 
@@ -85,6 +86,8 @@ def main() -> None:
                 sheet = sheet or [(f"{motion}\nreference", seen_by_the_model(asset.reference))]
                 sheet += [(f"{clip.asked.prompt}\n{kind}, seed {clip.seed}", clip.frames) for clip in clips]
             video.contact_sheet(sheet, RESULTS / f"motion-{motion.replace(' ', '-')}.png", scale=1)
+            if motion == SHOWN:
+                video.contact_sheet([sheet[0], *sheet[-len(clips) :: len(SEEDS)]], RESULTS / "readme.png", scale=1)
             report(scores)  # of those learned so far
     both(session, judge, [motions["twirl"], replace(motions["dolly zoom"], weight=0.7)], limits)
 
