@@ -52,7 +52,7 @@ def main() -> None:
     given = [int(each) for each in sys.argv[1:]]
     seconds, processes, rounds = (*given, *(60, 16, 20)[len(given) :])
     rows = crowd(seconds, processes)
-    rows.append((f"kills, {rounds} rounds of 16 at every failpoint and 60 more", kills(rounds)))
+    rows.append((f"tests that kill: {16 * rounds} or more at every failpoint, and at any moment", kills(rounds)))
     title = f"A crowd of {processes} processes at one registry for {seconds} s, and kills"
     write_table("registry", title, ("what", "how often"), rows, folder=RESULTS)
 

@@ -118,6 +118,7 @@ def restore(root: str | Path, name: str) -> None:
 
 CROWDED = ("twirl", "swing", "zigzag", "circle", "spiral")  # names that a crowd fights for
 SEEDS_EACH = 6
+_MOST_SEEDS = 2_000
 
 
 def jostle(root: str | Path, number: int, seconds: float) -> None:
@@ -167,7 +168,7 @@ def seed_of(asset: Asset) -> int:
     weights, reference = asset.weights.read_bytes(), asset.reference.read_bytes()
     if hashlib.sha256(weights).hexdigest() != asset.record.content_id:
         raise ValueError("weights of another version")
-    (seed,) = (seed for seed in range(200) if content(seed, "reference.mp4") == reference)
-    if content(seed, "weights.safetensors") != weights:
+    seed = next((seed for seed in range(_MOST_SEEDS) if content(seed, "reference.mp4") == reference), None)
+    if seed is None or content(seed, "weights.safetensors") != weights:
         raise ValueError("reference of another version")
     return seed
