@@ -6,8 +6,6 @@ import time
 from pathlib import Path
 
 from cavtool import runs
-from cavtool.registry import Registry
-from cavtool.registry.check import check, set_aside
 from tests.cli.assets import put_motion
 from tests.cli.conftest import Cav
 
@@ -99,17 +97,3 @@ def test_repair_moves_the_rest_where_one_cannot_be_moved(cav: Cav, home: Path, t
     assert "mine-" in done.stdout
     assert not (home / "data" / "assets" / "mine").exists()
     assert (shared / "a-shared-one").exists()
-
-
-def test_what_was_mended_meanwhile_is_not_moved_aside(tmp_path: Path) -> None:
-    put_motion(tmp_path, "twirl")
-    registry = Registry(tmp_path / "data" / "assets")
-    weights = registry.get("twirl").weights
-    whole = weights.read_bytes()
-    weights.write_bytes(b"other")
-    assert [finding.name for finding in check(registry, ["twirl"])] == ["twirl"]
-    weights.write_bytes(whole)
-    assert set_aside(registry, "twirl") is None
-    registry.remove("twirl")
-    assert set_aside(registry, "twirl") is None
-    assert not registry.quarantine.exists()
