@@ -22,8 +22,8 @@ _WITH_HELP = 50  # matches; of more nobody reads the help
 _LONGEST = 60  # characters of help
 _BEGINNING = 2_000  # bytes of a record in which kind and prompt stand
 _SAFE = re.compile(r"[\w@%+=:,./~-]+", re.ASCII)
-_KIND = re.compile(r'^kind = "(\w+)"$', re.MULTILINE)
-_PROMPT = re.compile(r'^prompt = "(.*)"$', re.MULTILINE)
+_KIND = re.compile(rb'^kind = "(\w+)"\r?$', re.MULTILINE)
+_PROMPT = re.compile(rb'^prompt = "(.*)"\r?$', re.MULTILINE)
 
 
 def asset_names(incomplete: str) -> list[Offer]:
@@ -74,12 +74,12 @@ def bundle_files(incomplete: str) -> list[Offer]:
     return [*_files(incomplete, (".cav",))]
 
 
-def _assets(prefix: str) -> dict[str, Path]:
-    """Names that begin so, with their records; one's own go before those that are shared."""
-    found: dict[str, Path] = {}
+def _assets(prefix: str) -> dict[str, str]:
+    """Names that begin so, with their records' paths; one's own go before those that are shared."""
+    found: dict[str, str] = {}
     for place in (paths.assets_dir(), *_shared()):
         for name in _folders(place, prefix):
-            found.setdefault(name, place / name / "record.toml")
+            found.setdefault(name, f"{place}/{name}/record.toml")
     return found
 
 
@@ -99,17 +99,17 @@ def _folders(root: Path, prefix: str) -> list[str]:
     return []
 
 
-def _with_help(records: dict[str, Path]) -> list[Offer]:
+def _with_help(records: dict[str, str]) -> list[Offer]:
     names = sorted(records)
     if len(names) > _WITH_HELP:
         return [*names]
     return [(name, _plain(_says(_PROMPT, records[name]))) for name in names]
 
 
-def _says(pattern: re.Pattern[str], record: Path) -> str:
-    with suppress(OSError, UnicodeDecodeError), record.open(encoding="utf-8") as file:
+def _says(pattern: re.Pattern[bytes], record: str) -> str:
+    with suppress(OSError, UnicodeDecodeError), open(record, "rb", buffering=0) as file:  # noqa: PTH123 of thousands
         match = pattern.search(file.read(_BEGINNING))
-        return match[1] if match else ""
+        return match[1].decode() if match else ""
     return ""
 
 

@@ -24,10 +24,8 @@ def doctor(*, as_json: Json = False, quiet: Quiet = False) -> None:
         rows = [(each.what, each.state, each.found) for each in findings]
         if not as_json:
             out.table(("WHAT", "STATE", "FOUND"), rows, ())
-        for each in findings:
-            if each.remedy:
-                out.hint(f"{each.what}: {each.remedy}")
+        remedies = [f"{each.what}: {each.remedy}" for each in findings if each.remedy]
         broken = [each.what for each in findings if each.state == "broken"]
         failure = CavError(f"broken: {', '.join(broken)}") if broken else None
         data = [{"what": e.what, "state": e.state, "found": e.found, "remedy": e.remedy} for e in findings]
-        out.result({"findings": data}, [], failure=failure)
+        out.result({"findings": data}, remedies, failure=failure)

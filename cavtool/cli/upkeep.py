@@ -50,13 +50,14 @@ def verify(
                     bad.remove(name)
             except CavError as error:  # the next may be moved all the same
                 out.error(error)
+        whole = len(set(chosen) & set(registry.names()) - bad)  # what was removed meanwhile is neither
         told = [{"name": f.name, "problem": f.problem, "usable": f.usable} for f in findings]
         failure = None
         if bad - moved.keys():
             hint = None if repair else "`cav verify --repair` moves them aside"
-            failure = IntegrityFailure(f"{len(bad)} damaged, {len(set(chosen) - bad)} whole", hint=hint)
+            failure = IntegrityFailure(f"{len(bad)} damaged, {whole} whole", hint=hint)
         else:
-            out.note(f"{len(set(chosen) - bad)} whole" + (f", {len(moved)} moved aside" if moved else ""))
+            out.note(f"{whole} whole" + (f", {len(moved)} moved aside" if moved else ""))
         out.result({"checked": chosen, "findings": told, "moved": moved}, moved.values(), failure=failure)
 
 

@@ -11,6 +11,7 @@ import tomllib
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from functools import cache
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
@@ -176,7 +177,8 @@ def _read(kind: Any, value: Any, where: str) -> Any:
     if origin is Mapping and isinstance(value, dict):
         return {key: _read(args[1], item, f"{where}.{key}") for key, item in value.items()}
     if origin is tuple and isinstance(value, list):
-        return tuple(_read(args[0], item, where) for item in value)
+        are_plain = args[0] is str and {*map(type, value)} == {str}  # as the many target modules are
+        return tuple(value if are_plain else (_read(args[0], item, where) for item in value))
     if origin is UnionType and type(value) not in args:
         return _read(args[0], value, where)
     if type(value) is int and abs(value) >= 2**63:
@@ -190,11 +192,16 @@ def _read(kind: Any, value: Any, where: str) -> Any:
 
 def _build(kind: Any, table: Mapping[str, Any], where: str) -> Any:
     """The dataclass `kind` from a table; keys it does not know are left alone."""
-    optional = {f.name for f in fields(kind) if f.default is not MISSING or f.default_factory is not MISSING}
     return kind(
         **{
-            f.name: _read(f.type, table.get(f.name), f"{where}.{f.name}".lstrip("."))
-            for f in fields(kind)
-            if f.name in table or f.name not in optional
+            name: _read(of, table.get(name), f"{where}.{name}".lstrip("."))
+            for name, of, is_needed in _fields(kind)
+            if is_needed or name in table
         }
     )
+
+
+@cache
+def _fields(kind: Any) -> list[tuple[str, Any, bool]]:
+    """Name, type and whether it must be there, of a dataclass' fields."""
+    return [(f.name, f.type, f.default is MISSING and f.default_factory is MISSING) for f in fields(kind)]

@@ -136,12 +136,12 @@ class Shell:
 
         (folder / "cav").write_text(f'#!/bin/sh\nexec {sys.executable} -m cavtool "$@"\n')
         (folder / "cav").chmod(0o755)
-        self.ours, theirs = pty.openpty()
+        self.ours, self.theirs = pty.openpty()
         path = f"{folder}{os.pathsep}{environment['PATH']}"
-        self.process = subprocess.Popen(
-            command, stdin=theirs, stdout=theirs, stderr=theirs, env={**environment, "PATH": path, "TERM": "dumb"}
-        )
-        os.close(theirs)
+        # who leads a session and opens a terminal has it as its own, which fish asks for
+        opened = ["sh", "-c", 'exec "$@" <>"$0" >&0 2>&0', os.ttyname(self.theirs), *command]
+        surroundings = {**environment, "PATH": path, "TERM": "dumb"}
+        self.process = subprocess.Popen(opened, env=surroundings, start_new_session=True)
 
     def type(self, text: str, until: str, seconds: float = 30) -> str:
         """Type `text`; what is shown until `until` shows up."""
@@ -157,6 +157,7 @@ class Shell:
         self.process.kill()
         self.process.wait()
         os.close(self.ours)
+        os.close(self.theirs)
 
 
 @pytest.mark.usefixtures("_assets")

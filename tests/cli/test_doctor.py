@@ -28,3 +28,5 @@ def test_what_is_broken_is_told_with_a_remedy(cav: Cav, home: Path) -> None:
     assert broken["settings"]["found"] == "`model` is text, not `3`"
     assert "`twirl`" in broken["registry"]["found"]
     assert broken["registry"]["remedy"] == "`cav verify --repair`"
+    plain = cav("doctor", "--quiet")
+    assert "registry: `cav verify --repair`" in plain.stdout.splitlines()
