@@ -34,6 +34,13 @@ TUNE_LOOKS = {
     "circle": ("chair", "grey", "kitchen"),
     "swing": ("duck", "grey", "kitchen"),
     "spiral": ("chair", "white", "kitchen"),
+    "push": ("chair", "grey", "kitchen"),
+    "nod": ("duck", "white", "kitchen"),
+}
+# To tune on as well: the world's own tune motions neither zoom nor turn about the vertical.
+MORE_TUNE_MOTIONS: dict[str, Callable[[world.Course], world.Channels]] = {
+    "push": lambda u: {"camera_zoom": 0.3 + 0.3 * np.sin(3 * np.pi * u)},
+    "nod": lambda u: {"yaw": 80 * np.sin(3 * np.pi * u)},
 }
 REPORT_LOOKS = {
     "twirl": ("lantern", "white", "moon"),
@@ -137,7 +144,10 @@ def by_clip(scores: Sequence[Sequence[Score]], name: str) -> list[float]:
 
 def reference(motion: str, looks: dict[str, tuple[str, str, str]]) -> world.Scene:
     """The reference scene of a motion."""
-    return world.reference(motion, *looks[motion], layout=3)
+    if motion not in MORE_TUNE_MOTIONS:
+        return world.reference(motion, *looks[motion], layout=3)
+    courses = MORE_TUNE_MOTIONS[motion](np.linspace(0, 1, world.NUM_FRAMES))
+    return world.Scene(*looks[motion], 3, courses, world.caption(*looks[motion], motion))
 
 
 Recipe = Callable[[str, str], LearnRecipe]  # of prompt and appearance

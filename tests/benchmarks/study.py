@@ -45,6 +45,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "all timesteps": {"noise_from": 0.0},
     "noise from 0.6": {"noise_from": 0.6},
     "noise from 0.5": {"noise_from": 0.5},
+    "noise from 0.3": {"noise_from": 0.3},
     "lr 5e-4": {"lr": 5e-4},
     "lr 3e-3": {"lr": 3e-3},
     "rank 8": {"rank": 8},
@@ -98,7 +99,7 @@ def main() -> None:
     done = [json.loads(line) for line in log if line.endswith("}")]
     rows = {}
     for variant in dict.fromkeys(["default", *asked]):
-        for motion in world.TUNE_MOTIONS:
+        for motion in TUNE_LOOKS:
             wanted = key(variant, motion).items()
             row = next((row for row in done if wanted <= row.items()), None)
             if row is None:
@@ -109,13 +110,13 @@ def main() -> None:
             print(variant, motion, [round(s["fidelity"], 2) for s in row["scores"]], flush=True)
     table = []
     for variant in asked:
-        mine, usual = ([rows[v, m] for m in world.TUNE_MOTIONS] for v in (variant, "default"))
+        mine, usual = ([rows[v, m] for m in TUNE_LOOKS] for v in (variant, "default"))
         scores, others = ([[Score(**s) for s in row["scores"]] for row in r] for r in (mine, usual))
         means = [with_interval(by_clip(scores, name)) for name in SCORES]
         differ = with_difference(by_clip(scores, "fidelity"), by_clip(others, "fidelity"))
         by_motion = " ".join(f"{sum(by_clip([s], 'fidelity')) / len(s):.2f}" for s in scores)
         table.append((variant, *means, differ, by_motion))
-    names = ", ".join(world.TUNE_MOTIONS)
+    names = ", ".join(TUNE_LOOKS)
     columns = ("variant", *TITLES, "fidelity less default's", f"fidelity of {names}")
     write_table("study", "Ways to learn, on the tune motions", columns, table)
 
