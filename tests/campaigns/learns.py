@@ -1,0 +1,119 @@
+"""Real `cav learn`s, killed at any moment: `python -m tests.campaigns.learns [NUM_KILLS] [SEED]`.
+
+Every other one is killed within half a second of its last step, when absorber and motion go into the registry. After
+each kill `cav verify` must find nothing, every earlier asset must be what it was, and `cav runs resume`, or where the
+run had not begun the same `cav learn`, must end with the motion.
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from cavtool import video
+from cavtool.mini import world
+from cavtool.registry import Registry
+from tests.benchmarks.common import TUNE_LOOKS, reference, write_table
+from tests.campaigns.registry import RESULTS
+from tests.cli.assets import put_motion
+
+HOW = ("--prompt", "a grey chair circles", "--steps", "6", "--absorber-steps", "4")
+
+
+class Home:
+    """A CAV_HOME with some assets and a video to learn from."""
+
+    def __init__(self, folder: Path) -> None:
+        self.environment = {**os.environ, "CAV_HOME": str(folder)}
+        self.registry = Registry(folder / "data" / "assets", shared=())
+        self.video = folder / "reference.mp4"
+        video.encode(world.render(reference("circle", TUNE_LOOKS)), self.video, fps=world.FPS, scale=4)
+        for number in range(3):
+            put_motion(folder, f"earlier-{number}")
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """A `cav` that reports in JSON, and leads a group of processes of its own."""
+        command = [sys.executable, "-m", "cavtool", *arguments, "--json"]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        return subprocess.Popen(command, env=self.environment, text=True, start_new_session=True, **pipes)  # type: ignore[call-overload, no-any-return]
+
+    def run(self, *arguments: str) -> str:
+        """What a `cav` that must succeed answers."""
+        process = self.start(*arguments)
+        answer, _ = process.communicate()
+        if process.returncode:
+            raise SystemExit(f"cav {' '.join(arguments)}: {answer}")
+        return str(answer)
+
+    def contents(self) -> dict[str, str]:
+        """Every asset by name, with the hash of its weights as they are on the disk."""
+        for name in self.registry.names():
+            self.registry.verify(name)
+        return {asset.record.name: asset.record.content_id for asset in self.registry.list()}
+
+
+def kill(process: subprocess.Popen[str], after: float, *, of_its_last_step: bool) -> bool:
+    """Kill it so many seconds after its start or its last step; whether it was still at work."""
+    assert process.stdout
+    for line in process.stdout if of_its_last_step else ():
+        event = json.loads(line)
+        if event.get("stage") == "motion" and event.get("step") == event.get("num_steps"):
+            break
+    time.sleep(after)
+    was_running = process.poll() is None
+    if was_running:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    return was_running
+
+
+def campaign(num_kills: int, seed: int) -> Counter[str]:
+    """What became of the learns; SystemExit where anything was lost, damaged, or not to be gone on with."""
+    chance, became = random.Random(seed), Counter[str]()
+    with TemporaryDirectory() as name:
+        home = Home(Path(name))
+        began = time.monotonic()
+        home.run("learn", "circle", str(home.video), *HOW)
+        whole = time.monotonic() - began
+        before = home.contents()
+        for number in range(num_kills):
+            motion, at_end = f"circle-{number}", number % 2 == 1
+            learn = ("learn", motion, str(home.video), *HOW)
+            after = chance.uniform(0, 0.5) if at_end else chance.uniform(0, whole)
+            killed = kill(home.start(*learn), after, of_its_last_step=at_end)
+            home.run("verify")
+            now = home.contents()
+            if {each: now.get(each) for each in before} != before:
+                raise SystemExit(f"{motion} killed: {before} became {now}")
+            run = next((each for each in json.loads(home.run("runs", "list")) if each["name"] == motion), None)
+            if not killed:
+                became["ended before the kill"] += 1
+            elif run is None:
+                became["killed before its run began"] += 1
+            else:
+                kept = "motion" if motion in now else "look alone" if now != before else "nothing"
+                became[f"killed in its run, {kept} kept"] += 1
+            if motion not in now:
+                home.run(*(("runs", "resume", run["id"]) if run else learn))
+            before = home.contents()
+            if motion not in before or before[motion] != before["circle"]:
+                raise SystemExit(f"{motion} went on to other weights: {before}")
+            print(number, dict(became), flush=True)
+    return became
+
+
+def main() -> None:
+    num_kills, seed = (*map(int, sys.argv[1:]), *(40, 0)[len(sys.argv) - 1 :])
+    rows = [(what, str(count)) for what, count in sorted(campaign(num_kills, seed).items())]
+    rows += [("assets lost or damaged, or learned to other weights in the end", "0")]
+    write_table("learns", f"{num_kills} real learns, killed at any moment", ("what", "how often"), rows, folder=RESULTS)
+
+
+if __name__ == "__main__":
+    main()
