@@ -1,6 +1,6 @@
 """Real `cav learn`s, killed at any moment: `python -m tests.campaigns.learns [NUM_KILLS] [SEED]`.
 
-Every other one is killed within half a second of its last step, when absorber and motion go into the registry. After
+Every other one is killed within a second of its last step, when absorber and motion go into the registry. After
 each kill `cav verify` must find nothing, every earlier asset must be what it was, and `cav runs resume`, or where the
 run had not begun the same `cav learn`, must end with the motion.
 """
@@ -63,7 +63,7 @@ def kill(process: subprocess.Popen[str], after: float, *, of_its_last_step: bool
     assert process.stdout
     for line in process.stdout if of_its_last_step else ():
         event = json.loads(line)
-        if event.get("stage") == "motion" and event.get("step") == event.get("num_steps"):
+        if event.get("stage") == "preview" and event.get("step") == event.get("num_steps"):
             break
     time.sleep(after)
     was_running = process.poll() is None
@@ -85,7 +85,7 @@ def campaign(num_kills: int, seed: int) -> Counter[str]:
         for number in range(num_kills):
             motion, at_end = f"circle-{number}", number % 2 == 1
             learn = ("learn", motion, str(home.video), *HOW)
-            after = chance.uniform(0, 0.5) if at_end else chance.uniform(0, whole)
+            after = chance.uniform(0, 1) if at_end else chance.uniform(0, whole)
             killed = kill(home.start(*learn), after, of_its_last_step=at_end)
             home.run("verify")
             now = home.contents()
