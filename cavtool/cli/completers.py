@@ -18,7 +18,7 @@ Offer = str | tuple[str, str]  # a word, or one with its help
 
 WEIGHTS = ("0.3", "0.5", "0.7", "1.0", "1.3")
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif", ".webp", ".m4v")
-_WITH_HELP = 50  # matches; of more nobody reads the help
+_WITH_HELP = 50  # matches; further down nobody reads the help
 _LONGEST = 60  # characters of help
 _BEGINNING = 2_000  # bytes of a record in which kind and prompt stand
 _SAFE = re.compile(r"[\w@%+=:,./~-]+", re.ASCII)
@@ -101,9 +101,8 @@ def _folders(root: Path, prefix: str) -> list[str]:
 
 def _with_help(records: dict[str, str]) -> list[Offer]:
     names = sorted(records)
-    if len(names) > _WITH_HELP:
-        return [*names]
-    return [(name, _plain(_says(_PROMPT, records[name]))) for name in names]
+    told = [(name, _plain(_says(_PROMPT, records[name]))) for name in names[:_WITH_HELP]]
+    return [*told, *names[_WITH_HELP:]]
 
 
 def _says(pattern: re.Pattern[bytes], record: str) -> str:

@@ -93,13 +93,14 @@ def test_a_file_whose_name_a_shell_could_run_is_not_offered(
     assert complete(cav, "cav show ") == set()
 
 
-def test_of_many_matches_only_the_names_are_read(cav: Cav, home: Path) -> None:
+def test_of_many_matches_the_first_have_help(cav: Cav, home: Path) -> None:
     first = put_motion(home, "m-0").folder
     for n in range(1, 60):
         shutil.copytree(first, first.with_name(f"m-{n}"))
     done = cav(env={"_CAV_COMPLETE": "complete_fish", **FISH, "_TYPER_COMPLETE_ARGS": "cav show m"})
-    assert len(done.stdout.splitlines()) == 60
-    assert "\t" not in done.stdout
+    offers = [offer.partition("\t") for offer in done.stdout.splitlines()]
+    assert {name for name, _, _ in offers} == {f"m-{n}" for n in range(60)}
+    assert [bool(about) for _, _, about in offers] == 50 * [True] + 10 * [False]
 
 
 def test_no_registry_and_a_broken_one_offer_nothing(cav: Cav, home: Path) -> None:
