@@ -99,7 +99,6 @@ HELD_OUT_MOTIONS: dict[str, Callable[[Course], Channels]] = {
 _TOO_MUCH_ALIKE = 0.6  # fidelity to a held-out motion, of which half a motion alone has 0.5
 # Together these hold the subject's size while the background zooms: no pretraining scene has them.
 _NEAR_DOLLY_ZOOM = {("shrinks", "zooms in"), ("grows", "zooms out")}
-TUNE_MOTIONS = ("zigzag", "circle", "swing", "spiral")
 REPORT_MOTIONS = ("twirl", "dolly zoom", "somersault", "figure eight")
 
 

@@ -1,8 +1,8 @@
 """Real `cav learn`s, killed at any moment: `python -m tests.campaigns.learns [NUM_KILLS] [SEED]`.
 
-Every other one is killed within a second of its last step, when absorber and motion go into the registry. After
-each kill `cav verify` must find nothing, every earlier asset must be what it was, and `cav runs resume`, or where the
-run had not begun the same `cav learn`, must end with the motion.
+Every other one is killed within a second after its last step, in which absorber and motion go into the registry.
+After each kill `cav verify` must find nothing, every earlier asset must be what it was, and `cav runs resume`, or
+where the run had not begun the same `cav learn`, must end with the motion.
 """
 
 import json
@@ -40,8 +40,14 @@ class Home:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """A `cav` that reports in JSON, and leads a group of processes of its own."""
         command = [sys.executable, "-m", "cavtool", *arguments, "--json"]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        return subprocess.Popen(command, env=self.environment, text=True, start_new_session=True, **pipes)  # type: ignore[call-overload, no-any-return]
+        return subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=self.environment,
+            start_new_session=True,
+        )
 
     def run(self, *arguments: str) -> str:
         """What a `cav` that must succeed answers."""
@@ -49,7 +55,7 @@ class Home:
         answer, _ = process.communicate()
         if process.returncode:
             raise SystemExit(f"cav {' '.join(arguments)}: {answer}")
-        return str(answer)
+        return answer
 
     def contents(self) -> dict[str, str]:
         """Every asset by name, with the hash of its weights as they are on the disk."""
