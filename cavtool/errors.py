@@ -85,7 +85,7 @@ class RequirementError(CavError):
     exit_code = 6
 
 
-def closest(name: str, among: Iterable[str]) -> str | None:
-    """A hint that offers what `name` was probably meant to be, if anything is close."""
+def closest(name: str, among: Iterable[str], otherwise: str) -> str:
+    """A hint that offers what `name` was probably meant to be; if nothing is close, the other hint."""
     matches = get_close_matches(name, among, n=1)
-    return f"did you mean `{matches[0]}`?" if matches else None
+    return f"did you mean `{matches[0]}`?" if matches else otherwise

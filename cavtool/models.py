@@ -73,7 +73,7 @@ def find_model(name: str) -> Model:
         folder = Path(name)
     if (folder / "model_index.json").exists():
         return Model(folder.resolve().name, folder.resolve())
-    hint = closest(name, CATALOGUE) or f"known: {', '.join(CATALOGUE)}; or give a diffusers pipeline folder"
+    hint = closest(name, CATALOGUE, f"known: {', '.join(CATALOGUE)}; or give a diffusers pipeline folder")
     raise NotFound(f"no model `{name}`", hint=hint)
 
 

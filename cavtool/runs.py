@@ -35,6 +35,7 @@ from cavtool.registry.records import check_name
 Status = Literal["running", "done", "failed", "stopped"]
 
 INPUTS = "inputs.safetensors"
+_STATE = "run.toml"
 _STEP = re.compile(r"step-(\d+)\.safetensors")
 _PATIENCE = 1.0  # seconds: whoever asks for the status of a run has its lock for a moment
 
@@ -49,6 +50,11 @@ class Run:
     def id(self) -> str:
         """As in `twirl-20261122-1432-3f2a`: what is learned, when it began, four random digits."""
         return self.folder.name
+
+    @property
+    def exists(self) -> bool:
+        """Whether it is there still: nobody has deleted it."""
+        return (self.folder / _STATE).exists()
 
     @property
     def name(self) -> str:
@@ -244,7 +250,7 @@ def open_run(run_id: str, root: Path | None = None) -> Run:
     """The run of that id; NotFound if there is none."""
     runs = {run.id: run for run in _all(root)}
     if run_id not in runs:
-        raise NotFound(f"no run `{run_id}`", hint=closest(run_id, runs))
+        raise NotFound(f"no run `{run_id}`", hint=closest(run_id, runs, "`cav runs list` shows what there is"))
     return runs[run_id]
 
 
@@ -262,16 +268,16 @@ def _all(root: Path | None) -> list[Run]:
         folders = list((root or paths.runs_dir()).iterdir())
     except FileNotFoundError:
         return []
-    return [Run(folder) for folder in folders if folder.name[0] != "." and (folder / "run.toml").exists()]
+    return [run for run in map(Run, folders) if run.id[0] != "." and run.exists]
 
 
 def _load(folder: Path) -> dict[str, Any]:
     try:
-        state = tomllib.loads((folder / "run.toml").read_text(encoding="utf-8"))
+        state = tomllib.loads((folder / _STATE).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise IntegrityFailure(f"`run.toml` of run `{folder.name}` cannot be read: {error}") from error
+        raise IntegrityFailure(f"`{_STATE}` of run `{folder.name}` cannot be read: {error}") from error
     if not {"name", "created", "settings"} <= state.keys():
-        raise IntegrityFailure(f"`run.toml` of run `{folder.name}` is not whole")
+        raise IntegrityFailure(f"`{_STATE}` of run `{folder.name}` is not whole")
     return state
 
 
@@ -280,7 +286,7 @@ def _save(folder: Path, state: Mapping[str, Any]) -> None:
 
     text = tomlkit.dumps(state)
     with writing_to(folder):
-        write_atomic(folder / "run.toml", lambda path: path.write_text(text, encoding="utf-8", newline="\n"))
+        write_atomic(folder / _STATE, lambda path: path.write_text(text, encoding="utf-8", newline="\n"))
 
 
 def _outcome(folder: Path) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def file() -> Path:
 def find(key: str) -> Setting:
     """The setting of that name. Raises InvalidInput with the closest one."""
     if key not in SETTINGS:
-        raise InvalidInput(f"no setting `{key}`", hint=closest(key, SETTINGS) or "see `cav config list`")
+        raise InvalidInput(f"no setting `{key}`", hint=closest(key, SETTINGS, "see `cav config list`"))
     return SETTINGS[key]
 
 

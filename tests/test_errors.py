@@ -54,9 +54,9 @@ def test_python_habits_still_catch_them() -> None:
 
 
 def test_closest() -> None:
-    assert closest("twril", ["dolly_zoom", "twirl", "zigzag"]) == "did you mean `twirl`?"
-    assert closest("completely-else", ["twirl"]) is None
-    assert closest("twirl", []) is None
+    assert closest("twril", ["dolly_zoom", "twirl", "zigzag"], "see `cav list`") == "did you mean `twirl`?"
+    assert closest("completely-else", ["twirl"], "see `cav list`") == "see `cav list`"
+    assert closest("twirl", [], "see `cav list`") == "see `cav list`"
 
 
 def test_imports_nothing_of_ours() -> None:

@@ -54,7 +54,7 @@ class CavGroup(TyperGroup):
             return _lean(get_group(import_module(f"cavtool.cli.{COMMANDS[cmd_name]}").app).commands[cmd_name])
         if ctx.resilient_parsing:  # the shell is completing a line that is wrong so far
             return None
-        raise InvalidInput(f"no such command `{cmd_name}`", hint=closest(cmd_name, COMMANDS) or "see `cav --help`")
+        raise InvalidInput(f"no such command `{cmd_name}`", hint=closest(cmd_name, COMMANDS, "see `cav --help`"))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Find the command to run; the user's settings become its defaults."""
@@ -135,8 +135,8 @@ def main() -> NoReturn:
 def _usage_error(error: TyperException) -> CavError:
     """What typer's parser says, in this program's words."""
     context, option = getattr(error, "ctx", None), getattr(error, "option_name", None)
-    hint = f"see `{context.command_path} --help`" if context else None
+    hint = f"see `{context.command_path if context else 'cav'} --help`"
     if hasattr(error, "possibilities"):  # only an unknown option has them
-        return InvalidInput(f"no such option `{option}`", hint=closest(str(option), error.possibilities or ()) or hint)
+        return InvalidInput(f"no such option `{option}`", hint=closest(str(option), error.possibilities or (), hint))
     text = re.sub(r"'([^']+)'", r"`\1`", error.format_message()).rstrip(".")
     return InvalidInput(re.sub(r"(?:^|(?<=: ))[A-Z]", lambda capital: capital[0].lower(), text), hint=hint)

@@ -48,9 +48,7 @@ def list_(
 
     with Output("list", json=as_json, quiet=quiet) as out:
         if sort not in _ORDERS:
-            raise InvalidInput(
-                f"cannot sort by `{sort}`", hint=closest(sort, _ORDERS) or f"one of {', '.join(_ORDERS)}"
-            )
+            raise InvalidInput(f"cannot sort by `{sort}`", hint=closest(sort, _ORDERS, f"one of {', '.join(_ORDERS)}"))
         kinds = {"motion": motions or not absorbers, "absorber": absorbers or not motions}
         assets = []
         registry = Registry()

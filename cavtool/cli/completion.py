@@ -95,8 +95,6 @@ def completion(
     """
     with Output("completion", json=as_json, quiet=quiet) as out:
         if shell not in SCRIPTS:
-            raise InvalidInput(
-                f"no script for `{shell}`", hint=closest(shell, SCRIPTS) or f"one of {', '.join(SCRIPTS)}"
-            )
+            raise InvalidInput(f"no script for `{shell}`", hint=closest(shell, SCRIPTS, f"one of {', '.join(SCRIPTS)}"))
         script, _ = SCRIPTS[shell]
         out.result({"script": script}, [script.rstrip()])

@@ -20,6 +20,7 @@ def history(
     *,
     again: Annotated[int, typer.Option(metavar="N", help="Make number N once more.")] = 0,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Where that goes.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace that file.")] = False,
     num: Annotated[int, typer.Option("-n", min=1, help="How many to list.")] = 20,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -36,7 +37,7 @@ def history(
             with out.progress() as on_event:
                 from cavtool.studio import render
 
-                files = render.generate(recipe, output=output, on_event=on_event)
+                files = render.generate(recipe, output=output, overwrite=overwrite, on_event=on_event)
             out.result({"files": list(map(str, files))}, files)
             return
         there = book.entries()[-num:]

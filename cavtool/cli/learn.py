@@ -13,7 +13,7 @@ from cavtool.cli.assets import describe, size_text
 from cavtool.cli.completers import video_files
 from cavtool.cli.output import Output
 from cavtool.cli.params import Device, Json, Model, Quiet
-from cavtool.errors import TrainingError
+from cavtool.errors import Conflict, TrainingError
 from cavtool.recipes import AbsorberKind, DType
 from cavtool.recipes import LearnRecipe as Recipe
 
@@ -108,16 +108,18 @@ def learn(
 def drive_in_the_background(run: "Run") -> None:
     """Go on with a run in a process of its own, which outlives this one; what it says goes into the run's folder.
 
-    Raises TrainingError if that process ends before it has begun.
+    Raises TrainingError if that process ends before it has begun, Conflict if the run is deleted meanwhile.
     """
     command = [sys.executable, "-P", "-m", "cavtool", "runs", "resume", run.id]
     with (run.folder / "output.log").open("ab") as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, **systems.APART)
-    while run.driver is None and run.status != "done":  # from here on it can be attached to
+    while run.exists and run.driver is None and run.status != "done":  # from here on it can be attached to
         if process.poll() is not None:
             raise TrainingError(f"run `{run.id}` did not start: {run.last_words}")
         time.sleep(0.2)
     process.returncode = 0  # nobody's to wait for: else Python warns of it
+    if not run.exists:
+        raise Conflict(f"run `{run.id}` was deleted before it began")
 
 
 def report(asset: "Asset", out: Output) -> None:

@@ -18,8 +18,11 @@ class Outcome(NamedTuple):
     failure: CavError | None
 
 
-def expand(wanted: Iterable[str], known: Iterable[str]) -> list[str]:
-    """The names that are wanted, once each; `test-*` stands for all known that match. NotFound where none does."""
+def expand(wanted: Iterable[str], known: Iterable[str], listed_by: str = "cav list") -> list[str]:
+    """The names that are wanted, once each; `test-*` stands for all known that match.
+
+    NotFound where none does; then the hint is the closest, or the command that lists them.
+    """
     known, names = list(known), []
     for each in wanted:
         if not set(each) & set(_SIGNS):
@@ -27,7 +30,8 @@ def expand(wanted: Iterable[str], known: Iterable[str]) -> list[str]:
             continue
         matching = [name for name in known if fnmatchcase(name, each)]
         if not matching:
-            raise NotFound(f"nothing matches `{each}`", hint=closest(each.translate(_WITHOUT_SIGNS), known))
+            hint = closest(each.translate(_WITHOUT_SIGNS), known, f"`{listed_by}` shows what there is")
+            raise NotFound(f"nothing matches `{each}`", hint=hint)
         names += matching
     return list(dict.fromkeys(names))
 

@@ -145,7 +145,7 @@ def rm(
     from cavtool.runs import list_runs, open_run
 
     with Output("runs rm", json=as_json, quiet=quiet) as out:
-        chosen = expand(run_ids_, [run.id for run in list_runs()])
+        chosen = expand(run_ids_, [run.id for run in list_runs()], "cav runs list")
         if not (yes or out.confirm(f"Delete {', '.join(chosen)} for good?", hint="add `--yes`")):
             out.note("nothing was deleted")
             raise typer.Exit(1)

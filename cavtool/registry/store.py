@@ -41,6 +41,7 @@ from cavtool.registry.known import Loads, remembering
 from cavtool.registry.records import RECORD, WEIGHTS, Kind, Record, check_name, check_ours, is_name, to_toml
 
 _TMP, _NEW = ".tmp-", ".new-"
+_LISTED = "`cav list` shows what there is"
 _TRIES = 50  # how often a reader looks again: once or twice is enough, unless a writer replaces without pause
 _SETTLED = 100_000_000  # nanoseconds after which a folder's time of change tells it from any later one
 _PATIENCE = 120.0  # seconds to wait for other writers, each of which takes well under one
@@ -111,7 +112,7 @@ class Registry:
         asset = self._find(name)
         if asset is None:
             known = self.names() if kind is None else [asset.record.name for asset in self.list(kind)]
-            raise NotFound(f"no {kind or 'motion or absorber'} named `{name}`", hint=closest(name, known))
+            raise NotFound(f"no {kind or 'motion or absorber'} named `{name}`", hint=closest(name, known, _LISTED))
         if kind not in (None, asset.record.kind):
             raise NotFound(f"no {kind} named `{name}`", hint=f"`{name}` names another kind: {asset.record.kind}")
         return asset
@@ -150,7 +151,7 @@ class Registry:
             if name in _names_in(place):
                 hint = f"`cav cp {name} NEW-NAME` makes a copy that is yours"
                 raise Conflict(f"`{name}` is shared, in `{place}`, and not changed from here", hint=hint)
-        raise NotFound(f"no motion or absorber named `{name}`", hint=closest(name, self.names()))
+        raise NotFound(f"no motion or absorber named `{name}`", hint=closest(name, self.names(), _LISTED))
 
     def put(self, draft: Record, files: Mapping[str, Path], *, replace: bool = False) -> Asset:
         """Keep copies of `files` (name in the asset → where it is now; the weights among them) under the draft's name.

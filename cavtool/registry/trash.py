@@ -94,8 +94,8 @@ def _wanted(registry: Registry, wanted: str) -> Thrown:
     for thrown in lying:
         if wanted in {thrown.id, thrown.name}:
             return thrown
-    names = {each.name for each in lying}
-    raise NotFound(f"nothing named `{wanted}` in the trash", hint=closest(wanted, names))
+    hint = closest(wanted, {each.name for each in lying}, "`cav trash list` shows what is there")
+    raise NotFound(f"nothing named `{wanted}` in the trash", hint=hint)
 
 
 def _thrown(registry: Registry) -> Iterator[Thrown]:

@@ -128,7 +128,7 @@ def _check_files(files: Sequence[Path], *, overwrite: bool) -> None:
         if file.suffix.lower() not in video.SUFFIXES:
             raise InvalidInput(f"cannot write `{file.name}`", hint=f"use one of {', '.join(video.SUFFIXES)}")
         if file.exists() and not overwrite:
-            raise Conflict(f"`{file}` exists", hint="pass `--overwrite`, another `--seed`, or another `-o`")
+            raise Conflict(f"`{file}` exists", hint="pass `--overwrite`, or name another file with `-o`")
         file.parent.mkdir(parents=True, exist_ok=True)
 
 

@@ -1,8 +1,8 @@
 """Real `cav learn`s, killed at any moment: `python -m tests.campaigns.learns [NUM_KILLS] [SEED]`.
 
-Every other one is killed within a second after its last step, in which absorber and motion go into the registry.
-After each kill `cav verify` must find nothing, every earlier asset must be what it was, and `cav runs resume`, or
-where the run had not begun the same `cav learn`, must end with the motion.
+Every other one is killed within a quarter of a second after its last step, in which absorber and motion go into the
+registry. After each kill `cav verify` must find nothing, every earlier asset must be what it was, and `cav runs
+resume`, or where the run had not begun the same `cav learn`, must end with the motion.
 """
 
 import json
@@ -91,7 +91,7 @@ def campaign(num_kills: int, seed: int) -> Counter[str]:
         for number in range(num_kills):
             motion, at_end = f"circle-{number}", number % 2 == 1
             learn = ("learn", motion, str(home.video), *HOW)
-            after = chance.uniform(0, 1) if at_end else chance.uniform(0, whole)
+            after = chance.uniform(0, 0.25) if at_end else chance.uniform(0, whole)
             killed = kill(home.start(*learn), after, of_its_last_step=at_end)
             home.run("verify")
             now = home.contents()

@@ -36,7 +36,8 @@ def test_tags_are_added_shown_and_taken_away(cav: Cav, home: Path) -> None:
     }
     assert cav("tag", "twirl", "--remove").returncode == 2
     assert cav("tag", "twirl", "No Tag").returncode == 2
-    assert cav("tag", "nothing-*", "slow").stderr == "error: nothing matches `nothing-*`\n"
+    unmatched = cav("tag", "nothing-*", "slow")
+    assert unmatched.stderr == "error: nothing matches `nothing-*`\nhint: `cav list` shows what there is\n"
     assert cav("tag", "twril*", "slow").stderr.endswith("hint: did you mean `twirl`?\n")
 
 

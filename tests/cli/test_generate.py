@@ -62,4 +62,7 @@ def test_history_lists_it_and_makes_it_again(cav: Cav, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, f"{again}\n"), done.stderr
     assert again.read_bytes() == first.read_bytes()
     assert cav("history", "--again", "9").returncode == 3
-    assert len(cav("history").stdout.splitlines()) == 3
+    refused = cav("history", "--again", "1", "-o", str(again))
+    assert (refused.returncode, "pass `--overwrite`" in refused.stderr) == (4, True)
+    assert cav("history", "--again", "1", "-o", str(again), "--overwrite").returncode == 0
+    assert len(cav("history").stdout.splitlines()) == 4

@@ -2,10 +2,15 @@
 
 import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from cavtool import runs
+from cavtool.registry import Registry
 from tests.cli.assets import put_motion
 from tests.cli.conftest import Cav
 
@@ -52,6 +57,23 @@ def test_verify_finds_damage_and_repair_moves_it_aside(cav: Cav, home: Path) -> 
     }
     assert cav("verify").returncode == 0
     assert cav("list").stdout.count("\n") == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="holds the command up with a named pipe")
+def test_verify_counts_what_is_removed_meanwhile_neither_way(home: Path, environment: dict[str, str]) -> None:
+    for name in ("first", "second", "third"):
+        put_motion(home, name)
+    weights = home / "data" / "assets" / "first" / "weights.safetensors"
+    kept = weights.read_bytes()
+    weights.unlink()
+    os.mkfifo(weights)
+    command = [sys.executable, "-m", "cavtool", "verify"]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        with weights.open("wb") as pipe:  # once it reads there
+            Registry(home / "data" / "assets").remove("second")
+            pipe.write(kept)
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "note: 2 whole\n")
 
 
 def test_prune_says_first_and_does_then(cav: Cav, home: Path) -> None:

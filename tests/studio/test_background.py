@@ -58,6 +58,19 @@ def test_a_run_in_the_background_is_stopped_and_says_why_it_ended(circle: Path) 
     assert Registry().names() == []
 
 
+def test_a_run_deleted_while_it_starts_says_so(circle: Path) -> None:
+    command = [sys.executable, "-m", "cavtool", "learn", "circle", str(circle), *LONG, "--detach"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while not (starting := [run for run in runs.list_runs() if (run.folder / "output.log").exists()]):
+            assert process.poll() is None
+            time.sleep(0.05)
+        starting[0].remove()
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (4, "")
+    assert f"run `{starting[0].id}` was deleted before it began" in err
+    assert runs.list_runs() == []
+
+
 def test_a_run_that_cannot_start_says_so(circle: Path, home: Path) -> None:
     begun = cav("learn", "circle", str(circle), *SHORT, "--detach", "--model", str(home))
     assert begun.returncode == 3
