@@ -63,6 +63,8 @@ def list_(
                 assets.append(found)
         assets.sort(key=_ORDERS[sort], reverse=sort != "name")
         out.table(("NAME", "KIND", "BASE", "RANK", "SIZE", "CREATED"), map(_row, assets), map(describe, assets))
+        if not registry.names():
+            out.hint("`cav learn NAME VIDEO` learns a motion, `cav demo` shows how")
 
 
 @app.command()

@@ -106,4 +106,5 @@ def prune(
             [(each.what, each.name, size_text(each.size)) for each in found],
             [{"what": each.what, "name": each.name, "size": each.size, "removed": yes} for each in found],
         )
-        out.note(f"{size} freed" if yes else f"{size} to be freed: add `--yes`")
+        told = f"{size} freed" if yes else f"{size} to be freed: add `--yes`"
+        out.note(told if found else "nothing can go")

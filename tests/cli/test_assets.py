@@ -96,6 +96,13 @@ def test_show_prints_the_whole_record(cav: Cav, home: Path) -> None:
     assert answer["data"]["clip"] is None
 
 
+def test_list_of_nothing_says_how_to_begin(cav: Cav, home: Path) -> None:
+    assert cav("list").stderr == "hint: `cav learn NAME VIDEO` learns a motion, `cav demo` shows how\n"
+    assert (cav("list", "--quiet").stderr, cav("list", "--json").stderr) == ("", "")
+    put_motion(home, "twirl")
+    assert cav("list", "--tag", "none").stderr == ""
+
+
 def test_show_offers_the_closest_name(cav: Cav, home: Path) -> None:
     put_motion(home, "twirl")
     done = cav("show", "twril")

@@ -97,6 +97,7 @@ def test_prune_says_first_and_does_then(cav: Cav, home: Path) -> None:
     assert new.folder.exists()
     assert cav("trash", "list").stdout.count("gone-look") == 2
     assert json.loads(cav("prune", "--json").stdout) == []
+    assert cav("prune").stderr == "note: nothing can go\n"
 
 
 def test_path_prints_where_things_are(cav: Cav, home: Path) -> None:
