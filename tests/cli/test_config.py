@@ -50,7 +50,7 @@ def test_a_setting_is_a_default_and_an_option_goes_before_it(cav: Cav) -> None:
     cav("config", "set", "generate.steps", "0")
     assert "`--steps` must be from 1" in cav("generate", "a cat").stderr
     done = cav("generate", "a cat", "--steps", "5", "--motion", "nothing")
-    assert done.stderr == "error: no motion named `nothing`\n"
+    assert done.stderr == "error: no motion named `nothing`\nhint: `cav list` shows what there is\n"
 
 
 def test_a_broken_file_stops_neither_help_nor_list(cav: Cav, home: Path) -> None:

@@ -67,7 +67,7 @@ def test_what_is_not_found_is_told_with_what_is_close(root: Path) -> None:
         ("twirl-lok", "absorber", "no absorber named `twirl-lok`", "did you mean `twirl-look`?"),
         ("twirl-look", "motion", "no motion named `twirl-look`", "`twirl-look` names another kind: absorber"),
         ("Twirl", None, "no motion or absorber named `Twirl`", "did you mean `twirl`?"),
-        ("../assets/twirl", None, "no motion or absorber named `../assets/twirl`", None),
+        ("../assets/twirl", None, "no motion or absorber named `../assets/twirl`", "`cav list` shows what there is"),
     ]:
         with pytest.raises(NotFound) as caught:
             registry.get(name, kind)  # type: ignore[arg-type]
