@@ -1,0 +1,75 @@
+"""How cav-mini's weights are made, from nothing: `python -m cavtool.mini2.training WORK`.
+
+Stages, each resumable from its last checkpoint and logged to `WORK/log.jsonl`:
+
+1. autoencoder  AutoencoderTiny, latents of 4x16x16, on 12,000 stills: L1 + gradient L1
+2. data         render and encode stills and clips of the pretraining world (never a held-out subject, place or course)
+3. words        the text encoder alone: what a caption says of how all moves; then it is frozen
+4. stills       the denoiser on single frames, with time bypassed
+5. videos       the denoiser on clips, with some bypassed stills mixed in
+6. export       the averaged weights as a fp16 diffusers pipeline folder, `WORK/pipeline`
+
+`--minutes M` stops after M minutes at a checkpoint; the same command goes on.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import torch
+
+from cavtool.mini2.training.architecture import Denoiser, export, new_autoencoder, new_tokenizer
+from cavtool.mini2.training.autoencoder import autoencoder_stage
+from cavtool.mini2.training.data import make_scenes
+from cavtool.mini2.training.denoiser import denoiser_stages
+from cavtool.mini2.training.plans import PLANS, SEED, Plan
+from cavtool.mini2.training.words import words_stage
+from cavtool.systems import keep_freed_memory
+
+
+def pretrain(work: Path, plan: Plan, *, device: str, minutes: float, compiled: bool = False) -> bool:
+    """Run the stages that are not done yet, until done (True) or out of time (False)."""
+    deadline = time.monotonic() + 60 * minutes
+    work.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(SEED)
+    tokenizer = new_tokenizer()
+    vae = new_autoencoder().to(device, memory_format=torch.channels_last)
+    denoiser = Denoiser(tokenizer).to(device)
+    if device == "cpu":
+        from diffusers.models.attention_processor import AttnProcessor
+
+        denoiser.unet.set_attn_processor(AttnProcessor())  # SDPA is slow on thousands of short sequences
+    if compiled:
+        denoiser.unet.compile(dynamic=False)  # stills and clips differ in shape, so each has its own code
+    if not autoencoder_stage(work, plan, vae, device).train(work, deadline):
+        return False
+    stills = make_scenes(work, "stills", plan.num_stills, vae, tokenizer, device).to(device)
+    clips = make_scenes(work, "clips", plan.num_clips, vae, tokenizer, device).to(device)
+    if not words_stage(plan, denoiser.text_encoder, clips, device).train(work, deadline):
+        return False
+    stages = denoiser_stages(plan, denoiser, tokenizer, stills, clips, device)
+    done = all(stage.train(work, deadline) for stage in stages)
+    export(work / "pipeline", vae, tokenizer, denoiser)
+    return done
+
+
+def main() -> None:
+    """The recipe as a command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    parser.add_argument("work", type=Path, help="folder for data, checkpoints, log and result")
+    parser.add_argument("--plan", choices=PLANS, default=device)
+    parser.add_argument("--device", default=device)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop at a checkpoint after so many")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: torch's)")
+    parser.add_argument("--compile", action="store_true", help="torch.compile the denoiser: a minute, then faster")
+    args = parser.parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    keep_freed_memory()
+    done = pretrain(args.work, PLANS[args.plan], device=args.device, minutes=args.minutes, compiled=args.compile)
+    print("done" if done else "out of time: the same command goes on")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""The scenes a training sees: their latents, captions and ground truth, rendered and encoded once.
+
+Shapes: N scenes, F frames, C channels, H W of latents, L tokens.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from multiprocessing.pool import Pool
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cavtool.mini2.training.architecture import to_model_range, to_tokens
+from cavtool.mini2.training.plans import CLIP_SEEDS, STILL_SEEDS
+from cavtool.mini2.training.stage import log
+from cavtool.mini2.world.motions import CAMERA_CONTROLS, SUBJECT_CONTROLS
+from cavtool.mini2.world.sampling import sample_scene, sample_still
+from cavtool.mini2.world.scenes import NUM_FRAMES, SIZE, Frames, Scene, render
+
+SUBJECT_WEIGHT = 4.0  # of the subject's places in a loss: they are few, and the hard part of a picture
+_CHUNK, _SCENES = 256, 512  # frames that are encoded at once; scenes that are rendered before they are
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """Scenes of one kind.
+
+    `latents` (N, C, F, H, W) in fp16; `tokens` (N, L) of captions; `discs` (N, F, 3): x, y and radius of the subject,
+    in frame widths from the upper left corner; `controls` (N, F, 11): how all moves, in usual distances.
+    """
+
+    latents: Tensor
+    tokens: Tensor
+    discs: Tensor
+    controls: Tensor
+
+    def to(self, device: str) -> "Scenes":
+        """The same on another device."""
+        return Scenes(*(value.to(device) for value in (self.latents, self.tokens, self.discs, self.controls)))
+
+
+KINDS: dict[str, tuple[Callable[[int], Scene], int, int]] = {
+    "stills": (sample_still, STILL_SEEDS, 1),
+    "clips": (sample_scene, CLIP_SEEDS, NUM_FRAMES),
+}
+_USUAL = {
+    **dict.fromkeys(("x", "y"), 0.15),
+    **dict.fromkeys(("log_scale", "log_distance", "log_focal"), 0.25),
+    **dict.fromkeys(("roll", "yaw"), 40.0),
+    **dict.fromkeys(("azimuth", "elevation", "pan", "tilt"), 10.0),
+}
+
+
+def subject_weight(discs_NF3: Tensor, side: int) -> Tensor:
+    """Weights (N, F, side, side) of a loss: `SUBJECT_WEIGHT` on the subject's disc, 1 elsewhere."""
+    line = (torch.arange(side, device=discs_NF3.device) + 0.5) / side
+    x, y, radius = discs_NF3[..., None, None].unbind(2)
+    inside = (line - x).square() + (line[:, None] - y).square() < (radius + 0.5 / side).square()
+    return 1 + (SUBJECT_WEIGHT - 1) * inside
+
+
+def draw_frames(kind: str, seed: int) -> tuple[Frames, str, Any, Any]:
+    """A scene's frames (F, H, W, 3), caption, discs (F, 3) and controls (F, 11)."""
+    sample, _, num_frames = KINDS[kind]
+    scene = sample(seed)
+    channels = scene.channels
+    discs = np.stack([0.5 + channels["x"], 0.5 + channels["y"], 0.5 * SIZE * np.exp(channels["log_scale"])], axis=1)
+    names = (*SUBJECT_CONTROLS, *CAMERA_CONTROLS)
+    controls = np.stack([scene.controls[name] / _USUAL[name] for name in names], axis=1)
+    shown = slice(num_frames)
+    return render(scene, num_frames), scene.caption, discs[shown].astype(np.float32), controls[shown].astype(np.float32)
+
+
+@torch.inference_mode()
+def encode(vae: Any, frames_NHWC: Frames, device: str) -> Tensor:
+    """Latents (N, C, H, W) in fp16, on the CPU."""
+    chunks = []
+    for i in range(0, len(frames_NHWC), _CHUNK):
+        pixels = to_model_range(frames_NHWC[i : i + _CHUNK]).to(device, memory_format=torch.channels_last)
+        with torch.autocast(device, torch.bfloat16):
+            chunks.append(vae.encode(pixels).latents.half().cpu())
+    return torch.cat(chunks)
+
+
+def make_scenes(work: Path, kind: str, count: int, vae: Any, tokenizer: Any, device: str) -> Scenes:
+    """Render and encode scenes of consecutive seeds, or read those made before."""
+    path, first = work / f"{kind}.pt", KINDS[kind][1]
+    if not path.exists():
+        parts = []
+        with render_pool(device) as pool:
+            for start in range(first, first + count, _SCENES):
+                seeds = range(start, min(start + _SCENES, first + count))
+                drawn = pool.map(partial(draw_frames, kind), seeds, chunksize=16)
+                frames, captions, discs, controls = zip(*drawn, strict=True)
+                latents_XCHW = encode(vae, np.concatenate(frames), device)
+                latents_NFCHW = latents_XCHW.view(len(seeds), -1, *latents_XCHW.shape[1:])
+                tokens_NL = to_tokens(tokenizer, list(captions)).short()
+                truth = (torch.tensor(np.stack(values)) for values in (discs, controls))
+                parts.append((latents_NFCHW.transpose(1, 2).contiguous(), tokens_NL, *truth))
+                log(work, stage=f"data: {kind}", step=seeds.stop - first)
+        torch.save([torch.cat(part) for part in zip(*parts, strict=True)], work / "data.tmp")
+        (work / "data.tmp").replace(path)
+    return Scenes(*torch.load(path, weights_only=True))
+
+
+def render_pool(device: str) -> Pool:
+    """Processes that render: one a thread of torch's on the CPU, else one a core."""
+    return get_context("spawn").Pool(torch.get_num_threads() if device == "cpu" else os.cpu_count())

@@ -1,0 +1,92 @@
+"""The stages that make the denoiser: stills with time bypassed, then clips with some stills mixed in.
+
+Both learn to predict v (Salimans & Ho 2022). The text encoder is frozen.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cavtool.core.diffusion import step_generator
+from cavtool.mini2.training.architecture import Denoiser, motion_modules, new_scheduler, to_tokens
+from cavtool.mini2.training.data import Scenes, subject_weight
+from cavtool.mini2.training.plans import SEED, Plan
+from cavtool.mini2.training.stage import Stage
+
+STILLS_EVERY = 3  # one step in so many of the stage for clips is a batch of stills
+LR = 1e-3
+_TEXT_DROPPED = 0.1  # share of captions, for classifier-free guidance
+_NOISIER = 1.4  # of clips: half the timesteps are above 0.62 of all
+
+
+def denoiser_stages(
+    plan: Plan, denoiser: Denoiser, tokenizer: Any, stills: Scenes, clips: Scenes, device: str
+) -> Iterator[Stage]:
+    """Stills, then clips; train each in turn.
+
+    The subject's places count more, and nearly clean latents, whose noise is hard to tell and does no harm, count less
+    (in the way of Hang et al. 2023). The best prediction is the same whatever counts: this says what to learn first.
+    """
+    unet = denoiser.unet
+    denoiser.text_encoder.requires_grad_(False)
+    alphas = new_scheduler().alphas_cumprod.to(device)
+    no_text_BL = to_tokens(tokenizer, [""]).to(device)
+
+    def loss_of(scenes: Scenes, count: int, step: int) -> Tensor:
+        generator = torch.Generator(device).manual_seed(step_generator(SEED, step).initial_seed())
+        draw: dict[str, Any] = {"generator": generator, "device": device}
+        picks = torch.randint(len(scenes.latents), (count,), **draw)
+        latents_BCFHW = scenes.latents[picks].float()
+        dropped_B1 = torch.rand(count, 1, **draw) < _TEXT_DROPPED
+        tokens_BL = torch.where(dropped_B1, no_text_BL, scenes.tokens[picks].long())
+        noise_BCFHW = torch.randn(latents_BCFHW.shape, **draw)
+        num_frames = latents_BCFHW.shape[2]
+        timesteps_B = _timesteps(len(alphas), torch.rand(count, **draw), num_frames)
+        alpha = alphas[timesteps_B].sqrt().view(-1, 1, 1, 1, 1)
+        sigma = (1 - alphas[timesteps_B]).sqrt().view(-1, 1, 1, 1, 1)
+        noisy_BCFHW = alpha * latents_BCFHW + sigma * noise_BCFHW
+        with torch.autocast(device, torch.bfloat16):
+            text_BLD = denoiser.text_encoder(tokens_BL)[0].repeat_interleave(num_frames, 0)
+            predicted = unet(noisy_BCFHW, timesteps_B, text_BLD, return_dict=False)[0]
+        error_BFHW = (predicted.float() - (alpha * noise_BCFHW - sigma * latents_BCFHW)).square().mean(1)
+        weight_BFHW = subject_weight(scenes.discs[picks], error_BFHW.shape[-1])
+        noise_to_signal_B = (sigma / alpha).square().clamp(max=1).view(-1, 1, 1, 1)
+        loss: Tensor = (error_BFHW * weight_BFHW * noise_to_signal_B).sum() / weight_BFHW.sum()
+        return loss
+
+    def still_loss(step: int) -> Tensor:
+        with without_time(unet):
+            return loss_of(stills, plan.stills_per_step, step)
+
+    def video_loss(step: int) -> Tensor:
+        return still_loss(step) if step % STILLS_EVERY == 0 else loss_of(clips, plan.clips_per_step, step)
+
+    yield Stage("stills", unet, plan.still_steps, LR, still_loss)
+    yield Stage("videos", unet, plan.video_steps, LR, video_loss)
+
+
+@contextmanager
+def without_time(unet: Any) -> Iterator[None]:
+    """Bypass every motion module."""
+    modules = motion_modules(unet)
+    try:
+        for module in modules:
+            module.forward = lambda hidden_states, *_, **__: hidden_states
+        yield
+    finally:
+        for module in modules:
+            module.__dict__.pop("forward", None)  # the class's own forward shows again
+
+
+def _timesteps(num: int, quiet_B: Tensor, num_frames: int) -> Tensor:
+    """Uniform for stills; for clips the noisier the likelier.
+
+    Many frames tell through much noise how all moves: only at noisy timesteps is there something left for the words to
+    say about it (as the resolution-dependent shift of Esser et al. 2024, for frames).
+    """
+    if num_frames > 1:
+        quiet_B = quiet_B.pow(_NOISIER)
+    return ((1 - quiet_B) * num).long().clamp(max=num - 1)

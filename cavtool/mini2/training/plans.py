@@ -1,0 +1,47 @@
+"""How much of everything a training makes and does, and the seeds it draws from."""
+
+from dataclasses import dataclass
+
+SEED = 20260222
+CLIP_SEEDS, STILL_SEEDS = 10_000_000, 20_000_000  # far apart, and far from the seeds of tests and benchmarks
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What differs between the two machines: numbers of scenes, of steps, and of scenes in a step."""
+
+    num_stills: int
+    num_clips: int
+    autoencoder_steps: int
+    word_steps: int
+    still_steps: int
+    video_steps: int
+    frames_per_step: int
+    stills_per_step: int
+    clips_per_step: int
+
+
+PLANS = {
+    "cpu": Plan(
+        num_stills=100_000,
+        num_clips=12_000,
+        autoencoder_steps=3_500,
+        word_steps=1_500,
+        still_steps=16_000,
+        video_steps=60_000,
+        frames_per_step=24,
+        stills_per_step=64,
+        clips_per_step=4,
+    ),
+    "cuda": Plan(
+        num_stills=150_000,
+        num_clips=30_000,
+        autoencoder_steps=4_000,
+        word_steps=1_500,
+        still_steps=6_000,
+        video_steps=10_000,
+        frames_per_step=96,
+        stills_per_step=512,
+        clips_per_step=48,
+    ),
+}

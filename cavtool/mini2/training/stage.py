@@ -1,0 +1,90 @@
+"""One loop for everything trained from scratch here: the autoencoder, the text encoder, the denoiser, the judge."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from cavtool.mini2.training.optimizer import MuonAndAdamW, average_into
+
+LOG_EVERY, SAVE_EVERY = 50, 250  # steps
+_WARM_UP, _COOL_DOWN = 100, 0.2  # steps; share of all steps in which the rate falls to 0
+
+
+@dataclass
+class Stage:
+    """A stage in training: `loss_at(step)` gives the loss of that step, from nothing but the step's number.
+
+    The learning rate is constant after a warm-up and falls to 0 in the last fifth of the steps. The weights that count
+    are a moving average over about 1 / (1 - `ema_decay`) steps.
+    """
+
+    name: str
+    model: nn.Module
+    num_steps: int
+    lr: float
+    loss_at: Callable[[int], Tensor]
+    ema_decay: float = 0.999
+
+    def train(self, work: Path, deadline: float) -> bool:
+        """Train until done (True) or until the deadline (False), from the last checkpoint; then load the average."""
+        params = [param for param in self.model.parameters() if param.requires_grad]
+        optimizer = MuonAndAdamW(self.model, self.lr)
+        average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        step = self._load(work, optimizer, average)
+        losses: list[Tensor] = []
+        began, first = time.monotonic(), step
+        while step < self.num_steps and time.monotonic() < deadline:
+            loss = self.loss_at(step)
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(params, 1.0)
+            optimizer.step(self._schedule(step, step - first))
+            step += 1
+            self._average(average, step)
+            losses.append(loss.detach())
+            if step % LOG_EVERY == 0 or step == self.num_steps:
+                mean, seconds = torch.stack(losses).mean().item(), (time.monotonic() - began) / (step - first)
+                log(work, stage=self.name, step=step, loss=round(mean, 5), seconds_per_step=round(seconds, 4))
+                losses.clear()
+            if step % SAVE_EVERY == 0:
+                self._save(work, step, optimizer, average)
+        self._save(work, step, optimizer, average)
+        self.model.load_state_dict(average)
+        return step >= self.num_steps
+
+    def _schedule(self, step: int, since_start: int) -> float:
+        """The share of the learning rate; it warms up again after every restart."""
+        warm_up = min(1.0, (since_start + 1) / _WARM_UP)
+        return warm_up * min(1.0, (1 - step / self.num_steps) / _COOL_DOWN)
+
+    def _average(self, average: dict[str, Tensor], step: int) -> None:
+        values = self.model.state_dict()
+        floats = [name for name in average if average[name].is_floating_point()]
+        average_into(average, values, floats, min(self.ema_decay, (1 + step) / (10 + step)))
+
+    def _save(self, work: Path, step: int, optimizer: MuonAndAdamW, average: dict[str, Tensor]) -> None:
+        state = {"step": step, "model": self.model.state_dict(), "average": average, "optim": optimizer.state_dict()}
+        torch.save(state, work / "checkpoint.tmp")
+        (work / "checkpoint.tmp").replace(work / f"{self.name}.pt")
+
+    def _load(self, work: Path, optimizer: MuonAndAdamW, average: dict[str, Tensor]) -> int:
+        path = work / f"{self.name}.pt"
+        if not path.exists():
+            return 0
+        state = torch.load(path, map_location=next(self.model.parameters()).device, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optim"])
+        for name, value in state["average"].items():
+            average[name].copy_(value)
+        return int(state["step"])
+
+
+def log(work: Path, **event: object) -> None:
+    """Append an event to `WORK/log.jsonl` and print it."""
+    with (work / "log.jsonl").open("a") as file:
+        file.write(json.dumps(event) + "\n")
+    print(*(f"{key} {value}" for key, value in event.items()), flush=True)  # noqa: T201 a recipe run by hand
