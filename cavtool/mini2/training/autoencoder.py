@@ -54,7 +54,7 @@ def autoencoder_stage(work: Path, plan: Plan, vae: Any, device: str) -> Stage:
             decoded_BCHW = vae.decode(latents_BCHW + noise.to(device)).sample.float()
         return _picture_loss(decoded_BCHW, frames_BCHW, weight_B1HW) + 0.01 * _unit_loss(latents_BCHW)
 
-    return Stage("autoencoder", vae, plan.autoencoder_steps, 1e-3, loss_at)
+    return Stage("autoencoder", vae, plan.autoencoder_steps, 2e-3, loss_at)
 
 
 def _recolour(frames_BCHW: Tensor, generator: torch.Generator) -> Tensor:

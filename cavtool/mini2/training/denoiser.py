@@ -64,8 +64,8 @@ def denoiser_stages(
     def video_loss(step: int) -> Tensor:
         return still_loss(step) if step % STILLS_EVERY == 0 else loss_of(clips, plan.clips_per_step, step)
 
-    yield Stage("stills", unet, plan.still_steps, LR, still_loss)
-    yield Stage("videos", unet, plan.video_steps, LR, video_loss)
+    yield Stage("stills", unet, plan.still_steps, LR, still_loss, muon=True)
+    yield Stage("videos", unet, plan.video_steps, LR, video_loss, muon=True)
 
 
 @contextmanager

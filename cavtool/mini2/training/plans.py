@@ -25,11 +25,11 @@ PLANS = {
     "cpu": Plan(
         num_stills=100_000,
         num_clips=12_000,
-        autoencoder_steps=3_500,
+        autoencoder_steps=4_000,
         word_steps=1_500,
         still_steps=16_000,
         video_steps=60_000,
-        frames_per_step=24,
+        frames_per_step=16,
         stills_per_step=64,
         clips_per_step=4,
     ),

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from cavtool.mini2.training.optimizer import MuonAndAdamW, average_into
+from cavtool.mini2.training.optimizer import Optimizer, average_into
 
 LOG_EVERY, SAVE_EVERY = 50, 250  # steps
 _WARM_UP, _COOL_DOWN = 100, 0.2  # steps; share of all steps in which the rate falls to 0
@@ -29,11 +29,12 @@ class Stage:
     lr: float
     loss_at: Callable[[int], Tensor]
     ema_decay: float = 0.999
+    muon: bool = False
 
     def train(self, work: Path, deadline: float) -> bool:
         """Train until done (True) or until the deadline (False), from the last checkpoint; then load the average."""
         params = [param for param in self.model.parameters() if param.requires_grad]
-        optimizer = MuonAndAdamW(self.model, self.lr)
+        optimizer = Optimizer(self.model, self.lr, muon=self.muon)
         average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         step = self._load(work, optimizer, average)
         losses: list[Tensor] = []
@@ -66,12 +67,12 @@ class Stage:
         floats = [name for name in average if average[name].is_floating_point()]
         average_into(average, values, floats, min(self.ema_decay, (1 + step) / (10 + step)))
 
-    def _save(self, work: Path, step: int, optimizer: MuonAndAdamW, average: dict[str, Tensor]) -> None:
+    def _save(self, work: Path, step: int, optimizer: Optimizer, average: dict[str, Tensor]) -> None:
         state = {"step": step, "model": self.model.state_dict(), "average": average, "optim": optimizer.state_dict()}
         torch.save(state, work / "checkpoint.tmp")
         (work / "checkpoint.tmp").replace(work / f"{self.name}.pt")
 
-    def _load(self, work: Path, optimizer: MuonAndAdamW, average: dict[str, Tensor]) -> int:
+    def _load(self, work: Path, optimizer: Optimizer, average: dict[str, Tensor]) -> int:
         path = work / f"{self.name}.pt"
         if not path.exists():
             return 0

@@ -97,14 +97,14 @@ def _sample_look(rng: np.random.Generator) -> tuple[str, str, str]:
 
 
 def _sample_rest(rng: np.random.Generator, posed: float) -> tuple[str, dict[str, float]]:
-    """A pose's word, and where everything is at rest; upright and facing the camera but for a share of `posed`."""
+    """A pose's word, and where everything is at rest; upright or nearly so, but for a share of `posed`."""
     azimuth = rng.uniform(-20, 20)
     rest = {
         "x": rng.uniform(-0.22, 0.22),
         "y": rng.uniform(-0.12, 0.2),
         "log_scale": rng.uniform(-0.25, 0.3),
-        "roll": 0.0,
-        "yaw": azimuth,
+        "roll": _slight(rng),
+        "yaw": azimuth + _slight(rng),
         "azimuth": azimuth,
         "elevation": rng.uniform(-4, 10),
         "log_distance": rng.uniform(-0.15, 0.15),
@@ -116,8 +116,13 @@ def _sample_rest(rng: np.random.Generator, posed: float) -> tuple[str, dict[str,
         return "", rest
     pose = str(rng.choice(list(POSES)))
     control, low, high = POSES[pose]
-    rest[control] += rng.uniform(low, high)
+    rest[control] = rng.uniform(low, high) + (azimuth if control == "yaw" else 0.0)
     return pose, rest
+
+
+def _slight(rng: np.random.Generator) -> float:
+    """Degrees, mostly none, that are too few for a word."""
+    return rng.uniform(-25, 25) if rng.random() < 0.3 else 0.0
 
 
 def _sample_motion(rng: np.random.Generator) -> tuple[str, str, Courses]:

@@ -165,6 +165,7 @@ def _lantern() -> list[Solid]:
         Solid("tube", MAIN, (0, -0.4, 0), (0.24, 0.07, 0.24), (0.8, 0.8)),
         Solid("tube", "gold", (0, -0.1, 0), (0.16, 0.24, 0.16)),
         Solid("ball", "light", (0, -0.1, 0.13), (0.06, 0.1, 0.05)),
+        Solid("box", "dark", (0, -0.1, -0.16), (0.11, 0.2, 0.015)),
         *_pair(Solid("box", MAIN, (0.16, -0.1, 0.08), (0.025, 0.25, 0.025))),
         *_pair(Solid("box", MAIN, (0.16, -0.1, -0.08), (0.025, 0.25, 0.025))),
         Solid("tube", MAIN, (0, 0.22, 0), (0.25, 0.11, 0.25), (0.2, 0.2)),
@@ -226,6 +227,11 @@ _PLANS = {
 }
 HELD_OUT_SUBJECTS = ("lantern", "teapot", "duck", "chair")
 SUBJECTS = tuple(name for name in _PLANS if name not in HELD_OUT_SUBJECTS)
+
+
+def subject_names() -> tuple[str, ...]:
+    """All subjects, held-out ones too."""
+    return tuple(_PLANS)
 
 
 @cache

@@ -1,0 +1,1 @@
+"""The judge: reads off a clip of the toy world what it shows and how it moves."""
