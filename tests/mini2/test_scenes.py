@@ -29,7 +29,7 @@ def still(**values: float) -> Scene:
 
 
 def frame(scene: Scene) -> np.ndarray:
-    return render(scene, 1)[0].astype(int)
+    return np.asarray(render(scene, 1)[0], dtype=int)
 
 
 def subject_box(**values: float) -> tuple[float, float, float]:

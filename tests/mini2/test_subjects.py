@@ -22,7 +22,7 @@ def picture(subject: str, yaw: float = 0.0, roll: float = 0.0, colour: str = "re
 
 
 def shape(drawn: np.ndarray) -> np.ndarray:
-    return (drawn != PAPER).any(-1)
+    return np.asarray((drawn != PAPER).any(-1))
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> float:

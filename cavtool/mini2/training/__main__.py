@@ -3,11 +3,13 @@
 Stages, each resumable from its last checkpoint and logged to `WORK/log.jsonl`:
 
 1. autoencoder  AutoencoderTiny, latents of 4x16x16, on 12,000 stills: L1 + gradient L1
-2. data         render and encode stills and clips of the pretraining world (never a held-out subject, place or course)
-3. words        the text encoder alone: what a caption says of how all moves; then it is frozen
-4. stills       the denoiser on single frames, with time bypassed
-5. videos       the denoiser on clips, with some bypassed stills mixed in
-6. export       the averaged weights as a fp16 diffusers pipeline folder, `WORK/pipeline`
+2. words        the text encoder alone: what a caption says of how everything moves; then it is frozen
+3. stills       the denoiser on single frames, with time bypassed
+4. videos       the denoiser on clips, with some bypassed stills mixed in
+5. export       the averaged weights as a fp16 diffusers pipeline folder, `WORK/pipeline`
+
+What the denoiser sees is rendered and encoded before its stages, once; it is never a held-out subject, colour, place or
+course.
 
 `--minutes M` stops after M minutes at a checkpoint; the same command goes on.
 """
@@ -21,7 +23,7 @@ import torch
 from cavtool.mini2.training.architecture import Denoiser, export, new_autoencoder, new_tokenizer
 from cavtool.mini2.training.autoencoder import autoencoder_stage
 from cavtool.mini2.training.data import make_scenes
-from cavtool.mini2.training.denoiser import denoiser_stages
+from cavtool.mini2.training.denoiser import still_stage, video_stage
 from cavtool.mini2.training.plans import PLANS, SEED, Plan
 from cavtool.mini2.training.words import words_stage
 from cavtool.systems import keep_freed_memory
@@ -43,12 +45,13 @@ def pretrain(work: Path, plan: Plan, *, device: str, minutes: float, compiled: b
         denoiser.unet.compile(dynamic=False)  # stills and clips differ in shape, so each has its own code
     if not autoencoder_stage(work, plan, vae, device).train(work, deadline):
         return False
-    stills = make_scenes(work, "stills", plan.num_stills, vae, tokenizer, device).to(device)
-    clips = make_scenes(work, "clips", plan.num_clips, vae, tokenizer, device).to(device)
-    if not words_stage(plan, denoiser.text_encoder, clips, device).train(work, deadline):
+    if not words_stage(plan, denoiser.text_encoder, tokenizer, device).train(work, deadline):
         return False
-    stages = denoiser_stages(plan, denoiser, tokenizer, stills, clips, device)
-    done = all(stage.train(work, deadline) for stage in stages)
+    stills = make_scenes(work, "stills", plan.num_stills, vae, tokenizer, device).to(device)
+    done = still_stage(plan, denoiser, tokenizer, stills, device).train(work, deadline)
+    if done:
+        clips = make_scenes(work, "clips", plan.num_clips, vae, tokenizer, device).to(device)
+        done = video_stage(plan, denoiser, tokenizer, stills, clips, device).train(work, deadline)
     export(work / "pipeline", vae, tokenizer, denoiser)
     return done
 

@@ -13,17 +13,16 @@ from cavtool.mini2.training.data import draw_frames, render_pool, subject_weight
 from cavtool.mini2.training.plans import SEED, STILL_SEEDS, Plan
 from cavtool.mini2.training.stage import Stage
 
-NUM_FRAMES = 12_000
 LATENT_NOISE = 0.25  # at most, of latents of unit variance: what a denoiser makes is never exact
 
 
-def make_frames(work: Path, device: str) -> tuple[Any, Tensor]:
+def make_frames(work: Path, count: int, device: str) -> tuple[Any, Tensor]:
     """Frames (N, H, W, 3) of stills and the discs (N, 3) of their subjects, or those made before."""
     path = work / "frames.npz"
     if not path.exists():
         with render_pool(device) as pool:
-            seeds = [("stills", seed) for seed in range(STILL_SEEDS, STILL_SEEDS + NUM_FRAMES)]
-            frames, _, discs, _ = zip(*pool.starmap(draw_frames, seeds, chunksize=64), strict=True)
+            seeds = [("stills", seed) for seed in range(STILL_SEEDS, STILL_SEEDS + count)]
+            frames, _, discs = zip(*pool.starmap(draw_frames, seeds, chunksize=64), strict=True)
         with (work / "data.tmp").open("wb") as file:
             np.savez(file, frames=np.concatenate(frames), discs=np.concatenate(discs))
         (work / "data.tmp").replace(path)
@@ -37,7 +36,7 @@ def autoencoder_stage(work: Path, plan: Plan, vae: Any, device: str) -> Stage:
     The decoder sees latents with more or less noise, so that it forgives a denoiser's errors. A quarter of the stills
     is recoloured, so that it does not overfit to a few colours and places.
     """
-    frames, discs = make_frames(work, device)
+    frames, discs = make_frames(work, plan.num_frames, device)
 
     def loss_at(step: int) -> Tensor:
         generator = step_generator(SEED, step)

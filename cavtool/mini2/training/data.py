@@ -19,7 +19,6 @@ from torch import Tensor
 from cavtool.mini2.training.architecture import to_model_range, to_tokens
 from cavtool.mini2.training.plans import CLIP_SEEDS, STILL_SEEDS
 from cavtool.mini2.training.stage import log
-from cavtool.mini2.world.motions import CAMERA_CONTROLS, SUBJECT_CONTROLS
 from cavtool.mini2.world.sampling import sample_scene, sample_still
 from cavtool.mini2.world.scenes import NUM_FRAMES, SIZE, Frames, Scene, render
 
@@ -32,28 +31,21 @@ class Scenes:
     """Scenes of one kind.
 
     `latents` (N, C, F, H, W) in fp16; `tokens` (N, L) of captions; `discs` (N, F, 3): x, y and radius of the subject,
-    in frame widths from the upper left corner; `controls` (N, F, 11): how all moves, in usual distances.
+    in frame widths from the upper left corner.
     """
 
     latents: Tensor
     tokens: Tensor
     discs: Tensor
-    controls: Tensor
 
     def to(self, device: str) -> "Scenes":
         """The same on another device."""
-        return Scenes(*(value.to(device) for value in (self.latents, self.tokens, self.discs, self.controls)))
+        return Scenes(self.latents.to(device), self.tokens.to(device), self.discs.to(device))
 
 
 KINDS: dict[str, tuple[Callable[[int], Scene], int, int]] = {
     "stills": (sample_still, STILL_SEEDS, 1),
     "clips": (sample_scene, CLIP_SEEDS, NUM_FRAMES),
-}
-_USUAL = {
-    **dict.fromkeys(("x", "y"), 0.15),
-    **dict.fromkeys(("log_scale", "log_distance", "log_focal"), 0.25),
-    **dict.fromkeys(("roll", "yaw"), 40.0),
-    **dict.fromkeys(("azimuth", "elevation", "pan", "tilt"), 10.0),
 }
 
 
@@ -65,16 +57,13 @@ def subject_weight(discs_NF3: Tensor, side: int) -> Tensor:
     return 1 + (SUBJECT_WEIGHT - 1) * inside
 
 
-def draw_frames(kind: str, seed: int) -> tuple[Frames, str, Any, Any]:
-    """A scene's frames (F, H, W, 3), caption, discs (F, 3) and controls (F, 11)."""
+def draw_frames(kind: str, seed: int) -> tuple[Frames, str, Any]:
+    """A scene's frames (F, H, W, 3), caption and discs (F, 3)."""
     sample, _, num_frames = KINDS[kind]
     scene = sample(seed)
-    channels = scene.channels
-    discs = np.stack([0.5 + channels["x"], 0.5 + channels["y"], 0.5 * SIZE * np.exp(channels["log_scale"])], axis=1)
-    names = (*SUBJECT_CONTROLS, *CAMERA_CONTROLS)
-    controls = np.stack([scene.controls[name] / _USUAL[name] for name in names], axis=1)
-    shown = slice(num_frames)
-    return render(scene, num_frames), scene.caption, discs[shown].astype(np.float32), controls[shown].astype(np.float32)
+    x, y, log_scale = (scene.channels[name][:num_frames] for name in ("x", "y", "log_scale"))
+    discs = np.stack([0.5 + x, 0.5 + y, 0.5 * SIZE * np.exp(log_scale)], axis=1)
+    return render(scene, num_frames), scene.caption, discs.astype(np.float32)
 
 
 @torch.inference_mode()
@@ -90,19 +79,18 @@ def encode(vae: Any, frames_NHWC: Frames, device: str) -> Tensor:
 
 def make_scenes(work: Path, kind: str, count: int, vae: Any, tokenizer: Any, device: str) -> Scenes:
     """Render and encode scenes of consecutive seeds, or read those made before."""
-    path, first = work / f"{kind}.pt", KINDS[kind][1]
+    path, first = work / f"data-{kind}.pt", KINDS[kind][1]
     if not path.exists():
         parts = []
         with render_pool(device) as pool:
             for start in range(first, first + count, _SCENES):
                 seeds = range(start, min(start + _SCENES, first + count))
                 drawn = pool.map(partial(draw_frames, kind), seeds, chunksize=16)
-                frames, captions, discs, controls = zip(*drawn, strict=True)
+                frames, captions, discs = zip(*drawn, strict=True)
                 latents_XCHW = encode(vae, np.concatenate(frames), device)
                 latents_NFCHW = latents_XCHW.view(len(seeds), -1, *latents_XCHW.shape[1:])
                 tokens_NL = to_tokens(tokenizer, list(captions)).short()
-                truth = (torch.tensor(np.stack(values)) for values in (discs, controls))
-                parts.append((latents_NFCHW.transpose(1, 2).contiguous(), tokens_NL, *truth))
+                parts.append((latents_NFCHW.transpose(1, 2).contiguous(), tokens_NL, torch.tensor(np.stack(discs))))
                 log(work, stage=f"data: {kind}", step=seeds.stop - first)
         torch.save([torch.cat(part) for part in zip(*parts, strict=True)], work / "data.tmp")
         (work / "data.tmp").replace(path)

@@ -3,13 +3,14 @@
 Both learn to predict v (Salimans & Ho 2022). The text encoder is frozen.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from cavtool.core.backbones.parts.layers import bypassed, unchanged
 from cavtool.core.diffusion import step_generator
 from cavtool.mini2.training.architecture import Denoiser, motion_modules, new_scheduler, to_tokens
 from cavtool.mini2.training.data import Scenes, subject_weight
@@ -22,15 +23,36 @@ _TEXT_DROPPED = 0.1  # share of captions, for classifier-free guidance
 _NOISIER = 1.4  # of clips: half the timesteps are above 0.62 of all
 
 
-def denoiser_stages(
-    plan: Plan, denoiser: Denoiser, tokenizer: Any, stills: Scenes, clips: Scenes, device: str
-) -> Iterator[Stage]:
-    """Stills, then clips; train each in turn.
+def still_stage(plan: Plan, denoiser: Denoiser, tokenizer: Any, stills: Scenes, device: str) -> Stage:
+    """Single frames, with time bypassed."""
+    loss_of = _denoising_loss(denoiser, tokenizer, device)
+
+    def loss_at(step: int) -> Tensor:
+        with without_time(denoiser):
+            return loss_of(stills, plan.stills_per_step, step)
+
+    return Stage("stills", denoiser.unet, plan.still_steps, LR, loss_at, muon=True)
+
+
+def video_stage(plan: Plan, denoiser: Denoiser, tokenizer: Any, stills: Scenes, clips: Scenes, device: str) -> Stage:
+    """Clips, with batches of stills mixed in."""
+    loss_of = _denoising_loss(denoiser, tokenizer, device)
+
+    def loss_at(step: int) -> Tensor:
+        if step % STILLS_EVERY:
+            return loss_of(clips, plan.clips_per_step, step)
+        with without_time(denoiser):
+            return loss_of(stills, plan.stills_per_step, step)
+
+    return Stage("videos", denoiser.unet, plan.video_steps, LR, loss_at, muon=True)
+
+
+def _denoising_loss(denoiser: Denoiser, tokenizer: Any, device: str) -> Callable[[Scenes, int, int], Tensor]:
+    """The loss of a number of scenes in a step.
 
     The subject's places count more, and nearly clean latents, whose noise is hard to tell and does no harm, count less
     (in the way of Hang et al. 2023). The best prediction is the same whatever counts: this says what to learn first.
     """
-    unet = denoiser.unet
     denoiser.text_encoder.requires_grad_(False)
     alphas = new_scheduler().alphas_cumprod.to(device)
     no_text_BL = to_tokens(tokenizer, [""]).to(device)
@@ -50,35 +72,19 @@ def denoiser_stages(
         noisy_BCFHW = alpha * latents_BCFHW + sigma * noise_BCFHW
         with torch.autocast(device, torch.bfloat16):
             text_BLD = denoiser.text_encoder(tokens_BL)[0].repeat_interleave(num_frames, 0)
-            predicted = unet(noisy_BCFHW, timesteps_B, text_BLD, return_dict=False)[0]
+            predicted = denoiser.unet(noisy_BCFHW, timesteps_B, text_BLD, return_dict=False)[0]
         error_BFHW = (predicted.float() - (alpha * noise_BCFHW - sigma * latents_BCFHW)).square().mean(1)
         weight_BFHW = subject_weight(scenes.discs[picks], error_BFHW.shape[-1])
         noise_to_signal_B = (sigma / alpha).square().clamp(max=1).view(-1, 1, 1, 1)
         loss: Tensor = (error_BFHW * weight_BFHW * noise_to_signal_B).sum() / weight_BFHW.sum()
         return loss
 
-    def still_loss(step: int) -> Tensor:
-        with without_time(unet):
-            return loss_of(stills, plan.stills_per_step, step)
-
-    def video_loss(step: int) -> Tensor:
-        return still_loss(step) if step % STILLS_EVERY == 0 else loss_of(clips, plan.clips_per_step, step)
-
-    yield Stage("stills", unet, plan.still_steps, LR, still_loss, muon=True)
-    yield Stage("videos", unet, plan.video_steps, LR, video_loss, muon=True)
+    return loss_of
 
 
-@contextmanager
-def without_time(unet: Any) -> Iterator[None]:
+def without_time(denoiser: Denoiser) -> AbstractContextManager[None]:
     """Bypass every motion module."""
-    modules = motion_modules(unet)
-    try:
-        for module in modules:
-            module.forward = lambda hidden_states, *_, **__: hidden_states
-        yield
-    finally:
-        for module in modules:
-            module.__dict__.pop("forward", None)  # the class's own forward shows again
+    return bypassed(dict.fromkeys(motion_modules(denoiser.unet), unchanged))
 
 
 def _timesteps(num: int, quiet_B: Tensor, num_frames: int) -> Tensor:

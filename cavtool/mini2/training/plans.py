@@ -10,6 +10,8 @@ CLIP_SEEDS, STILL_SEEDS = 10_000_000, 20_000_000  # far apart, and far from the 
 class Plan:
     """What differs between the two machines: numbers of scenes, of steps, and of scenes in a step."""
 
+    num_frames: int  # of the autoencoder's
+    num_captions: int
     num_stills: int
     num_clips: int
     autoencoder_steps: int
@@ -23,7 +25,9 @@ class Plan:
 
 PLANS = {
     "cpu": Plan(
-        num_stills=100_000,
+        num_frames=12_000,
+        num_captions=12_000,
+        num_stills=80_000,
         num_clips=12_000,
         autoencoder_steps=4_000,
         word_steps=1_500,
@@ -34,6 +38,8 @@ PLANS = {
         clips_per_step=4,
     ),
     "cuda": Plan(
+        num_frames=20_000,
+        num_captions=12_000,
         num_stills=150_000,
         num_clips=30_000,
         autoencoder_steps=4_000,

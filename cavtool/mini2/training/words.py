@@ -6,16 +6,35 @@ denoiser hardly tells "left" from "right", for the denoising loss hardly asks.
 
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from cavtool.core.diffusion import step_generator
-from cavtool.mini2.training.data import Scenes
-from cavtool.mini2.training.plans import SEED, Plan
+from cavtool.mini2.training.architecture import to_tokens
+from cavtool.mini2.training.data import render_pool
+from cavtool.mini2.training.plans import CLIP_SEEDS, SEED, Plan
 from cavtool.mini2.training.stage import Stage
+from cavtool.mini2.world.motions import CAMERA_CONTROLS, SUBJECT_CONTROLS
+from cavtool.mini2.world.sampling import sample_scene
 
 _CAPTIONS_A_STEP = 256
+_USUAL = {  # distances
+    **dict.fromkeys(("x", "y"), 0.15),
+    **dict.fromkeys(("log_scale", "log_distance", "log_focal"), 0.25),
+    **dict.fromkeys(("roll", "yaw"), 40.0),
+    **dict.fromkeys(("azimuth", "elevation", "pan", "tilt"), 10.0),
+}
+
+
+def draw_caption(seed: int) -> tuple[str, NDArray[np.float32]]:
+    """A clip's caption, and how everything moves about its mean (F, 11), in usual distances."""
+    scene = sample_scene(seed)
+    names = (*SUBJECT_CONTROLS, *CAMERA_CONTROLS)
+    controls = np.stack([scene.controls[name] / _USUAL[name] for name in names], axis=1)
+    return scene.caption, (controls - controls.mean(0)).astype(np.float32)
 
 
 class Reader(nn.Module):
@@ -36,13 +55,16 @@ class Reader(nn.Module):
         return functional.smooth_l1_loss(self.moves(text_BD), moves_BK) + 0.05 * missed / len(tokens_BL)
 
 
-def words_stage(plan: Plan, text_encoder: Any, clips: Scenes, device: str) -> Stage:
+def words_stage(plan: Plan, text_encoder: Any, tokenizer: Any, device: str) -> Stage:
     """Read off a caption how everything moves in its clip, frame by frame, and which words it has."""
-    moves_NK = (clips.controls - clips.controls.mean(1, keepdim=True)).flatten(1)
+    with render_pool(device) as pool:
+        captions, moves = zip(*pool.map(draw_caption, range(CLIP_SEEDS, CLIP_SEEDS + plan.num_captions)), strict=True)
+    tokens_NL = to_tokens(tokenizer, list(captions)).to(device)
+    moves_NK = torch.from_numpy(np.stack(moves)).flatten(1).to(device)
     reader = Reader(text_encoder, text_encoder.config.vocab_size, moves_NK.shape[1]).to(device)
 
     def loss_at(step: int) -> Tensor:
-        picks = torch.randint(len(moves_NK), (_CAPTIONS_A_STEP,), generator=step_generator(SEED, step))
-        return reader.loss(clips.tokens[picks].long().to(device), moves_NK[picks].to(device))
+        picks = torch.randint(len(tokens_NL), (_CAPTIONS_A_STEP,), generator=step_generator(SEED, step)).to(device)
+        return reader.loss(tokens_NL[picks], moves_NK[picks])
 
     return Stage("words", reader, plan.word_steps, 1e-3, loss_at, ema_decay=0.99)

@@ -1,0 +1,124 @@
+"""The recipe, whole and small: real data, real models, a few steps."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from cavtool.core.backbones import open_backbone
+from cavtool.core.diffusion import seeded_noise
+from cavtool.mini2.training import __main__ as recipe
+from cavtool.mini2.training.architecture import Denoiser, new_denoiser, new_tokenizer, to_tokens
+from cavtool.mini2.training.data import SUBJECT_WEIGHT, draw_frames, subject_weight
+from cavtool.mini2.training.denoiser import without_time
+from cavtool.mini2.training.plans import CLIP_SEEDS, STILL_SEEDS, Plan
+from cavtool.mini2.world.sampling import sample_scene
+from cavtool.mini2.world.scenes import words
+
+PLAN = Plan(
+    num_frames=8,
+    num_captions=8,
+    num_stills=8,
+    num_clips=3,
+    autoencoder_steps=2,
+    word_steps=2,
+    still_steps=2,
+    video_steps=4,
+    frames_per_step=4,
+    stills_per_step=2,
+    clips_per_step=1,
+)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a training that ran to its end."""
+    work = tmp_path_factory.mktemp("training")
+    recipe.pretrain(work, PLAN, device="cpu", minutes=10)
+    return work
+
+
+@pytest.mark.slow
+def test_it_leaves_a_pipeline_that_diffusers_loads_and_that_makes_what_ours_makes(trained: Path) -> None:
+    from diffusers import AnimateDiffPipeline
+
+    pipeline = AnimateDiffPipeline.from_pretrained(trained / "pipeline")
+    pipeline.set_progress_bar_config(disable=True)
+    noise = seeded_noise((1, 4, 16, 16, 16), 3, "cpu")
+    theirs = pipeline(
+        "a red cat", num_inference_steps=2, guidance_scale=1.0, latents=noise, output_type="latent"
+    ).frames
+    backbone = open_backbone(trained / "pipeline", device="cpu", dtype="fp32")
+    assert backbone.latent_shape(16, 64, 64) == noise.shape
+    scheduler = backbone.scheduler()
+    scheduler.set_timesteps(2)
+    ours = noise
+    for t in scheduler.timesteps:
+        with torch.no_grad():
+            predicted = backbone.predict(ours, t[None], backbone.encode_text(["a red cat"]))
+        ours = scheduler.step(predicted, t, ours).prev_sample
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
+    assert backbone.decode(ours).shape == (16, 64, 64, 3)
+
+
+@pytest.mark.slow
+def test_every_stage_is_logged_and_done_it_has_nothing_left_to_do(trained: Path) -> None:
+    log = (trained / "log.jsonl").read_text()
+    stages = [json.loads(line)["stage"] for line in log.splitlines()]
+    assert list(dict.fromkeys(stages)) == ["autoencoder", "words", "data: stills", "stills", "data: clips", "videos"]
+    weights = (trained / "pipeline/unet/diffusion_pytorch_model.safetensors").read_bytes()
+    assert recipe.pretrain(trained, PLAN, device="cpu", minutes=10)
+    assert (trained / "log.jsonl").read_text() == log
+    assert (trained / "pipeline/unet/diffusion_pytorch_model.safetensors").read_bytes() == weights
+
+
+@pytest.mark.slow
+def test_out_of_time_it_stops_and_goes_on_to_the_same_weights(trained: Path, tmp_path: Path) -> None:
+    for name in ("autoencoder.pt", "words.pt", "frames.npz"):
+        shutil.copy(trained / name, tmp_path)
+    assert not recipe.pretrain(tmp_path, PLAN, device="cpu", minutes=0)
+    assert torch.load(tmp_path / "stills.pt", weights_only=True)["step"] == 0
+    assert recipe.pretrain(tmp_path, PLAN, device="cpu", minutes=10)
+    weights = [folder / "pipeline/unet/diffusion_pytorch_model.safetensors" for folder in (trained, tmp_path)]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_stills_and_clips_are_drawn_from_seeds_far_apart() -> None:
+    assert abs(CLIP_SEEDS - STILL_SEEDS) > 1_000_000
+    frames, caption, discs = draw_frames("clips", 5)
+    assert frames.shape == (16, 64, 64, 3)
+    assert caption == sample_scene(5).caption
+    assert discs.shape == (16, 3)
+
+
+def test_the_subjects_places_count_more() -> None:
+    weight = subject_weight(torch.tensor([[[0.25, 0.75, 0.1]]]), 8)
+    assert weight.shape == (1, 1, 8, 8)
+    assert weight[0, 0, 6, 1] == SUBJECT_WEIGHT
+    assert weight[0, 0, 1, 6] == 1
+
+
+def test_every_word_of_the_world_is_one_token() -> None:
+    tokenizer = new_tokenizer()
+    for word in words():
+        assert len(tokenizer(word, add_special_tokens=False).input_ids) == 1, word
+    tokens = to_tokens(tokenizer, ["a red cat", ""])
+    assert tokens.shape == (2, 32)
+    assert len(tokenizer("a zqzq cat", add_special_tokens=False).input_ids) > 3
+
+
+def test_untrained_motion_modules_change_nothing() -> None:
+    torch.manual_seed(0)
+    denoiser = Denoiser(new_tokenizer())
+    latents, text = torch.randn(1, 4, 3, 16, 16), torch.randn(3, 5, 128)
+    with torch.no_grad():
+        through = denoiser.unet(latents, torch.tensor([500]), text).sample
+        with without_time(denoiser):
+            bypassed = denoiser.unet(latents, torch.tensor([500]), text).sample
+    assert torch.equal(through, bypassed)
+
+
+def test_the_shipped_size_fits_the_package() -> None:
+    assert sum(param.numel() for param in new_denoiser().parameters()) * 2 < 34e6
