@@ -1,4 +1,4 @@
-"""What `cav` needs of a base model; a new family is one new file that has these.
+"""What `cav` needs from a base model; a new family is one new file that provides it.
 
 Shapes: B batch, F frames, C channels, H W of latents or pixels, L tokens, D width.
 """
@@ -22,13 +22,16 @@ class Backbone(Protocol):
     device: str
 
     def latent_shape(self, num_frames: int, height: int, width: int) -> tuple[int, ...]:
-        """Shape (1, C, F, H, W) of the latents of one clip, sizes in pixels."""
+        """Shape (1, C, F, H, W) of the latents of one clip, sizes in pixels.
+
+        Raises Incompatible if the model cannot process so many frames at once.
+        """
 
     def encode_text(self, prompts: Sequence[str], token: Tensor | None = None) -> Conditioning:
-        """Prompts to conditioning. `token` (N, D), a learned one, stands where a prompt has `*`, else is appended."""
+        """Prompts to conditioning. A learned `token` (N, D) replaces `*` in a prompt; without a `*` it is appended."""
 
     def token_like(self, text: str, num_vectors: int) -> Tensor:
-        """A new token's first value, (num_vectors, D): the mean embedding of the text's words."""
+        """Initial value (num_vectors, D) of a learned token: the mean embedding of the text's words."""
 
     def encode(self, frames: FramesFHWC) -> Tensor:
         """Frames of one clip to scaled latents (1, C, F, H, W)."""
@@ -37,13 +40,16 @@ class Backbone(Protocol):
         """Latents of one clip back to its frames."""
 
     def predict(self, latents_BCFHW: Tensor, timesteps_B: Tensor, conditioning: Conditioning) -> Tensor:
-        """What the denoiser predicts, in the form `target` has; one conditioning serves the whole batch."""
+        """The denoiser's prediction of `target`; a conditioning of one prompt serves the whole batch.
+
+        Raises Incompatible if the model cannot process so many frames at once.
+        """
 
     def add_noise(self, latents_BCFHW: Tensor, noise_BCFHW: Tensor, timesteps_B: Tensor) -> Tensor:
         """The noisy latents at these timesteps."""
 
     def target(self, latents_BCFHW: Tensor, noise_BCFHW: Tensor, timesteps_B: Tensor) -> Tensor:
-        """What `predict` should give for them."""
+        """What `predict` is trained to return for the noisy latents."""
 
     def scheduler(self) -> Any:
         """A fresh diffusers scheduler for sampling."""
@@ -62,4 +68,4 @@ class Backbone(Protocol):
         """Bypass every layer that mixes frames."""
 
     def unread(self, prompt: str) -> str:
-        """The end of a prompt that is too long to be read whole, or nothing."""
+        """The end of the prompt that does not fit the text encoder and is cut off; empty if all of it fits."""

@@ -1,0 +1,34 @@
+"""Finding and bypassing layers of a denoiser."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+_PROJECTION = re.compile(r"\.attn\d\.to_(q|k|v|out\.0)$")
+
+
+def attention_projections(denoiser: nn.Module, kind: type[nn.Module]) -> list[str]:
+    """Names of the q, k, v and out layers of all attention in modules of this kind, in module order."""
+    owners = [name for name, module in denoiser.named_modules() if isinstance(module, kind)]
+    names = [f"{owner}.{name}" for owner in owners for name, _ in denoiser.get_submodule(owner).named_modules()]
+    return [name for name in names if _PROJECTION.search(name)]
+
+
+@contextmanager
+def bypassed(forwards: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
+    """Give layers another forward, such as `unchanged`; their own is back afterwards, also after an error."""
+    try:
+        for layer, forward in forwards.items():
+            layer.forward = forward
+        yield
+    finally:
+        for layer in forwards:
+            layer.__dict__.pop("forward", None)  # uncovers the method of the class
+
+
+def unchanged(hidden_states: Tensor, *_: Any, **__: Any) -> Tensor:
+    """A forward that returns its input."""
+    return hidden_states

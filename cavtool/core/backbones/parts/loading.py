@@ -1,0 +1,55 @@
+"""Loading the models of a diffusers pipeline folder: no progress bars, and errors that name the damaged model."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.utils import logging as diffusers_logging
+from safetensors import SafetensorError
+from transformers import CLIPTextModel
+from transformers.utils import logging as transformers_logging
+
+from cavtool.errors import IntegrityFailure
+
+
+def load_model(kind: Any, folder: Path, dtype: torch.dtype, device: str) -> Any:
+    """One model of the pipeline, frozen and in evaluation mode. Raises IntegrityFailure if it cannot be loaded."""
+    key = "dtype" if kind is CLIPTextModel else "torch_dtype"
+    with explain_load_errors(folder), quiet():
+        return freeze(kind.from_pretrained(folder, **{key: dtype}), device)
+
+
+def freeze(model: Any, device: str) -> Any:
+    """The model on the device, in evaluation mode, with no trainable parameters."""
+    return model.to(device).eval().requires_grad_(False)
+
+
+def class_name(folder: Path) -> str:
+    """The class of the model saved in the folder, from its config.json. Raises IntegrityFailure."""
+    with explain_load_errors(folder):
+        return str(json.loads((folder / "config.json").read_text(encoding="utf-8"))["_class_name"])
+
+
+@contextmanager
+def explain_load_errors(folder: Path) -> Iterator[None]:
+    """Raises IntegrityFailure for every error with which the libraries refuse a damaged or incomplete folder."""
+    try:
+        yield
+    except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
+        raise IntegrityFailure(f"cannot load the model's `{folder.name}`: {error}") from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silences the progress bars and log messages with which the libraries accompany loading."""
+    diffusers_level = diffusers_logging.get_verbosity()
+    diffusers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        diffusers_logging.set_verbosity(diffusers_level)
+        transformers_logging.enable_progress_bar()

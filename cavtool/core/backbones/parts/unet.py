@@ -1,0 +1,125 @@
+"""What the families of video UNets have in common: a CLIP text encoder, an image VAE and a DDIM schedule.
+
+Shapes: B batch, F frames, C channels, H W of latents or pixels, L tokens, D width.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DDIMScheduler
+from diffusers.models.attention_processor import AttnProcessor
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from cavtool.core.backbones.base import FramesFHWC
+from cavtool.core.backbones.parts.layers import attention_projections
+from cavtool.core.backbones.parts.loading import explain_load_errors, load_model
+from cavtool.core.backbones.parts.noise import load_scheduler, training_target
+from cavtool.core.backbones.parts.text import encode_prompts, mean_embedding, truncated
+from cavtool.core.backbones.parts.vae import decode_latents, downscale_factor, encode_frames, load_vae
+
+
+class UNetBackbone(ABC):
+    """A pipeline folder opened for training and sampling; a family adds its UNet and how that UNet handles time.
+
+    On the CPU weights are kept in fp32, on an accelerator in `dtype`. Computations are autocast to `dtype`.
+    """
+
+    def __init__(self, folder: Path, *, device: str, dtype: torch.dtype) -> None:
+        self.device, self.dtype = device, dtype
+        stored = torch.float32 if device == "cpu" else dtype
+        self.vae = load_vae(folder / "vae", stored, device)
+        self.denoiser = self._load_denoiser(folder, stored, device)
+        self.text_encoder = load_model(CLIPTextModel, folder / "text_encoder", stored, device)
+        with explain_load_errors(folder / "tokenizer"):
+            self.tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+        self._scheduler_folder = folder / "scheduler"
+        self._noise: Any = self.scheduler()
+        if device == "cpu":
+            self.denoiser.set_attn_processor(AttnProcessor())  # SDPA is slow on thousands of short sequences
+
+    @staticmethod
+    @abstractmethod
+    def _load_denoiser(folder: Path, dtype: torch.dtype, device: str) -> Any:
+        """The UNet of the pipeline folder, frozen."""
+
+    def latent_shape(self, num_frames: int, height: int, width: int) -> tuple[int, ...]:
+        """Shape (1, C, F, H, W) of the latents of one clip, sizes in pixels."""
+        factor = downscale_factor(self.vae)
+        return 1, self.denoiser.config["in_channels"], num_frames, height // factor, width // factor
+
+    # Text
+
+    def encode_text(self, prompts: Sequence[str], token: Tensor | None = None) -> Tensor:
+        """Prompts to (B, L, D). A learned `token` (N, D) replaces `*` in a prompt; without a `*` it is appended."""
+        with self._autocast():
+            return encode_prompts(self.tokenizer, self.text_encoder, prompts, token)
+
+    def token_like(self, text: str, num_vectors: int) -> Tensor:
+        """Initial value (num_vectors, D) of a learned token: the mean embedding of the text's words."""
+        return mean_embedding(self.tokenizer, self.text_encoder, text).repeat(num_vectors, 1)
+
+    def unread(self, prompt: str) -> str:
+        """The end of the prompt that does not fit the text encoder and is cut off; empty if all of it fits."""
+        return truncated(self.tokenizer, prompt)
+
+    # Pixels
+
+    def encode(self, frames: FramesFHWC) -> Tensor:
+        """Frames of one clip to scaled latents (1, C, F, H, W)."""
+        return encode_frames(self.vae, frames)
+
+    def decode(self, latents_BCFHW: Tensor) -> FramesFHWC:
+        """Latents of one clip back to its frames."""
+        return decode_latents(self.vae, latents_BCFHW)
+
+    # Diffusion
+
+    @abstractmethod
+    def predict(self, latents_BCFHW: Tensor, timesteps_B: Tensor, conditioning: Tensor) -> Tensor:
+        """The UNet's output, fp32; a conditioning of one row serves the whole batch."""
+
+    def _denoise(self, latents_BCFHW: Tensor, timesteps_B: Tensor, text_rows: Tensor) -> Tensor:
+        with self._autocast():
+            predicted: Tensor = self.denoiser(latents_BCFHW, timesteps_B, text_rows, return_dict=False)[0]
+        return predicted.float()
+
+    def add_noise(self, latents_BCFHW: Tensor, noise_BCFHW: Tensor, timesteps_B: Tensor) -> Tensor:
+        """The noisy latents at these timesteps."""
+        noisy: Tensor = self._noise.add_noise(latents_BCFHW, noise_BCFHW, timesteps_B)
+        return noisy
+
+    def target(self, latents_BCFHW: Tensor, noise_BCFHW: Tensor, timesteps_B: Tensor) -> Tensor:
+        """The noise or v, whichever the model was trained to predict."""
+        return training_target(self._noise, latents_BCFHW, noise_BCFHW, timesteps_B)
+
+    def scheduler(self) -> DDIMScheduler:
+        """A fresh DDIM scheduler with the model's settings."""
+        return load_scheduler(self._scheduler_folder)
+
+    @property
+    def num_train_timesteps(self) -> int:
+        """Timesteps run from 0 up to, not including, this."""
+        return int(self._noise.config.num_train_timesteps)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.split(":")[0], self.dtype, enabled=self.dtype != torch.float32)
+
+    # Layers
+
+    @abstractmethod
+    def temporal_targets(self) -> list[str]:
+        """q, k, v and out of all attention along time."""
+
+    def spatial_targets(self) -> list[str]:
+        """q, k, v and out of every transformer within a frame: self-attention and attention to the text."""
+        return attention_projections(self.denoiser, Transformer2DModel)
+
+    @abstractmethod
+    def without_time(self) -> AbstractContextManager[None]:
+        """Bypass every layer that mixes frames."""

@@ -1,0 +1,50 @@
+"""Image VAEs, which encode each frame of a clip alone. Shapes: B batch, F frames, C channels, H W."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, AutoencoderTiny
+from torch import Tensor
+
+from cavtool.core.backbones.base import FramesFHWC
+from cavtool.core.backbones.parts.loading import class_name, load_model
+from cavtool.errors import Incompatible
+
+_KINDS = {"AutoencoderTiny": AutoencoderTiny, "AutoencoderKL": AutoencoderKL}
+
+
+def load_vae(folder: Path, dtype: torch.dtype, device: str) -> Any:
+    """The pipeline's VAE. Raises Incompatible if it is of an unknown class, IntegrityFailure if damaged."""
+    name = class_name(folder)
+    if name not in _KINDS:
+        raise Incompatible(
+            f"cannot use the model's `{folder.name}`: it is a {name}", hint=f"supported: {', '.join(_KINDS)}"
+        )
+    return load_model(_KINDS[name], folder, dtype, device)
+
+
+def downscale_factor(vae: Any) -> int:
+    """How many pixels wide and high one latent is."""
+    widths = vae.config.get("block_out_channels") or vae.config["encoder_block_out_channels"]
+    return int(2 ** (len(widths) - 1))
+
+
+@torch.inference_mode()
+def encode_frames(vae: Any, frames: FramesFHWC) -> Tensor:
+    """Frames of one clip to scaled latents (1, C, F, H, W): the mean if the VAE predicts a distribution."""
+    pixels_FCHW = torch.from_numpy(frames).movedim(-1, 1).to(vae.device, vae.dtype) / 127.5 - 1
+    encoded = vae.encode(pixels_FCHW)
+    latents_FCHW = encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.mode()
+    scaled: Tensor = latents_FCHW.float() * vae.config.scaling_factor
+    return scaled.transpose(0, 1).unsqueeze(0)
+
+
+@torch.inference_mode()
+def decode_latents(vae: Any, latents_BCFHW: Tensor) -> FramesFHWC:
+    """Scaled latents of one clip to its frames."""
+    latents_FCHW = latents_BCFHW[0].transpose(0, 1) / vae.config.scaling_factor
+    pixels_FCHW = vae.decode(latents_FCHW.to(vae.dtype)).sample.float()
+    levels = (pixels_FCHW.clamp(-1, 1) + 1) * 127.5
+    return np.asarray(levels.round().to(torch.uint8).movedim(1, -1).cpu().numpy())
