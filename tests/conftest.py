@@ -22,3 +22,11 @@ def modelscope(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.small_models import save_modelscope
 
     return save_modelscope(tmp_path_factory.mktemp("models") / "modelscope")
+
+
+@pytest.fixture(scope="session")
+def animatediff(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small random model of AnimateDiff's architecture and format."""
+    from tests.small_models import save_animatediff
+
+    return save_animatediff(tmp_path_factory.mktemp("models") / "animatediff")

@@ -1,12 +1,26 @@
 """Pipeline folders of the exact architecture and format of the real ones, small, with random weights."""
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, TextToVideoSDPipeline, UNet3DConditionModel
+from diffusers import (
+    AnimateDiffPipeline,
+    AutoencoderKL,
+    DDIMScheduler,
+    MotionAdapter,
+    TextToVideoSDPipeline,
+    UNet2DConditionModel,
+    UNet3DConditionModel,
+    UNetMotionModel,
+)
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from cavtool.mini.architecture import new_tokenizer
+
+TEXT_WIDTH = 32
+NORM_GROUPS = 8  # 32 groups of so few channels would amplify rounding errors
 
 
 def save_modelscope(folder: Path, *, seed: int = 0, width: int = 32) -> Path:
@@ -15,13 +29,63 @@ def save_modelscope(folder: Path, *, seed: int = 0, width: int = 32) -> Path:
     unet = UNet3DConditionModel(
         sample_size=8,
         block_out_channels=(width, width, 2 * width, 2 * width),
-        cross_attention_dim=32,
+        cross_attention_dim=TEXT_WIDTH,
         attention_head_dim=8,
-        norm_num_groups=8,  # 32 of so few channels would blow up rounding
+        norm_num_groups=NORM_GROUPS,
         layers_per_block=1,
     )
     _stir(unet)
-    vae = AutoencoderKL(
+    vae, tokenizer = _new_vae(), new_tokenizer()
+    pipeline = TextToVideoSDPipeline(
+        vae, _new_text_encoder(tokenizer), tokenizer, unet, _new_scheduler("scaled_linear")
+    )
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    return folder
+
+
+def save_animatediff(folder: Path) -> Path:
+    """AnimateDiff's kind: Stable Diffusion 1.5's UNet with motion modules, AutoencoderKL, AnimateDiff's schedule."""
+    torch.manual_seed(0)
+    unet = UNetMotionModel.from_unet2d(*_new_image_unet_and_adapter())
+    vae, tokenizer = _new_vae(), new_tokenizer()
+    pipeline = AnimateDiffPipeline(
+        vae, _new_text_encoder(tokenizer), tokenizer, unet, motion_adapter=None, scheduler=_new_scheduler("linear")
+    )
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+def save_animatediff_in_two_parts(folder: Path, whole: Path) -> Path:
+    """The same model as in `whole`, in the published layout: an image UNet beside a motion adapter."""
+    torch.manual_seed(0)
+    unet, adapter = _new_image_unet_and_adapter()
+    shutil.copytree(whole, folder, ignore=shutil.ignore_patterns("unet"))
+    unet.save_pretrained(folder / "unet")
+    adapter.save_pretrained(folder / "motion_adapter")
+    return folder
+
+
+def _new_image_unet_and_adapter() -> tuple[UNet2DConditionModel, MotionAdapter]:
+    widths = (32, 32, 64, 64)
+    unet = UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=widths,
+        cross_attention_dim=TEXT_WIDTH,
+        attention_head_dim=4,  # the number of heads, as in Stable Diffusion 1.5
+        norm_num_groups=NORM_GROUPS,
+        layers_per_block=1,
+    )
+    adapter = MotionAdapter(
+        block_out_channels=widths,
+        motion_layers_per_block=1,
+        motion_num_attention_heads=4,
+        motion_norm_num_groups=NORM_GROUPS,
+    )
+    return unet, adapter
+
+
+def _new_vae() -> AutoencoderKL:
+    return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
         block_out_channels=(8, 8, 16, 16),
@@ -29,10 +93,12 @@ def save_modelscope(folder: Path, *, seed: int = 0, width: int = 32) -> Path:
         latent_channels=4,
         scaling_factor=0.18215,
     )
-    tokenizer = new_tokenizer()
+
+
+def _new_text_encoder(tokenizer: Any) -> CLIPTextModel:
     config = CLIPTextConfig(
         vocab_size=len(tokenizer),
-        hidden_size=32,
+        hidden_size=TEXT_WIDTH,
         intermediate_size=64,
         num_hidden_layers=2,
         num_attention_heads=2,
@@ -41,12 +107,13 @@ def save_modelscope(folder: Path, *, seed: int = 0, width: int = 32) -> Path:
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    scheduler = DDIMScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, steps_offset=1
+    return CLIPTextModel(config)
+
+
+def _new_scheduler(beta_schedule: str) -> DDIMScheduler:
+    return DDIMScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule=beta_schedule, clip_sample=False, steps_offset=1
     )
-    pipeline = TextToVideoSDPipeline(vae, CLIPTextModel(config), tokenizer, unet, scheduler)
-    pipeline.save_pretrained(folder, safe_serialization=True)
-    return folder
 
 
 def _stir(unet: torch.nn.Module) -> None:

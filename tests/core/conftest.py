@@ -3,10 +3,21 @@ from pathlib import Path
 import pytest
 import torch
 
+from cavtool.core.backbones.animatediff import AnimateDiffBackbone
+from cavtool.core.backbones.parts.unet import UNetBackbone
 from cavtool.core.backbones.unet3d import UNet3DBackbone
+
+FAMILIES = {"modelscope": UNet3DBackbone, "animatediff": AnimateDiffBackbone}
+
+
+@pytest.fixture(params=FAMILIES)
+def folder(request: pytest.FixtureRequest) -> Path:
+    """The pipeline folder of the small model of each family."""
+    folder: Path = request.getfixturevalue(request.param)
+    return folder
 
 
 @pytest.fixture
-def backbone(modelscope: Path) -> UNet3DBackbone:
-    """The small ModelScope, freshly opened in fp32."""
-    return UNet3DBackbone(modelscope, device="cpu", dtype=torch.float32)
+def backbone(folder: Path) -> UNetBackbone:
+    """The small model of each family, freshly opened in fp32."""
+    return FAMILIES[folder.name](folder, device="cpu", dtype=torch.float32)

@@ -9,10 +9,8 @@ from torch import Tensor
 
 from cavtool.core import lora
 from cavtool.core.backbones.base import Backbone
-from cavtool.core.backbones.unet3d import UNet3DBackbone
+from cavtool.core.backbones.parts.unet import UNetBackbone
 from cavtool.errors import Incompatible, IntegrityFailure
-
-LAYER = "transformer_in.transformer_blocks.0.attn1.to_q"
 
 
 def random_state(backbone: Backbone, targets: list[str], seed: int, rank: int = 3) -> lora.LoraState:
@@ -26,24 +24,25 @@ def random_state(backbone: Backbone, targets: list[str], seed: int, rank: int = 
     return state
 
 
-def weights(backbone: UNet3DBackbone) -> dict[str, Tensor]:
+def weights(backbone: UNetBackbone) -> dict[str, Tensor]:
     return copy.deepcopy(backbone.denoiser.state_dict())
 
 
-def test_merging_adds_each_motion_at_its_weight_and_gives_the_original_bits_back(backbone: UNet3DBackbone) -> None:
+def test_merging_adds_each_motion_at_its_weight_and_gives_the_original_bits_back(backbone: UNetBackbone) -> None:
     before = weights(backbone)
-    storage = backbone.denoiser.get_submodule(LAYER).weight.data_ptr()
+    layer = backbone.temporal_targets()[0]
+    storage = backbone.denoiser.get_submodule(layer).weight.data_ptr()
     first, second = (random_state(backbone, backbone.temporal_targets(), seed) for seed in (1, 2))
     with lora.merged(backbone.denoiser, [(first, 1.0), (second, 0.7)]):
-        key_a, key_b = f"unet.{LAYER}.lora_A.weight", f"unet.{LAYER}.lora_B.weight"
-        expected = before[f"{LAYER}.weight"] + first[key_b] @ first[key_a] + 0.7 * (second[key_b] @ second[key_a])
-        torch.testing.assert_close(backbone.denoiser.get_submodule(LAYER).weight.data, expected)
+        key_a, key_b = f"unet.{layer}.lora_A.weight", f"unet.{layer}.lora_B.weight"
+        expected = before[f"{layer}.weight"] + first[key_b] @ first[key_a] + 0.7 * (second[key_b] @ second[key_a])
+        torch.testing.assert_close(backbone.denoiser.get_submodule(layer).weight.data, expected)
     after = backbone.denoiser.state_dict()
     assert all(torch.equal(before[key], after[key]) for key in before)
-    assert backbone.denoiser.get_submodule(LAYER).weight.data_ptr() == storage
+    assert backbone.denoiser.get_submodule(layer).weight.data_ptr() == storage
 
 
-def test_the_originals_come_back_when_sampling_fails(backbone: UNet3DBackbone) -> None:
+def test_the_originals_come_back_when_sampling_fails(backbone: UNetBackbone) -> None:
     before = weights(backbone)
     state = random_state(backbone, backbone.temporal_targets(), 1)
     with pytest.raises(ZeroDivisionError), lora.merged(backbone.denoiser, [(state, 1.0)]):
@@ -52,7 +51,7 @@ def test_the_originals_come_back_when_sampling_fails(backbone: UNet3DBackbone) -
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 
-def test_merged_weights_do_what_the_injected_adapter_does(backbone: UNet3DBackbone) -> None:
+def test_merged_weights_do_what_the_injected_adapter_does(backbone: UNetBackbone) -> None:
     state = random_state(backbone, backbone.temporal_targets(), 3)
     latents = torch.randn(1, 4, 5, 8, 8, generator=torch.Generator().manual_seed(0))
     timesteps, text = torch.tensor([500]), backbone.encode_text(["a red cat"])
@@ -69,7 +68,7 @@ def test_merged_weights_do_what_the_injected_adapter_does(backbone: UNet3DBackbo
     assert torch.equal(base, removed)
 
 
-def test_a_lora_starts_as_nothing_and_only_it_trains(backbone: UNet3DBackbone) -> None:
+def test_a_lora_starts_as_nothing_and_only_it_trains(backbone: UNetBackbone) -> None:
     params = lora.inject(backbone.denoiser, "cav_motion", backbone.temporal_targets(), 4, seed=7)
     trainable = [name for name, param in backbone.denoiser.named_parameters() if param.requires_grad]
     assert len(trainable) == len(params) == 2 * len(backbone.temporal_targets())
@@ -77,28 +76,29 @@ def test_a_lora_starts_as_nothing_and_only_it_trains(backbone: UNet3DBackbone) -
     assert all(param.abs().sum() == 0 for key, param in params.items() if "lora_B" in key)
 
 
-def test_a_second_adapter_leaves_the_first_frozen(backbone: UNet3DBackbone) -> None:
-    look = random_state(backbone, backbone.spatial_targets(), 5)
-    lora.load_into(backbone.denoiser, "cav_look", look)
+def test_a_second_adapter_leaves_the_first_frozen(backbone: UNetBackbone) -> None:
+    absorber = random_state(backbone, backbone.spatial_targets(), 5)
+    lora.load_into(backbone.denoiser, "cav_look", absorber)
     lora.inject(backbone.denoiser, "cav_motion", backbone.temporal_targets(), 4, seed=7)
     assert not [n for n, p in backbone.denoiser.named_parameters() if "cav_look" in n and p.requires_grad]
 
 
-def test_the_seed_decides_the_start(backbone: UNet3DBackbone) -> None:
-    starts = []
+def test_the_seed_decides_the_start(backbone: UNetBackbone) -> None:
+    starts, layer = [], backbone.temporal_targets()[0]
     for _ in range(2):
-        starts.append(lora.extract(lora.inject(backbone.denoiser, "cav_motion", [LAYER], 4, seed=7)))
+        starts.append(lora.extract(lora.inject(backbone.denoiser, "cav_motion", [layer], 4, seed=7)))
         lora.remove_all(backbone.denoiser)
     assert all(torch.equal(starts[0][key], starts[1][key]) for key in starts[0])
 
 
-def test_a_lora_of_other_shapes_is_refused(backbone: UNet3DBackbone) -> None:
-    state = {f"unet.{LAYER}.lora_A.weight": torch.zeros(2, 7), f"unet.{LAYER}.lora_B.weight": torch.zeros(9, 2)}
+def test_a_lora_of_other_shapes_is_refused(backbone: UNetBackbone) -> None:
+    layer = backbone.temporal_targets()[0]
+    state = {f"unet.{layer}.lora_A.weight": torch.zeros(2, 7), f"unet.{layer}.lora_B.weight": torch.zeros(9, 2)}
     with pytest.raises(Incompatible, match="to_q"), lora.merged(backbone.denoiser, [(state, 1.0)]):
         pass
 
 
-def test_a_file_without_lora_weights_is_refused(backbone: UNet3DBackbone) -> None:
+def test_a_file_without_lora_weights_is_refused(backbone: UNetBackbone) -> None:
     with pytest.raises(IntegrityFailure), lora.merged(backbone.denoiser, [({"x": torch.zeros(1)}, 1.0)]):
         pass
 

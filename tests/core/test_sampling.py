@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from cavtool.core import lora
-from cavtool.core.backbones.unet3d import UNet3DBackbone
+from cavtool.core.backbones import open_backbone
+from cavtool.core.backbones.base import Backbone
 from cavtool.core.diffusion import guided, seeded_noise
 from cavtool.core.sampling import sample
 from cavtool.mini.architecture import LATENT_CHANNELS
@@ -16,7 +17,7 @@ from tests.core.test_lora import random_state
 STEPS, GUIDANCE, PROMPT, NEGATIVE = 6, 7.5, "a red cat in the desert", "blue"
 
 
-def ours(backbone: UNet3DBackbone, noise: torch.Tensor) -> torch.Tensor:
+def ours(backbone: Backbone, noise: torch.Tensor) -> torch.Tensor:
     scheduler = backbone.scheduler()
     scheduler.set_timesteps(STEPS)
     texts = backbone.encode_text([PROMPT]), backbone.encode_text([NEGATIVE])
@@ -25,11 +26,11 @@ def ours(backbone: UNet3DBackbone, noise: torch.Tensor) -> torch.Tensor:
 
 def theirs(folder: Path, noise: torch.Tensor, adapter: lora.LoraState | None) -> torch.Tensor:
     """diffusers' own pipeline, its UNet with the adapter injected by peft, unmerged."""
-    from diffusers import TextToVideoSDPipeline
+    from diffusers import DiffusionPipeline
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the pipeline is deprecated upstream, and works
-        pipeline: Any = TextToVideoSDPipeline.from_pretrained(folder)
+        warnings.simplefilter("ignore")  # TextToVideoSDPipeline is deprecated upstream, and works
+        pipeline: Any = DiffusionPipeline.from_pretrained(folder)
         pipeline.set_progress_bar_config(disable=True)
         if adapter:
             lora.load_into(pipeline.unet, "cav_motion", adapter)
@@ -48,13 +49,13 @@ def theirs(folder: Path, noise: torch.Tensor, adapter: lora.LoraState | None) ->
 
 
 @pytest.mark.parametrize("with_motion", [False, True])
-def test_sampling_equals_diffusers_pipeline(backbone: UNet3DBackbone, modelscope: Path, with_motion: bool) -> None:
+def test_sampling_equals_diffusers_pipeline(backbone: Backbone, folder: Path, with_motion: bool) -> None:
     noise = seeded_noise((1, 4, 5, 8, 8), 11, "cpu")
     motion = random_state(backbone, backbone.temporal_targets(), 1)
     base = ours(backbone, noise)
     with lora.merged(backbone.denoiser, [(motion, 1.0)] if with_motion else []):
         made = ours(backbone, noise)
-    torch.testing.assert_close(made, theirs(modelscope, noise, motion if with_motion else None), atol=1e-4, rtol=0)
+    torch.testing.assert_close(made, theirs(folder, noise, motion if with_motion else None), atol=1e-4, rtol=0)
     assert bool((made - base).abs().max() > 1e-2) is with_motion
 
 
@@ -62,14 +63,14 @@ def test_sampling_equals_diffusers_pipeline(backbone: UNet3DBackbone, modelscope
 def test_cav_mini_samples_and_decodes_as_diffusers_pipeline_does() -> None:
     """Its schedule differs from ModelScope's: v-prediction, zero terminal SNR, trailing steps."""
     folder = find_model("cav-mini").folder
-    backbone = UNet3DBackbone(folder, device="cpu", dtype=torch.float32)
+    backbone = open_backbone(folder, device="cpu", dtype="fp32")
     noise = seeded_noise((1, LATENT_CHANNELS, 4, 8, 8), 11, "cpu")
     made, expected = ours(backbone, noise), theirs(folder, noise, None)
     torch.testing.assert_close(made, expected, atol=1e-4, rtol=0)
     assert (noise - made).abs().mean() > 0.1
 
 
-def test_cut_into_segments_it_is_the_same(backbone: UNet3DBackbone) -> None:
+def test_cut_into_segments_it_is_the_same(backbone: Backbone) -> None:
     noise = seeded_noise((1, 4, 5, 8, 8), 11, "cpu")
     scheduler = backbone.scheduler()
     scheduler.set_timesteps(STEPS)

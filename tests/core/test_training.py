@@ -4,12 +4,14 @@ import torch
 from torch import Tensor, nn
 
 from cavtool.core.absorbers import CROP_RATIO, TOKEN, absorber_loss, crop_bank, load_absorber, new_absorber
-from cavtool.core.backbones.unet3d import UNet3DBackbone
+from cavtool.core.backbones.parts.unet import UNetBackbone
 from cavtool.core.diffusion import denoising_loss, step_generator
 from cavtool.core.lora import extract
 from cavtool.core.training import Trainer
 from cavtool.errors import TrainingError
 from cavtool.mini import world
+
+PARTS = ("denoiser", "text_encoder", "vae")
 
 
 def quadratic(params: dict[str, nn.Parameter]) -> Trainer:
@@ -68,7 +70,7 @@ def test_crops_are_of_the_papers_ratio_and_the_frames_size() -> None:
 
 @pytest.mark.parametrize(("noise_from", "first"), [(0.0, 0), (0.7, 700)])
 def test_the_loss_is_taken_at_the_timesteps_asked_for(
-    backbone: UNet3DBackbone, monkeypatch: pytest.MonkeyPatch, noise_from: float, first: int
+    backbone: UNetBackbone, monkeypatch: pytest.MonkeyPatch, noise_from: float, first: int
 ) -> None:
     drawn: list[int] = []
     add_noise = backbone.add_noise
@@ -85,10 +87,10 @@ def test_the_loss_is_taken_at_the_timesteps_asked_for(
     assert 970 < max(drawn) < 1000
 
 
-def test_the_absorber_trains_with_every_temporal_layer_bypassed(backbone: UNet3DBackbone) -> None:
+def test_the_absorber_trains_with_every_temporal_layer_bypassed(backbone: UNetBackbone) -> None:
     crops = backbone.encode(crop_bank(np.zeros((2, 32, 32, 3), np.uint8), 4, 0)).transpose(0, 2)
     for name, param in backbone.denoiser.named_parameters():
-        if "temp_" in name or "transformer_in" in name:
+        if any(part in name for part in ("temp_", "transformer_in", "motion_modules")):
             param.fill_(torch.nan)
     params = new_absorber(backbone, "a lantern", with_lora=True, with_token=True, rank=4, seed=0)
     loss = absorber_loss(backbone, params, crops, "a lantern", batch_size=2, seed=0)(0)
@@ -98,9 +100,7 @@ def test_the_absorber_trains_with_every_temporal_layer_bypassed(backbone: UNet3D
 
 
 @pytest.mark.parametrize(("with_lora", "with_token"), [(True, True), (True, False), (False, True)])
-def test_an_absorber_learns_the_look_and_nothing_else_moves(
-    backbone: UNet3DBackbone, with_lora: bool, with_token: bool
-) -> None:
+def test_an_absorber_learns_and_nothing_else_changes(backbone: UNetBackbone, with_lora: bool, with_token: bool) -> None:
     frames = world.render(world.reference("circle", "lantern", "white", "moon"))
     crops = backbone.encode(crop_bank(frames, 8, 0)).transpose(0, 2)
     base = {key: value.clone() for key, value in backbone.denoiser.state_dict().items()}
@@ -122,31 +122,32 @@ def test_an_absorber_learns_the_look_and_nothing_else_moves(
     assert all(torch.equal(texts[key], value) for key, value in backbone.text_encoder.state_dict().items())
 
 
-def test_a_motion_trains_under_a_frozen_absorber(backbone: UNet3DBackbone) -> None:
+def test_a_motion_trains_under_a_frozen_absorber(backbone: UNetBackbone) -> None:
     from cavtool.core import lora
 
-    look = extract(new_absorber(backbone, "a lantern", with_lora=True, with_token=True, rank=4, seed=0))
+    absorber = extract(new_absorber(backbone, "a lantern", with_lora=True, with_token=True, rank=4, seed=0))
     lora.remove_all(backbone.denoiser)
-    look = {key: value + 0.01 for key, value in look.items()}
-    token = load_absorber(backbone, look)
+    absorber = {key: value + 0.01 for key, value in absorber.items()}
+    token = load_absorber(backbone, absorber)
     assert token is not None
     params = lora.inject(backbone.denoiser, "cav_motion", backbone.temporal_targets(), 4, seed=1)
     text = backbone.encode_text(["a lantern twirls"], token).detach()
     latents = torch.randn(2, 4, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     others = {
         f"{part}.{name}": value.clone()
-        for part in ("denoiser", "text_encoder", "vae")
+        for part in PARTS
         for name, value in getattr(backbone, part).state_dict().items()
         if "cav_motion" not in name
     }
     trainer = Trainer(params, lambda step: denoising_loss(backbone, latents, text, step_generator(0, step)), 3, 1e-2)
-    with_look, *_ = trainer.run()
+    with_absorber, *_ = trainer.run()
     assert any("cav_look" in name for name in others)
+    now = {part: getattr(backbone, part).state_dict() for part in PARTS}
     for name, value in others.items():
         part, _, key = name.partition(".")
-        assert torch.equal(value, getattr(backbone, part).state_dict()[key]), name
+        assert torch.equal(value, now[part][key]), name
     learned = extract(params)
     assert all(value.abs().sum() > 0 for key, value in learned.items() if ".to_v.lora_B" in key)
     lora.remove_all(backbone.denoiser)
     without = denoising_loss(backbone, latents, text, step_generator(0, 0)).item()
-    assert abs(with_look - without) > 1e-4, "the look was not at work while the motion trained"
+    assert abs(with_absorber - without) > 1e-4, "the absorber had no effect while the motion trained"

@@ -1,22 +1,31 @@
-"""Base models. A new family is one new file here and one line in `open_backbone`."""
+"""Base models. A new family is one new file here and one line in the table of families."""
 
 import json
 from pathlib import Path
+from pkgutil import resolve_name
 
 from cavtool.core.backbones.base import Backbone
 from cavtool.core.devices import resolve_device, resolve_dtype
 from cavtool.errors import Incompatible, IntegrityFailure
 
+_FAMILIES = {  # the backbone for each class of denoiser, by name so that only the family in use is imported
+    "UNet3DConditionModel": "unet3d:UNet3DBackbone",
+    "UNetMotionModel": "animatediff:AnimateDiffBackbone",
+    "UNet2DConditionModel": "animatediff:AnimateDiffBackbone",
+}
+
 
 def open_backbone(folder: Path, *, device: str = "auto", dtype: str = "auto", training: bool = False) -> Backbone:
     """Open a diffusers pipeline folder. Raises Incompatible for an unknown family, IntegrityFailure if damaged."""
     try:
-        denoiser = json.loads((folder / "unet" / "config.json").read_text())["_class_name"]
+        denoiser = json.loads((folder / "unet" / "config.json").read_text(encoding="utf-8"))["_class_name"]
     except (OSError, ValueError, KeyError) as error:
-        raise IntegrityFailure(f"`{folder}` is not a whole diffusers pipeline folder") from error
-    if denoiser != "UNet3DConditionModel":
-        raise Incompatible(f"`{folder.name}` is a {denoiser}; only UNet3DConditionModel can be used yet")
-    from cavtool.core.backbones.unet3d import UNet3DBackbone
-
+        raise IntegrityFailure(f"`{folder}` is not a complete diffusers pipeline folder") from error
+    if denoiser not in _FAMILIES:
+        raise Incompatible(
+            f"cannot use `{folder.name}`: its UNet is a {denoiser}", hint=f"supported: {', '.join(_FAMILIES)}"
+        )
     where = resolve_device(device)
-    return UNet3DBackbone(folder, device=where, dtype=resolve_dtype(dtype, where, training=training))
+    family = resolve_name(f"{__name__}.{_FAMILIES[denoiser]}")
+    backbone: Backbone = family(folder, device=where, dtype=resolve_dtype(dtype, where, training=training))
+    return backbone
