@@ -17,9 +17,11 @@ from cavtool.core.training import Trainer
 from cavtool.errors import Conflict, Incompatible, InvalidInput, MediaError, NotFound, TrainingError
 from cavtool.events import Event, Interrupted, Note, Stage, Step, Warn
 from cavtool.mini import world
-from cavtool.recipes import AbsorberKind, DType, LearnRecipe, SampleRecipe
+from cavtool.models import CATALOGUE, Model
+from cavtool.recipes import AbsorberKind, Blend, DType, LearnRecipe, SampleRecipe
 from cavtool.registry.store import Registry
 from cavtool.studio.learn import learn, resume
+from cavtool.studio.render import generate
 from cavtool.studio.session import motion_of, open_session
 
 SHORT = LearnRecipe(prompt="a white lantern circles on the moon", steps=4, absorber_steps=3, rank=4, dtype=DType.FP32)
@@ -71,6 +73,22 @@ def test_the_look_holds_what_was_asked_for_and_says_so(circle: Path, kind: Absor
     else:
         assert "token" not in keys
         assert (look.record.rank, len(look.record.target_modules)) == (SHORT.rank, len(keys) / 2)
+
+
+@pytest.mark.slow
+def test_an_animatediff_model_learns_and_generates(
+    circle: Path, animatediff: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(CATALOGUE, "small", Model("small", animatediff, num_frames=8, width=64, height=64))
+    asset = learn("circle", circle, dataclasses.replace(SHORT, steps=2, absorber_steps=1, model="small"))
+    motion, absorber = load_file(asset.weights), load_file(Registry().get("circle-look", "absorber").weights)
+    assert all(".motion_modules." in key for key in motion)
+    assert not any(".motion_modules." in key for key in absorber)
+    assert any(value.abs().sum() > 0 for key, value in motion.items() if "lora_B" in key)
+    recipe = SampleRecipe("a red cat", seed=1, steps=2, motions=(Blend("circle"),), model="small")
+    (file,) = generate(recipe, output=tmp_path / "v.mp4")
+    media = video.probe(file)
+    assert (media.width, media.height) == (64, 64)
 
 
 @pytest.mark.slow

@@ -167,14 +167,15 @@ def test_nothing_is_overwritten_and_nothing_unknown_is_used(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_a_folder_of_modelscopes_format_generates_too(modelscope: Path, tmp_path: Path) -> None:
-    recipe = SampleRecipe("a red cat", seed=1, steps=1, model=str(modelscope))
+@pytest.mark.parametrize("family", ["modelscope", "animatediff"])
+def test_a_folder_of_every_family_generates(family: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    recipe = SampleRecipe("a red cat", seed=1, steps=1, model=str(request.getfixturevalue(family)))
     (file,) = generate(recipe, output=tmp_path / "v.gif")
     media = video.probe(file)
     assert (media.width, media.height) == (256, 256)
     told = video.read_recipe(file)
     assert told is not None
-    assert told["model"] == "modelscope"
+    assert told["model"] == family
 
 
 def test_the_catalogue_names_models_that_are_there() -> None:
