@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from cavtool.recipes import LearnRecipe as LearnRecipe
     from cavtool.recipes import SampleRecipe as SampleRecipe
     from cavtool.registry.store import Registry as Registry
+    from cavtool.studio.generate import generate as generate
     from cavtool.studio.learn import learn as learn
     from cavtool.studio.learn import resume as resume
-    from cavtool.studio.render import generate as generate
 
 __version__ = "0.1.0"
 
@@ -30,7 +30,7 @@ _HOMES = {
     "LearnRecipe": "cavtool.recipes",
     "Registry": "cavtool.registry.store",
     "SampleRecipe": "cavtool.recipes",
-    "generate": "cavtool.studio.render",
+    "generate": "cavtool.studio.generate",
     "learn": "cavtool.studio.learn",
     "resume": "cavtool.studio.learn",
 }

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
-from cavtool import __version__, paths, settings
+from cavtool import __version__, settings
 from cavtool.errors import CavError
 from cavtool.models import CATALOGUE
 from cavtool.registry import Registry
 from cavtool.registry.trash import list_trash
 from cavtool.runs import list_runs
+from cavtool.system import paths
 
 State = Literal["ok", "warning", "broken"]
 
@@ -121,7 +122,7 @@ def _models() -> Iterator[Finding]:
 
 def _ffmpeg() -> Iterator[Finding]:
     from cavtool.video import ffmpeg_exe
-    from cavtool.video.program import missing_abilities
+    from cavtool.video.ffmpeg import missing_abilities
 
     exe = ffmpeg_exe()
     lacks = missing_abilities(exe)

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cavtool import paths
-from cavtool.disk import writing_to
 from cavtool.errors import InvalidInput, NotFound
 from cavtool.recipes import SampleRecipe
+from cavtool.system import paths
+from cavtool.system.files import writing_to
 
 
 @dataclass(frozen=True)

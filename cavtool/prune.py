@@ -9,11 +9,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
-from cavtool import paths
-from cavtool.disk import writing_to
 from cavtool.recipes import look_name
 from cavtool.registry import Registry
 from cavtool.runs import Run, list_runs
+from cavtool.system import paths
+from cavtool.system.files import writing_to
 
 _HALF_WRITTEN = (".part-*", ".tmp-*")
 _STILL_AT_IT = timedelta(hours=1)  # what is younger may be being written

@@ -26,11 +26,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from cavtool import paths, systems
-from cavtool.disk import failpoint, write_atomic, writing_to
 from cavtool.errors import Conflict, IntegrityFailure, NotFound, closest
 from cavtool.events import Event, from_json
-from cavtool.registry.records import check_name
+from cavtool.registry.record import check_name
+from cavtool.system import paths, platform
+from cavtool.system.files import failpoint, write_atomic, writing_to
 
 Status = Literal["running", "done", "failed", "stopped"]
 
@@ -224,9 +224,9 @@ class Run:
         hidden = self.folder.with_name(f".tmp-{self.id}")  # first: half deleted, it is no run any more
         with writing_to(self.folder.parent):
             with self._held():
-                if systems.CAN_MOVE_OPEN_FILES:  # the lock is one
+                if platform.CAN_MOVE_OPEN_FILES:  # the lock is one
                     self.folder.rename(hidden)
-            if not systems.CAN_MOVE_OPEN_FILES:
+            if not platform.CAN_MOVE_OPEN_FILES:
                 self.folder.rename(hidden)
             shutil.rmtree(hidden)
 

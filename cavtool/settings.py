@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from cavtool import paths
-from cavtool.disk import write_atomic, writing_to
 from cavtool.errors import InvalidInput, closest
 from cavtool.recipes import LearnRecipe, SampleRecipe
+from cavtool.system import paths
+from cavtool.system.files import write_atomic, writing_to
 
 Scalar = str | int | float
 Source = Literal["environment", "file", "default"]

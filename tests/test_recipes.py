@@ -5,7 +5,7 @@ import pytest
 
 from cavtool.errors import InvalidInput
 from cavtool.recipes import AbsorberKind, Blend, DType, LearnRecipe, SampleRecipe, parse_blend
-from cavtool.registry.records import is_name
+from cavtool.registry.record import is_name
 
 
 @pytest.mark.parametrize(

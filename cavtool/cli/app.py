@@ -51,7 +51,7 @@ class CavGroup(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Import the command `cmd_name`."""
         if cmd_name in COMMANDS:
-            return _lean(get_group(import_module(f"cavtool.cli.{COMMANDS[cmd_name]}").app).commands[cmd_name])
+            return _lean(get_group(import_module(f"cavtool.cli.commands.{COMMANDS[cmd_name]}").app).commands[cmd_name])
         if ctx.resilient_parsing:  # the shell is completing a line that is wrong so far
             return None
         raise InvalidInput(f"no such command `{cmd_name}`", hint=closest(cmd_name, COMMANDS, "see `cav --help`"))

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from cavtool.cli.completers import model_names
+from cavtool.cli.completion.offers import model_names
 
 Device = Annotated[str, typer.Option(help="cpu, cuda, mps, or auto: the best there is.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]

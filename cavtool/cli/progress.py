@@ -6,7 +6,7 @@ from typing import Self
 import typer
 
 from cavtool.events import Stage, Step
-from cavtool.systems import resident_memory
+from cavtool.system.platform import resident_memory
 
 
 class Bars:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from cavtool.core.backbones.base import Backbone, Conditioning
+from cavtool.core.backbones.protocol import Backbone, Conditioning
 
 Predict = Callable[[Tensor, Tensor], Tensor]
 

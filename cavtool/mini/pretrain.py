@@ -30,7 +30,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from cavtool.disk import write_atomic
 from cavtool.errors import Conflict
 from cavtool.mini import world
 from cavtool.mini.architecture import (
@@ -45,7 +44,8 @@ from cavtool.mini.architecture import (
 from cavtool.mini.plans import CLIP_SEEDS, PLANS, SEED, STILL_SEEDS, Plan
 from cavtool.mini.train_autoencoder import autoencoder_stage, decoder_stage
 from cavtool.mini.train_denoiser import denoiser_stages
-from cavtool.systems import keep_freed_memory
+from cavtool.system.files import write_atomic
+from cavtool.system.platform import keep_freed_memory
 
 _COMPARED = 64  # captions of a work folder that are drawn again, to know its data
 

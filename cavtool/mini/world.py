@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cavtool.core.metrics import fidelity
+from cavtool.core.metrics.channels import fidelity
 from cavtool.mini.places import HELD_OUT_PLACES, PANORAMA, PLACES, place_layers
 from cavtool.mini.sprites import COLOURLESS, COLOURS, HELD_OUT_COLOURS, HELD_OUT_SUBJECTS, SUBJECTS, subject_view
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cavtool.errors import IntegrityFailure
 from cavtool.registry.known import Loads
-from cavtool.registry.records import WEIGHTS, Record, from_toml
+from cavtool.registry.record import WEIGHTS, Record, from_toml
 
 
 @dataclass(frozen=True)

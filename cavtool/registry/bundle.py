@@ -12,11 +12,11 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
-from cavtool.disk import write_atomic, writing_to
 from cavtool.errors import CavError, IntegrityFailure, NotFound
 from cavtool.registry.asset import Asset, verify
-from cavtool.registry.records import RECORD, WEIGHTS, Record, check_ours, from_toml
+from cavtool.registry.record import RECORD, WEIGHTS, Record, check_ours, from_toml
 from cavtool.registry.store import Registry
+from cavtool.system.files import write_atomic, writing_to
 
 SUFFIX = ".cav"
 _FILES = {WEIGHTS, "reference.mp4", "preview.mp4"}

@@ -33,12 +33,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from cavtool import paths
-from cavtool.disk import failpoint, sync, write_atomic, writing_to
 from cavtool.errors import Conflict, IntegrityFailure, NotFound, closest
 from cavtool.registry.asset import Asset, copy_file, load, verify
 from cavtool.registry.known import Loads, remembering
-from cavtool.registry.records import RECORD, WEIGHTS, Kind, Record, check_name, check_ours, is_name, to_toml
+from cavtool.registry.record import RECORD, WEIGHTS, Kind, Record, check_name, check_ours, is_name, to_toml
+from cavtool.system import paths
+from cavtool.system.files import failpoint, sync, write_atomic, writing_to
 
 _TMP, _NEW = ".tmp-", ".new-"
 _LISTED = "`cav list` shows what there is"

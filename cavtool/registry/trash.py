@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from cavtool.disk import failpoint
 from cavtool.errors import Conflict, IntegrityFailure, NotFound, closest
 from cavtool.registry.asset import Asset, load, verify
-from cavtool.registry.records import RECORD, check_ours
+from cavtool.registry.record import RECORD, check_ours
 from cavtool.registry.store import Registry
+from cavtool.system.files import failpoint
 
 _HALF = ".tmp-"  # half deleted, by a process that was killed
 _ENTRY = re.compile(r"(?P<name>[a-z0-9].*)-(?P<stamp>\d{8}-\d{6}-\d{6})")

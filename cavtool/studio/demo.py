@@ -10,8 +10,8 @@ from cavtool.mini import world
 from cavtool.models import find_model
 from cavtool.recipes import DEFAULT_MODEL, Blend, LearnRecipe, SampleRecipe
 from cavtool.registry.store import Registry
+from cavtool.studio.generate import generate
 from cavtool.studio.learn import learn
-from cavtool.studio.render import generate
 
 # Looks cav-mini never saw; the motions it never saw either (cavtool.mini.world holds both out of its training).
 REFERENCES = {

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from safetensors import SafetensorError
 from safetensors.torch import load
 
-from cavtool.core import lora
+from cavtool.core.adapters.lora import LoraState
+from cavtool.core.adapters.merge import merged
 from cavtool.core.backbones import open_backbone
-from cavtool.core.backbones.base import Backbone, FramesFHWC
+from cavtool.core.backbones.protocol import Backbone, FramesFHWC
 from cavtool.core.diffusion import first_timestep, guided, seeded_noise
-from cavtool.core.lora import LoraState
 from cavtool.core.sampling import sample
 from cavtool.errors import IntegrityFailure
 from cavtool.models import Model, find_model
@@ -65,7 +65,7 @@ class Session:
         start = 0
         for stop in sorted({*ends, steps}):
             at_work = [(motion.state, motion.weight) for motion, end in zip(motions, ends, strict=True) if end >= stop]
-            with lora.merged(backbone.denoiser, at_work):
+            with merged(backbone.denoiser, at_work):
                 latents = sample(predict, scheduler, latents, start=start, stop=stop, on_step=on_step)
             start = stop
         return backbone.decode(latents)

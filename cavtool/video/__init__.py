@@ -4,9 +4,12 @@ Frames are uint8 RGB arrays. Shape suffixes: F frames, H height, W width, C colo
 start of the file, as a player counts them; the frame "at" a time is the one a player shows then.
 """
 
-from cavtool.video.program import ffmpeg_exe
-from cavtool.video.reading import Frames, Media, Window, busiest_window, decode, probe
-from cavtool.video.writing import SUFFIXES, contact_sheet, encode, read_recipe
+from cavtool.video.decode import Frames, decode
+from cavtool.video.encode import SUFFIXES, contact_sheet, encode
+from cavtool.video.ffmpeg import ffmpeg_exe
+from cavtool.video.metadata import read_recipe
+from cavtool.video.probe import Media, probe
+from cavtool.video.window import Window, busiest_window
 
 __all__ = [
     "SUFFIXES",

@@ -10,7 +10,7 @@ from itertools import product
 import numpy as np
 
 from cavtool import video
-from cavtool.core.metrics import amplitude_ratio, correlation, spread
+from cavtool.core.metrics.channels import amplitude_ratio, correlation, spread
 from cavtool.mini import world
 from cavtool.mini.judge import load_judge
 from cavtool.mini.places import PLACES

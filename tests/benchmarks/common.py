@@ -9,16 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from cavtool import video
-from cavtool.core.metrics import (
+from cavtool.core.metrics.channels import (
     active_channels,
-    bootstrap_interval,
     fidelity,
     leaked,
-    paired_interval,
     spread,
     spread_limits,
     stillness,
 )
+from cavtool.core.metrics.stats import bootstrap_interval, paired_interval
 from cavtool.mini import world
 from cavtool.mini.judge import Judge, Reading
 from cavtool.recipes import LearnRecipe, SampleRecipe

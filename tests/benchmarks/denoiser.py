@@ -9,7 +9,7 @@ import sys
 import torch
 from torch import Tensor
 
-from cavtool.core.backbones.base import Backbone
+from cavtool.core.backbones.protocol import Backbone
 from cavtool.core.diffusion import step_generator
 from cavtool.mini import world
 from cavtool.studio.session import open_session

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cavtool.core import metrics
+from cavtool.core.metrics import channels as metrics
+from cavtool.core.metrics import stats
 from cavtool.mini import train_judge, world
 from cavtool.mini.architecture import to_model_range
 from cavtool.mini.judge import WEIGHTS, Judge, Reading, load_judge
@@ -111,7 +112,7 @@ def fidelity_table(moving: Sequence[Judged], still: Sequence[Judged]) -> list[st
 
 
 def _mean(values: list[float]) -> str:
-    low, high = metrics.bootstrap_interval(values)
+    low, high = stats.bootstrap_interval(values)
     return f"{np.mean(values):.3f} ({low:.3f}-{high:.3f})"
 
 

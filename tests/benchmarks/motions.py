@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from cavtool import video
-from cavtool.core.metrics import channel_scores
+from cavtool.core.metrics.channels import channel_scores
 from cavtool.mini import world
 from cavtool.mini.judge import Judge, load_judge
 from cavtool.recipes import AbsorberKind, LearnRecipe

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cavtool.cli.completion import SCRIPTS
+from cavtool.cli.commands.completion import SCRIPTS
 from tests.cli.assets import put_motion
 from tests.cli.conftest import Cav
 

@@ -48,7 +48,7 @@ def test_generating_loads_neither_training_nor_judge(cav: Cav, tmp_path: Path) -
     assert done.returncode == 0
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
     assert "torch" in loaded
-    assert not {"cavtool.core.training", "cavtool.studio.learn", "cavtool.mini.judge"} & loaded
+    assert not {"cavtool.core.trainer", "cavtool.studio.learn", "cavtool.mini.judge"} & loaded
 
 
 def test_history_lists_it_and_makes_it_again(cav: Cav, tmp_path: Path) -> None:

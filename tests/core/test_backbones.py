@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from cavtool.core.backbones import open_backbone
-from cavtool.core.backbones.base import Backbone
 from cavtool.core.backbones.parts.unet import UNetBackbone
+from cavtool.core.backbones.protocol import Backbone
 from cavtool.errors import Incompatible, IntegrityFailure, InvalidInput, RequirementError
 
 ORDER = torch.tensor([4, 0, 5, 2, 1, 3])

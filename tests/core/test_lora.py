@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from cavtool.core import lora
-from cavtool.core.backbones.base import Backbone
+from cavtool.core.adapters import lora
+from cavtool.core.adapters.merge import merged
 from cavtool.core.backbones.parts.unet import UNetBackbone
+from cavtool.core.backbones.protocol import Backbone
 from cavtool.errors import Incompatible, IntegrityFailure
 
 
@@ -33,7 +34,7 @@ def test_merging_adds_each_motion_at_its_weight_and_gives_the_original_bits_back
     layer = backbone.temporal_targets()[0]
     storage = backbone.denoiser.get_submodule(layer).weight.data_ptr()
     first, second = (random_state(backbone, backbone.temporal_targets(), seed) for seed in (1, 2))
-    with lora.merged(backbone.denoiser, [(first, 1.0), (second, 0.7)]):
+    with merged(backbone.denoiser, [(first, 1.0), (second, 0.7)]):
         key_a, key_b = f"unet.{layer}.lora_A.weight", f"unet.{layer}.lora_B.weight"
         expected = before[f"{layer}.weight"] + first[key_b] @ first[key_a] + 0.7 * (second[key_b] @ second[key_a])
         torch.testing.assert_close(backbone.denoiser.get_submodule(layer).weight.data, expected)
@@ -45,7 +46,7 @@ def test_merging_adds_each_motion_at_its_weight_and_gives_the_original_bits_back
 def test_the_originals_come_back_when_sampling_fails(backbone: UNetBackbone) -> None:
     before = weights(backbone)
     state = random_state(backbone, backbone.temporal_targets(), 1)
-    with pytest.raises(ZeroDivisionError), lora.merged(backbone.denoiser, [(state, 1.0)]):
+    with pytest.raises(ZeroDivisionError), merged(backbone.denoiser, [(state, 1.0)]):
         raise ZeroDivisionError
     after = backbone.denoiser.state_dict()
     assert all(torch.equal(before[key], after[key]) for key in before)
@@ -57,14 +58,14 @@ def test_merged_weights_do_what_the_injected_adapter_does(backbone: UNetBackbone
     timesteps, text = torch.tensor([500]), backbone.encode_text(["a red cat"])
     with torch.no_grad():
         base = backbone.predict(latents, timesteps, text)
-        with lora.merged(backbone.denoiser, [(state, 1.0)]):
-            merged = backbone.predict(latents, timesteps, text)
+        with merged(backbone.denoiser, [(state, 1.0)]):
+            with_it = backbone.predict(latents, timesteps, text)
         lora.load_into(backbone.denoiser, "cav_motion", state)
         injected = backbone.predict(latents, timesteps, text)
         lora.remove_all(backbone.denoiser)
         removed = backbone.predict(latents, timesteps, text)
-    torch.testing.assert_close(merged, injected, atol=1e-5, rtol=0)
-    assert (merged - base).abs().max() > 1e-3
+    torch.testing.assert_close(with_it, injected, atol=1e-5, rtol=0)
+    assert (with_it - base).abs().max() > 1e-3
     assert torch.equal(base, removed)
 
 
@@ -94,12 +95,12 @@ def test_the_seed_decides_the_start(backbone: UNetBackbone) -> None:
 def test_a_lora_of_other_shapes_is_refused(backbone: UNetBackbone) -> None:
     layer = backbone.temporal_targets()[0]
     state = {f"unet.{layer}.lora_A.weight": torch.zeros(2, 7), f"unet.{layer}.lora_B.weight": torch.zeros(9, 2)}
-    with pytest.raises(Incompatible, match="to_q"), lora.merged(backbone.denoiser, [(state, 1.0)]):
+    with pytest.raises(Incompatible, match="to_q"), merged(backbone.denoiser, [(state, 1.0)]):
         pass
 
 
 def test_a_file_without_lora_weights_is_refused(backbone: UNetBackbone) -> None:
-    with pytest.raises(IntegrityFailure), lora.merged(backbone.denoiser, [({"x": torch.zeros(1)}, 1.0)]):
+    with pytest.raises(IntegrityFailure), merged(backbone.denoiser, [({"x": torch.zeros(1)}, 1.0)]):
         pass
 
 

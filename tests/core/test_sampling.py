@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 import torch
 
-from cavtool.core import lora
+from cavtool.core.adapters import lora
+from cavtool.core.adapters.merge import merged
 from cavtool.core.backbones import open_backbone
-from cavtool.core.backbones.base import Backbone
+from cavtool.core.backbones.protocol import Backbone
 from cavtool.core.diffusion import guided, seeded_noise
 from cavtool.core.sampling import sample
 from cavtool.mini.architecture import LATENT_CHANNELS
@@ -53,7 +54,7 @@ def test_sampling_equals_diffusers_pipeline(backbone: Backbone, folder: Path, wi
     noise = seeded_noise((1, 4, 5, 8, 8), 11, "cpu")
     motion = random_state(backbone, backbone.temporal_targets(), 1)
     base = ours(backbone, noise)
-    with lora.merged(backbone.denoiser, [(motion, 1.0)] if with_motion else []):
+    with merged(backbone.denoiser, [(motion, 1.0)] if with_motion else []):
         made = ours(backbone, noise)
     torch.testing.assert_close(made, theirs(folder, noise, motion if with_motion else None), atol=1e-4, rtol=0)
     assert bool((made - base).abs().max() > 1e-2) is with_motion

@@ -3,11 +3,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cavtool.core.absorbers import CROP_RATIO, TOKEN, absorber_loss, crop_bank, load_absorber, new_absorber
+from cavtool.core.adapters.absorber import CROP_RATIO, TOKEN, absorber_loss, crop_bank, load_absorber, new_absorber
+from cavtool.core.adapters.lora import extract
 from cavtool.core.backbones.parts.unet import UNetBackbone
 from cavtool.core.diffusion import denoising_loss, step_generator
-from cavtool.core.lora import extract
-from cavtool.core.training import Trainer
+from cavtool.core.trainer import Trainer
 from cavtool.errors import TrainingError
 from cavtool.mini import world
 
@@ -123,7 +123,7 @@ def test_an_absorber_learns_and_nothing_else_changes(backbone: UNetBackbone, wit
 
 
 def test_a_motion_trains_under_a_frozen_absorber(backbone: UNetBackbone) -> None:
-    from cavtool.core import lora
+    from cavtool.core.adapters import lora
 
     absorber = extract(new_absorber(backbone, "a lantern", with_lora=True, with_token=True, rank=4, seed=0))
     lora.remove_all(backbone.denoiser)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cavtool.core import metrics
+from cavtool.core.metrics import channels as metrics
 from cavtool.mini import world
 from cavtool.mini.judge import WEIGHTS, Judge, Reading, load_judge
 

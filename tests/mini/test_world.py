@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cavtool.core.metrics import active_channels, fidelity
+from cavtool.core.metrics.channels import active_channels, fidelity
 from cavtool.mini import places, sprites, world
 from cavtool.mini.sprites import subject_view
 

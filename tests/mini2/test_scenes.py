@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cavtool.core.metrics import active_channels, fidelity, spread
+from cavtool.core.metrics.channels import active_channels, fidelity, spread
 from cavtool.mini2.world.camera import Camera
 from cavtool.mini2.world.motions import CAMERA_CONTROLS, HELD_OUT_MOTIONS, OBJECT_MOTIONS
 from cavtool.mini2.world.places import HELD_OUT_PLACES, PLACES

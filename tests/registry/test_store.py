@@ -9,7 +9,7 @@ import pytest
 
 from cavtool.errors import Conflict, IntegrityFailure, InvalidInput, NotFound, RequirementError
 from cavtool.registry import Asset, Registry
-from cavtool.registry.records import to_toml
+from cavtool.registry.record import to_toml
 from tests.registry.samples import content, put, seed_of, sources
 
 

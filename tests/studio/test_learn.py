@@ -13,15 +13,15 @@ import torch
 from safetensors.torch import load_file
 
 from cavtool import runs, video
-from cavtool.core.training import Trainer
+from cavtool.core.trainer import Trainer
 from cavtool.errors import Conflict, Incompatible, InvalidInput, MediaError, NotFound, TrainingError
 from cavtool.events import Event, Interrupted, Note, Stage, Step, Warn
 from cavtool.mini import world
 from cavtool.models import CATALOGUE, Model
 from cavtool.recipes import AbsorberKind, Blend, DType, LearnRecipe, SampleRecipe
 from cavtool.registry.store import Registry
+from cavtool.studio.generate import generate
 from cavtool.studio.learn import learn, resume
-from cavtool.studio.render import generate
 from cavtool.studio.session import motion_of, open_session
 
 SHORT = LearnRecipe(prompt="a white lantern circles on the moon", steps=4, absorber_steps=3, rank=4, dtype=DType.FP32)

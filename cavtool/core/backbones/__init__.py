@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from pkgutil import resolve_name
 
-from cavtool.core.backbones.base import Backbone
+from cavtool.core.backbones.protocol import Backbone
 from cavtool.core.devices import resolve_device, resolve_dtype
 from cavtool.errors import Incompatible, IntegrityFailure
 

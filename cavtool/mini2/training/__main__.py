@@ -26,7 +26,7 @@ from cavtool.mini2.training.data import make_scenes
 from cavtool.mini2.training.denoiser import still_stage, video_stage
 from cavtool.mini2.training.plans import PLANS, SEED, Plan
 from cavtool.mini2.training.words import words_stage
-from cavtool.systems import keep_freed_memory
+from cavtool.system.platform import keep_freed_memory
 
 
 def pretrain(work: Path, plan: Plan, *, device: str, minutes: float, compiled: bool = False) -> bool:

@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 
-from cavtool.core.metrics import fidelity, spread
+from cavtool.core.metrics.channels import fidelity, spread
 from cavtool.mini2.world.motions import (
     CAMERA_CONTROLS,
     CAMERA_MOTIONS,

@@ -16,12 +16,12 @@ from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from cavtool.core.backbones.base import FramesFHWC
 from cavtool.core.backbones.parts.layers import attention_projections
 from cavtool.core.backbones.parts.loading import explain_load_errors, load_model
 from cavtool.core.backbones.parts.noise import load_scheduler, training_target
 from cavtool.core.backbones.parts.text import encode_prompts, mean_embedding, truncated
 from cavtool.core.backbones.parts.vae import decode_latents, downscale_factor, encode_frames, load_vae
+from cavtool.core.backbones.protocol import FramesFHWC
 
 
 class UNetBackbone(ABC):

@@ -8,8 +8,8 @@ import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
 from torch import Tensor
 
-from cavtool.core.backbones.base import FramesFHWC
 from cavtool.core.backbones.parts.loading import class_name, load_model
+from cavtool.core.backbones.protocol import FramesFHWC
 from cavtool.errors import Incompatible
 
 _KINDS = {"AutoencoderTiny": AutoencoderTiny, "AutoencoderKL": AutoencoderKL}

@@ -1,0 +1,35 @@
+"""LoRAs merged into a denoiser's weights, for as long as they are at work.
+
+W' = W + s·BA (Ren et al. 2024, equation 2; Hu et al. 2021).
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from cavtool.core.adapters.lora import LoraState, check_fit, pairs_of
+
+
+@contextmanager
+def merged(denoiser: nn.Module, states: Sequence[tuple[LoraState, float]]) -> Iterator[None]:
+    """Merge LoRAs into the weights for as long as the context lasts: θ0 + Σ αᵢ BᵢAᵢ, computed in fp32.
+
+    Afterwards the original tensors themselves are back, bit for bit. Raises Incompatible where one does not fit.
+    """
+    originals: dict[str, Tensor] = {}
+    try:
+        for state, weight in states:
+            pairs = pairs_of(state)
+            check_fit(denoiser, pairs)
+            for name, (A, B) in pairs.items():
+                layer: Any = denoiser.get_submodule(name)
+                original = originals.setdefault(name, layer.weight.data)
+                delta = weight * (B.to(original.device).float() @ A.to(original.device).float())
+                layer.weight.data = (layer.weight.data.float() + delta).to(original.dtype)
+        yield
+    finally:
+        for name, original in originals.items():
+            layer = denoiser.get_submodule(name)
+            layer.weight.data = original

@@ -1,0 +1,58 @@
+"""Writing so that a process killed at any moment leaves the old or the new, never a half."""
+
+import errno
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cavtool.errors import RequirementError
+from cavtool.system import platform
+
+
+def write_atomic(path: Path, save: Callable[[Path], object]) -> Path:
+    """Let `save` write a file of the same suffix beside `path`, then put it in `path`'s place; returns `path`."""
+    part = path.with_name(f".part-{path.name}")
+    try:
+        save(part)
+        failpoint(f"write:saved {path.name}")
+        sync(part)
+        failpoint(f"write:synced {path.name}")
+        part.replace(path)
+        failpoint(f"write:replaced {path.name}")
+    finally:
+        part.unlink(missing_ok=True)
+    sync(path.parent)
+    return path
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or a folder's list of names, is on the disk."""
+    is_folder = path.is_dir()
+    if is_folder and not platform.CAN_OPEN_FOLDERS:
+        return
+    descriptor = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def writing_to(place: Path) -> Iterator[None]:
+    """Say in one line what the operating system refused: a RequirementError for any OSError."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        hint = "free some space there, or let `CAV_HOME` name a folder that can be written to"
+        if error.errno == errno.EXDEV:
+            hint = f"all that lies beside `{place.name}` must be on one disk: its trash, for one"
+        raise RequirementError(f"cannot write to `{place}`: {reason}", hint=hint) from error
+
+
+def failpoint(label: str) -> None:
+    """Die here, as by `kill -9`, if `CAV_FAILPOINT` says so: the tests prove with it that nothing is ever lost."""
+    if os.environ.get("CAV_FAILPOINT") == label:
+        os.kill(os.getpid(), signal.SIGKILL)

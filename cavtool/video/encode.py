@@ -1,0 +1,143 @@
+"""Frames into files: mp4 and gif by ffmpeg, webp and contact sheets by Pillow."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import ffmpeg
+import numpy as np
+from PIL import ExifTags, Image
+from PIL.PngImagePlugin import PngInfo
+
+from cavtool.errors import InvalidInput, MediaError
+from cavtool.video.decode import EXACT, Frames
+from cavtool.video.ffmpeg import run
+from cavtool.video.metadata import to_comment
+from cavtool.video.sheet import draw_sheet
+
+
+def encode(
+    frames_FHWC: Frames, path: Path, *, fps: float, scale: int = 1, recipe: Mapping[str, object] | None = None
+) -> None:
+    """Write frames as the suffix says: .mp4 (h264, plays everywhere), .gif, .webp, or .png (a contact sheet).
+
+    `scale` enlarges by whole pixels; `recipe` goes into the file's metadata, for `read_recipe`. The file appears
+    whole or not at all, and replaces what was there. Raises InvalidInput for another suffix, MediaError when it
+    cannot be written.
+    """
+    write = _WRITERS.get(path.suffix.lower())
+    if write is None:
+        raise InvalidInput(f"cannot write `{path.name}`: unknown suffix", hint=f"use one of {', '.join(SUFFIXES)}")
+    with _replacing(path) as temporary:
+        write(frames_FHWC.repeat(scale, axis=1).repeat(scale, axis=2), temporary, fps, to_comment(recipe))
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path` that takes its place at the end, or vanishes."""
+    temporary = path.with_name(f".{uuid4().hex}{path.suffix}")
+    try:
+        temporary.touch(exist_ok=False)  # ffmpeg's own words for a folder that refuses it are worse
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        raise MediaError(f"cannot write `{path}`: {error.strerror or error}") from error
+    except MediaError as error:
+        raise MediaError(f"cannot write `{path}`: {error.message}") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def _write_mp4(frames_FHWC: Frames, path: Path, fps: float, comment: str | None) -> None:
+    _, height, width, _ = frames_FHWC.shape
+    # yuv420p halves the colour's size, so both sides must be even.
+    frames_FHWC = np.pad(frames_FHWC, [(0, 0), (0, height % 2), (0, width % 2), (0, 0)], mode="edge")
+    tags = dict.fromkeys(("colorspace", "color_primaries", "color_trc"), "bt709")  # players guess when untagged
+    options: dict[str, Any] = {"movflags": "+faststart", "crf": 16, "preset": "slow", **tags}
+    if comment:
+        options["metadata"] = f"comment={comment}"
+    stream = _raw_video(frames_FHWC, fps).filter("scale", out_color_matrix="bt709", out_range="tv", flags=EXACT)
+    _pour(frames_FHWC, stream.output(_target(path), format="mp4", vcodec="libx264", pix_fmt="yuv420p", **options))
+
+
+def _write_gif(frames_FHWC: Frames, path: Path, fps: float, comment: str | None) -> None:
+    # One palette for the whole clip and an ordered dither, or still surfaces would flicker.
+    copies = _raw_video(frames_FHWC, fps).split()
+    palette = copies[0].filter("palettegen", reserve_transparent=0)
+    stream = ffmpeg.filter([copies[1], palette], "paletteuse", dither="bayer", bayer_scale=5, diff_mode="rectangle")
+    _pour(frames_FHWC, stream.output(_target(path), format="gif"))
+    if comment:
+        path.write_bytes(_with_comment(path.read_bytes(), comment.encode()))
+
+
+def _with_comment(gif: bytes, comment: bytes) -> bytes:
+    """A GIF with a comment extension after its global colour table (GIF89a, sections 18 and 24)."""
+    head = 13 + (3 * 2 ** ((gif[10] & 7) + 1) if gif[10] & 0x80 else 0)
+    pieces = [comment[start : start + 255] for start in range(0, len(comment), 255)]
+    block = b"\x21\xfe" + b"".join(bytes([len(piece)]) + piece for piece in pieces) + b"\x00"
+    return gif[:head] + block + gif[head:]
+
+
+def _write_webp(frames_FHWC: Frames, path: Path, fps: float, comment: str | None) -> None:
+    exif = Image.Exif()
+    if comment:
+        exif[ExifTags.Base.ImageDescription] = comment
+    first, *others = [Image.fromarray(frame) for frame in frames_FHWC]
+    durations = np.diff(np.rint(np.arange(len(frames_FHWC) + 1) * 1000 / fps)).astype(int).tolist()  # ms, no drift
+    first.save(path, save_all=True, append_images=others, duration=durations, loop=0, quality=90, exif=exif)
+
+
+def _raw_video(frames_FHWC: Frames, fps: float) -> Any:
+    _, height, width, _ = frames_FHWC.shape
+    return ffmpeg.input("pipe:", format="rawvideo", pix_fmt="rgb24", s=f"{width}x{height}", framerate=fps)
+
+
+def _target(path: Path) -> str:
+    return str(path.absolute())  # a relative `-x.mp4` would be an option
+
+
+def _pour(frames_FHWC: Frames, job: Any) -> None:
+    run(job, "ffmpeg", np.ascontiguousarray(frames_FHWC).tobytes())
+
+
+def _write_sheet(frames_FHWC: Frames, path: Path, fps: float, comment: str | None) -> None:
+    """Every frame of one clip, eight a row, labelled with the time."""
+    starts = range(0, len(frames_FHWC), 8)
+    _save_png(draw_sheet([(f"{start / fps:.2f} s", frames_FHWC[start : start + 8]) for start in starts]), path, comment)
+
+
+def _save_png(image: Image.Image, path: Path, comment: str | None) -> None:
+    info = PngInfo()
+    if comment:
+        info.add_text("Comment", comment)
+    image.save(path, pnginfo=info, optimize=True)
+
+
+# The format is chosen by the suffix, upper case or lower.
+_WRITERS = {".mp4": _write_mp4, ".gif": _write_gif, ".webp": _write_webp, ".png": _write_sheet}
+SUFFIXES = tuple(_WRITERS)
+
+
+def contact_sheet(
+    rows: Sequence[tuple[str, Frames]],
+    path: Path,
+    *,
+    columns: int = 8,
+    scale: int = 2,
+    recipe: Mapping[str, object] | None = None,
+) -> None:
+    """A PNG with one clip a row: its label at the left, then `columns` frames evenly spread from first to last.
+
+    The first line of a label is its title, further ones are small print. Raises MediaError when it cannot be written.
+    """
+    cells = [(label, _spread(frames_FHWC, columns).repeat(scale, 1).repeat(scale, 2)) for label, frames_FHWC in rows]
+    with _replacing(path) as temporary:
+        _save_png(draw_sheet(cells), temporary, to_comment(recipe))
+
+
+def _spread(frames_FHWC: Frames, columns: int) -> Frames:
+    last = len(frames_FHWC) - 1
+    return frames_FHWC.take(np.linspace(0, last, min(columns, last + 1)).round().astype(int), axis=0)

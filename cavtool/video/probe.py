@@ -1,0 +1,89 @@
+"""What a video file is: its size, rate and length, and when each of its frames appears."""
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import ffmpeg
+import numpy as np
+from numpy.typing import NDArray
+
+from cavtool.errors import MediaError
+from cavtool.video.ffmpeg import input_path, run
+
+_TEXT_ART = {"ansi", "bintext", "idf", "xbin"}  # ffmpeg draws text files, too
+
+
+@dataclass(frozen=True)
+class Media:
+    """A video as a player shows it: rotation and pixel aspect applied, `fps` the mean, `duration` in seconds."""
+
+    width: int
+    height: int
+    fps: float
+    duration: float
+    codec: str
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A video and its frames."""
+
+    media: Media
+    times: NDArray[np.float64]  # when each frame appears
+    keyframes: NDArray[np.float64]  # those at which decoding can begin
+    slack: float  # how late a time may be, by rounding
+
+
+def probe(path: Path) -> Media:
+    """Size, rate and length of a video; only its first two frames are decoded.
+
+    Raises MediaError for what is missing, damaged, no video, or a single picture.
+    """
+    return scan_frames(path).media
+
+
+def scan_frames(path: Path) -> Scan:
+    """What `probe` finds, and when each frame appears. Raises what `probe` raises."""
+    packets, coded_F3 = _list_frames(path, c="copy")
+    shown, decoded_F3 = _list_frames(path, vframes=2)
+    if packets["codec_id"] in _TEXT_ART:
+        raise MediaError(f"`{path}` is a text, not a video")
+    if min(len(coded_F3), len(decoded_F3)) < 2:
+        raise MediaError(f"`{path}` has fewer than two readable frames", hint="a motion needs a video")
+    width, height = map(int, shown["dimensions"].split("x"))
+    numerator, denominator = map(int, shown["sar"].split("/"))
+    pixel_aspect = numerator / denominator if numerator else 1
+    times_F = coded_F3[:, 0]
+    end = times_F[-1] + (coded_F3[-1, 1] or np.diff(times_F).mean())
+    fps = len(times_F) / (end - times_F[0])
+    media = Media(round(width * pixel_aspect), height, round(float(fps), 3), round(float(end), 3), packets["codec_id"])
+    # gif rounds times to its unit of 10 ms, webm and mkv to 1 ms, which stays when they are copied to a finer unit.
+    slack = min(max(1e-3, float(Fraction(packets["tb"])) / 2), 5e-3)
+    return Scan(media, times_F, times_F[coded_F3[:, 2] > 0], slack)
+
+
+def _list_frames(path: Path, **options: Any) -> tuple[dict[str, str], NDArray[np.float64]]:
+    """The header of a video stream, and of each frame, in order: when it appears, how long it lasts, is it a keyframe.
+
+    ffprobe is not everywhere and `ffmpeg -i` speaks to people; https://ffmpeg.org/ffmpeg-formats.html#framecrc is
+    a list for machines.
+    """
+    job = ffmpeg.input(input_path(path))["V:0"].output("pipe:", format="framecrc", **options)
+    try:
+        text = run(job, f"cannot read `{path}` as a video").decode()
+    except MediaError as error:
+        if "matches no streams" in error.message:
+            raise MediaError(f"`{path}` holds no video") from error
+        raise MediaError(error.message, hint="it is damaged, or no video at all") from error
+    header = dict(re.findall(r"^#(\w+) 0: (\S+)", text, re.MULTILINE))
+    frames = []
+    for line in re.findall(r"^0, *(.+)", text, re.MULTILINE):
+        dts, pts, lasts, *rest = line.split(",")
+        timed = int(pts) != np.iinfo(np.int64).min  # a bare stream says when to decode a frame, not when to show it
+        frames.append((int(pts if timed else dts), int(lasts), timed and " F=0x0" not in rest))
+    shown = sorted(frame for frame in frames if frame[0] >= 0)  # before zero is what an edit list cuts off
+    unit = float(Fraction(header.get("tb", "1")))
+    return header, np.array(shown, np.float64).reshape(-1, 3) * (unit, unit, 1)

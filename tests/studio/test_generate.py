@@ -1,0 +1,185 @@
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cavtool import video
+from cavtool.core.adapters import lora
+from cavtool.errors import Conflict, Incompatible, IntegrityFailure, NotFound
+from cavtool.events import Event, Note, Warn
+from cavtool.models import CATALOGUE, find_model
+from cavtool.recipes import Blend, SampleRecipe
+from cavtool.registry.record import Record
+from cavtool.registry.store import Registry
+from cavtool.studio.generate import generate
+from cavtool.studio.session import Session, open_session
+from tests.core.test_lora import random_state
+
+QUICK = SampleRecipe("a red cat in the forest", seed=5, steps=2)
+
+
+@pytest.fixture(scope="module")
+def session() -> Session:
+    return open_session("cav-mini")
+
+
+@pytest.fixture
+def shaky(session: Session, tmp_path: Path) -> str:
+    """A random motion in the registry, strong enough to be seen."""
+    state = random_state(session.backbone, session.backbone.temporal_targets(), 0)
+    lora.save(state, tmp_path / "weights", {"format": "pt"})
+    Registry().put(record("shaky"), {"weights.safetensors": tmp_path / "weights"})
+    return "shaky"
+
+
+def record(name: str, **changes: str) -> Record:
+    model = find_model("cav-mini")
+    draft = Record(
+        name=name,
+        kind="motion",
+        origin="learned",
+        base_model=model.name,
+        fingerprint=model.fingerprint,
+        revision=model.revision,
+        prompt="it shakes",
+        appearance="",
+        rank=2,
+    )
+    return dataclasses.replace(draft, **changes)  # type: ignore[arg-type]
+
+
+def pixels(file: Path) -> video.Frames:
+    return video.decode(file, start=0, duration=2, num_frames=16, width=256, height=256)
+
+
+@pytest.mark.slow
+def test_many_at_once_are_the_same_as_one_by_one(session: Session) -> None:
+    made: dict[int, video.Frames] = {}
+    for seed in (7, 8, 9, 7):
+        frames = session.generate("a blue car", seed, steps=3, guidance=6.0)
+        if seed in made:
+            assert np.array_equal(made[seed], frames)
+        made[seed] = frames
+    assert not np.array_equal(made[7], made[8])
+
+
+@pytest.mark.slow
+def test_n_videos_have_consecutive_seeds_and_equal_single_runs(session: Session, tmp_path: Path) -> None:
+    recipe = dataclasses.replace(QUICK, num_videos=4)
+    files = generate(recipe, output=tmp_path, session=session)
+    assert [f.name for f in files] == [f"a-red-cat-in-the-forest-{seed}.mp4" for seed in (5, 6, 7, 8)]
+    for seed, file in zip(recipe.seeds, files, strict=True):
+        (alone,) = generate(dataclasses.replace(QUICK, seed=seed), output=tmp_path / f"alone-{seed}.mp4")
+        assert np.array_equal(pixels(file), pixels(alone))
+
+
+@pytest.mark.slow
+def test_a_motion_changes_the_video_by_its_weight_and_leaves_no_trace(
+    session: Session, shaky: str, tmp_path: Path
+) -> None:
+    def made(*motions: Blend) -> video.Frames:
+        recipe = dataclasses.replace(QUICK, motions=motions)
+        return pixels(generate(recipe, output=tmp_path / "v.mp4", overwrite=True, session=session)[0]).astype(int)
+
+    base, full, none = made(), made(Blend(shaky)), made(Blend(shaky, 0.0))
+    assert np.abs(full - base).mean() > 2
+    assert np.array_equal(none, base)
+    assert np.array_equal(made(), base), "the motion stayed in the model"
+    assert 0 < np.abs(made(Blend(shaky, 0.3)) - base).mean() < np.abs(full - base).mean()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", video.SUFFIXES)
+def test_the_recipe_is_in_the_file_without_paths_and_makes_it_again(
+    session: Session, shaky: str, tmp_path: Path, suffix: str
+) -> None:
+    recipe = dataclasses.replace(QUICK, motions=(Blend(shaky, 0.7),), negative="blue")
+    (file,) = generate(recipe, output=tmp_path / f"first{suffix}", session=session)
+    told = video.read_recipe(file)
+    assert told is not None
+    assert told["motions"] == [{"name": shaky, "weight": 0.7, "content_id": Registry().get(shaky).record.content_id}]
+    assert str(tmp_path) not in str(told)
+    assert "/" not in str(told)
+    events: list[Event] = []
+    (again,) = generate(
+        SampleRecipe.from_dict(told), output=tmp_path / f"again{suffix}", session=session, on_event=events.append
+    )
+    assert again.read_bytes() == file.read_bytes()
+    assert not any(isinstance(e, Warn) for e in events)
+    (bare,) = generate(recipe, output=tmp_path / f"bare{suffix}", metadata=False, session=session)
+    assert video.read_recipe(bare) is None
+
+
+@pytest.mark.slow
+def test_a_recipe_of_other_weights_is_followed_with_a_warning(session: Session, shaky: str, tmp_path: Path) -> None:
+    events: list[Event] = []
+    recipe = dataclasses.replace(QUICK, motions=(Blend(shaky, 1.0, "0" * 64),), revision="0" * 12)
+    generate(recipe, output=tmp_path, session=session, on_event=events.append)
+    warnings = [e.text for e in events if isinstance(e, Warn)]
+    assert any("`shaky` was learned anew" in text for text in warnings)
+    assert any("other weights of `cav-mini`" in text for text in warnings)
+
+
+@pytest.mark.slow
+def test_damaged_weights_are_refused(shaky: str, tmp_path: Path) -> None:
+    weights = Registry().get(shaky).weights
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+    with pytest.raises(IntegrityFailure, match="weights of `shaky` are damaged"):
+        generate(dataclasses.replace(QUICK, motions=(Blend(shaky),)), output=tmp_path)
+    assert list(tmp_path.glob("*.mp4")) == []
+
+
+@pytest.mark.slow
+def test_words_it_never_saw_and_its_native_size_are_told(session: Session, tmp_path: Path) -> None:
+    events: list[Event] = []
+    recipe = dataclasses.replace(
+        QUICK, prompt="a red wombat dances" + " in the forest" * 20, negative="man", guidance=1
+    )
+    (file,) = generate(recipe, output=tmp_path / "v.mp4", session=session, on_event=events.append)
+    warning, unread, unused = [e.text for e in events if isinstance(e, Warn)]
+    assert "in the forest`" in unread
+    assert "`--negative` does nothing" in unused
+    assert "`wombat`, `dances`, `man`" in warning
+    assert "`red`" not in warning
+    assert "--model" in warning
+    assert any("64x64" in e.text for e in events if isinstance(e, Note))
+    assert video.probe(file).width == 256
+
+
+def test_a_motion_of_another_architecture_is_refused_with_both_names(tmp_path: Path) -> None:
+    weights = tmp_path / "weights"
+    lora.save({"x": torch.zeros(1)}, weights, {"format": "pt"})
+    Registry().put(record("foreign", base_model="zeroscope", fingerprint="0" * 16), {"weights.safetensors": weights})
+    with pytest.raises(Incompatible, match=r"zeroscope.*cav-mini"):
+        generate(dataclasses.replace(QUICK, motions=(Blend("foreign"),)), output=tmp_path)
+
+
+def test_nothing_is_overwritten_and_nothing_unknown_is_used(tmp_path: Path) -> None:
+    (tmp_path / "there.mp4").write_bytes(b"precious")
+    with pytest.raises(Conflict, match=r"there\.mp4"):
+        generate(QUICK, output=tmp_path / "there.mp4")
+    assert (tmp_path / "there.mp4").read_bytes() == b"precious"
+    with pytest.raises(NotFound, match="nothing"):
+        generate(dataclasses.replace(QUICK, motions=(Blend("nothing"),)), output=tmp_path)
+    assert list(tmp_path.glob("*.mp4")) == [tmp_path / "there.mp4"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["modelscope", "animatediff"])
+def test_a_folder_of_every_family_generates(family: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    recipe = SampleRecipe("a red cat", seed=1, steps=1, model=str(request.getfixturevalue(family)))
+    (file,) = generate(recipe, output=tmp_path / "v.gif")
+    media = video.probe(file)
+    assert (media.width, media.height) == (256, 256)
+    told = video.read_recipe(file)
+    assert told is not None
+    assert told["model"] == family
+
+
+def test_the_catalogue_names_models_that_are_there() -> None:
+    assert all((model.folder / "model_index.json").exists() for model in CATALOGUE.values())
+    with pytest.raises(NotFound, match="cav-maxi") as caught:
+        find_model("cav-maxi")
+    assert "cav-mini" in str(caught.value.hint)

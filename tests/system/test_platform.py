@@ -1,0 +1,70 @@
+"""What other systems do, by substitution: none of this was seen on Windows or macOS."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock, Timeout
+
+from cavtool import runs
+from cavtool.registry import Registry
+from cavtool.system import platform
+from tests.registry.samples import put
+
+
+def test_where_folders_cannot_be_opened_the_registry_works_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really_open = os.open
+
+    def open_no_folder(path: Any, *args: Any, **kwargs: Any) -> int:
+        if Path(path).is_dir():
+            raise PermissionError(13, "Permission denied", str(path))
+        return really_open(path, *args, **kwargs)
+
+    monkeypatch.setattr(platform, "CAN_OPEN_FOLDERS", False)
+    monkeypatch.setattr(os, "open", open_no_folder)
+    put(tmp_path / "assets", "twirl", 1)
+    put(tmp_path / "assets", "twirl", 2, replace_it=True)
+    Registry(tmp_path / "assets").verify("twirl")
+
+
+def test_where_open_files_cannot_be_moved_a_run_is_deleted_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really_rename = Path.rename
+
+    def rename_no_open_folder(self: Path, target: Path) -> Path:
+        try:
+            FileLock(self / "lock").acquire(timeout=0).lock.release()
+        except Timeout:
+            raise PermissionError(13, "Access is denied", str(self)) from None
+        return really_rename(self, target)
+
+    monkeypatch.setattr(platform, "CAN_MOVE_OPEN_FILES", False)
+    monkeypatch.setattr(Path, "rename", rename_no_open_folder)
+    run = runs.create("twirl", {}, tmp_path)
+    run.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_memory_is_told_where_the_system_can_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = platform.resident_memory()
+    assert held is None or held > 1_000_000
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert platform.resident_memory() is None
+    pytest.importorskip("resource")
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert platform.resident_memory()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="asks for the session, which is POSIX")
+def test_a_process_set_apart_is_a_leader_of_its_own() -> None:
+    code = "import os; print(os.getsid(0) == os.getpid())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], **platform.APART, capture_output=True, encoding="utf-8", check=True
+    )
+    assert done.stdout == "True\n"
