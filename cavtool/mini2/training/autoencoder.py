@@ -13,7 +13,7 @@ from cavtool.mini2.training.data import draw_frames, render_pool, subject_weight
 from cavtool.mini2.training.plans import SEED, STILL_SEEDS, Plan
 from cavtool.mini2.training.stage import Stage
 
-LATENT_NOISE = 0.25  # at most, of latents of unit variance: what a denoiser makes is never exact
+LATENT_NOISE = 0.15  # at most, of latents of unit variance: what a denoiser makes is never exact
 
 
 def make_frames(work: Path, count: int, device: str) -> tuple[Any, Tensor]:
