@@ -10,6 +10,8 @@ Everything loads when it is first used; importing the package loads nothing heav
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from cavtool._version import __version__
+
 if TYPE_CHECKING:
     from cavtool.errors import CavError as CavError
     from cavtool.recipes import AbsorberKind as AbsorberKind
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from cavtool.studio.learn import learn as learn
     from cavtool.studio.learn import resume as resume
 
-__version__ = "0.1.0"
 
 _HOMES = {
     "AbsorberKind": "cavtool.recipes",

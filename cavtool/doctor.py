@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
-from cavtool import __version__, settings
+from cavtool import settings
+from cavtool._version import __version__
 from cavtool.errors import CavError
 from cavtool.models import CATALOGUE
 from cavtool.registry import Registry

@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 from typer.main import get_group
 
-from cavtool import __version__
+from cavtool._version import __version__
 from cavtool.cli.output import Output
 from cavtool.errors import CavError, InvalidInput, closest
 

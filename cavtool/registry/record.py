@@ -15,7 +15,7 @@ from functools import cache
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
-from cavtool import __version__
+from cavtool._version import __version__
 from cavtool.errors import IntegrityFailure, InvalidInput
 from cavtool.registry.known import Loads
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cavtool import __version__, history, video
+from cavtool import history, video
+from cavtool._version import __version__
 from cavtool.core.devices import memory_told
 from cavtool.errors import Conflict, Incompatible, InvalidInput, RequirementError
 from cavtool.events import Note, OnEvent, Stage, Step, Warn
