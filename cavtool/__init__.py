@@ -10,7 +10,7 @@ Everything loads when it is first used; importing the package loads nothing heav
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from cavtool._version import __version__
+from cavtool._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from cavtool.errors import CavError as CavError

@@ -52,12 +52,12 @@ class Judge:
         count = len(background_FCHW)
         pairs = np.array([(f, f + gap) for gap in _GAPS for f in range(count - gap)])
         moved_P3 = self._network.follow(background_FCHW[pairs[:, 0]], background_FCHW[pairs[:, 1]]).double().numpy()
-        zoom_F1 = _agree(pairs, np.ones(len(pairs)), moved_P3[:, 2:], count)
-        place_F2 = _agree(pairs, np.exp(moved_P3[:, 2]), moved_P3[:, :2], count)
+        zoom_F1 = agree(pairs, np.ones(len(pairs)), moved_P3[:, 2:], count)
+        place_F2 = agree(pairs, np.exp(moved_P3[:, 2]), moved_P3[:, :2], count)
         return np.concatenate([-place_F2, zoom_F1], axis=1)
 
 
-def _agree(pairs: np.ndarray, scale_P: np.ndarray, moved_PK: np.ndarray, count: int) -> np.ndarray:
+def agree(pairs: np.ndarray, scale_P: np.ndarray, moved_PK: np.ndarray, count: int) -> np.ndarray:
     """Values (F, K), the first 0, with value[b] = scale * value[a] + moved for all pairs (a, b), in least squares."""
     rows = np.arange(len(pairs))
     matrix = np.zeros((len(pairs), count))

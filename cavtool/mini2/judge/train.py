@@ -119,14 +119,14 @@ def judge_stage(work: Path, vae: Any, network: Network) -> Stage:
         turn = torch.stack([angles.cos(), angles.sin()], dim=2).flatten(1)
         misplaced = functional.smooth_l1_loss(seen.placing.float(), truth_BK[:, :3], beta=0.02)
         misturned = functional.smooth_l1_loss(seen.turn.float(), turn, beta=0.2)
-        mismoved = functional.smooth_l1_loss(moved.float(), _moves(channels[picks]), beta=0.02)
+        mismoved = functional.smooth_l1_loss(moved.float(), moves_between(channels[picks]), beta=0.02)
         loss: Tensor = sum(named, torch.zeros(())) + 10 * misplaced + 2 * misturned + 10 * mismoved
         return loss
 
     return Stage("judge", network, NUM_STEPS, LR, loss_at)
 
 
-def _moves(channels_NFK: Tensor) -> Tensor:
+def moves_between(channels_NFK: Tensor) -> Tensor:
     """(pairs, N, 3): how the background of one frame goes to another's, place = scale * place + move."""
     place, zoom = -channels_NFK[..., 5:7], channels_NFK[..., 7:]
     moves = []

@@ -1,0 +1,13 @@
+"""cav-mini 2 from a training's folder, before it ships."""
+
+from pathlib import Path
+
+from cavtool.core.backbones import open_backbone
+from cavtool.models import Model
+from cavtool.studio.session import Session
+
+
+def open_folder(folder: Path) -> Session:
+    """A session of a pipeline folder that makes 16 frames of 64x64."""
+    model = Model("cav-mini", folder, width=64, height=64, enlarge=4)
+    return Session(model, open_backbone(folder))

@@ -1,0 +1,58 @@
+"""The judge's parts; how well it reads is measured by `tests/benchmarks/judge.py`."""
+
+import numpy as np
+import torch
+
+from cavtool.mini2.judge.network import LOOKS, Network
+from cavtool.mini2.judge.reading import Judge, agree
+from cavtool.mini2.judge.train import PIECE, any_scene, draw_piece, moves_between
+from cavtool.mini2.world.scenes import CHANNELS, Scene, reference, render
+from cavtool.mini2.world.subjects import HELD_OUT_SUBJECTS
+
+
+def test_it_reads_every_attribute_and_channel_of_a_clip() -> None:
+    torch.manual_seed(0)
+    reading = Judge(Network()).read(render(reference("orbit", "cat", "red", "snow")))
+    assert reading.subject in LOOKS["subject"]
+    assert reading.place in LOOKS["place"]
+    assert set(reading.channels) == set(CHANNELS)
+    assert all(track.shape == (16,) and np.isfinite(track).all() for track in reading.channels.values())
+
+
+def test_the_camera_of_a_clip_is_what_agrees_with_all_its_pairs() -> None:
+    truth = np.cumsum(np.random.default_rng(0).normal(size=(16, 2)), axis=0) * 0.05
+    truth -= truth[0]
+    zoom = np.linspace(0, 0.7, 16)
+    pairs = np.array([(f, f + gap) for gap in (1, 2, 3) for f in range(16 - gap)])
+    scale = np.exp(zoom[pairs[:, 1]] - zoom[pairs[:, 0]])
+    moved = truth[pairs[:, 1]] - scale[:, None] * truth[pairs[:, 0]]
+    assert np.allclose(agree(pairs, scale, moved, 16), truth)
+
+
+def test_what_it_learns_of_a_pair_is_how_the_background_goes() -> None:
+    scene = Scene("cat", "red", "city", 0, {"pan": np.linspace(0, 10, 16)})
+    channels = np.stack([scene.channels[name][[0, 5, 10, 15]] for name in CHANNELS], axis=1)
+    moves = moves_between(torch.tensor(channels, dtype=torch.float32)[None])
+    assert moves.shape == (6, 1, 3)
+    first_to_last = moves[2, 0]
+    assert first_to_last[0] < -0.1, "a camera that turns right moves the background left"
+    assert abs(float(first_to_last[2])) < 1e-5
+
+
+def test_it_learns_from_everything_it_has_to_tell_apart() -> None:
+    scenes = [any_scene(seed) for seed in range(200)]
+    assert {scene.subject for scene in scenes} == set(LOOKS["subject"])
+    assert set(HELD_OUT_SUBJECTS) <= {scene.subject for scene in scenes}
+    assert {scene.place for scene in scenes} == set(LOOKS["place"])
+    assert {scene.colour for scene in scenes} == {*LOOKS["colour"], ""}
+
+
+def test_a_piece_is_a_few_frames_in_order_with_their_truth() -> None:
+    frames, looks, channels = draw_piece(7)
+    scene = any_scene(7)
+    assert frames.shape == (PIECE, 64, 64, 3)
+    assert LOOKS["subject"][looks[0]] == scene.subject
+    whole = np.stack([scene.channels[name] for name in CHANNELS], axis=1)
+    at = [int(np.abs(whole - row).sum(1).argmin()) for row in channels]
+    assert at == sorted(at)
+    assert np.array_equal(render(scene)[at], frames)
