@@ -1,4 +1,4 @@
-"""What can go wrong, as the command line tells it: one message, one hint, one exit code.
+"""All errors that users see: each has one message, one hint and one exit code.
 
 CavError (1)
 ├─ InvalidInput (2)       a bad name, weight, setting or prompt; also a ValueError

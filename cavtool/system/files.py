@@ -1,4 +1,4 @@
-"""Writing so that a process killed at any moment leaves the old or the new, never a half."""
+"""Atomic writes: a process killed at any moment leaves the old file or the new one."""
 
 import errno
 import os
@@ -28,7 +28,7 @@ def write_atomic(path: Path, save: Callable[[Path], object]) -> Path:
 
 
 def sync(path: Path) -> None:
-    """Wait until a file, or a folder's list of names, is on the disk."""
+    """Fsync a file, or a folder, so that its entries are on the disk."""
     is_folder = path.is_dir()
     if is_folder and not platform.CAN_OPEN_FOLDERS:
         return
@@ -41,18 +41,18 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def writing_to(place: Path) -> Iterator[None]:
-    """Say in one line what the operating system refused: a RequirementError for any OSError."""
+    """Turn any OSError into a RequirementError that says what could not be written, and why."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        hint = "free some space there, or let `CAV_HOME` name a folder that can be written to"
+        hint = "free some space, or set `CAV_HOME` to a folder that you can write to"
         if error.errno == errno.EXDEV:
-            hint = f"all that lies beside `{place.name}` must be on one disk: its trash, for one"
+            hint = f"`{place.name}` and its trash must be on the same file system"
         raise RequirementError(f"cannot write to `{place}`: {reason}", hint=hint) from error
 
 
 def failpoint(label: str) -> None:
-    """Die here, as by `kill -9`, if `CAV_FAILPOINT` says so: the tests prove with it that nothing is ever lost."""
+    """Kill this process if `CAV_FAILPOINT` is this label: the tests use it to prove that nothing is ever lost."""
     if os.environ.get("CAV_FAILPOINT") == label:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -1,21 +1,21 @@
-"""Where things are kept. Every function only names a place and creates nothing; `CAV_HOME` moves them all."""
+"""Where files are kept. These functions return paths and create nothing; `CAV_HOME` moves everything."""
 
 import os
 from pathlib import Path
 
 from platformdirs import PlatformDirs
 
-# No author folder on Windows: data would else lie under "cav\cav".
+# Without `appauthor=False`, Windows would use "cav\\cav".
 _DIRS = PlatformDirs("cav", appauthor=False)
 
 
 def data_dir() -> Path:
-    """What the user would miss: motions and absorbers."""
+    """Motions and absorbers."""
     return _under_home("data") or _DIRS.user_data_path
 
 
 def config_dir() -> Path:
-    """What the user has set."""
+    """Settings."""
     return _under_home("config") or _DIRS.user_config_path
 
 
@@ -25,12 +25,12 @@ def config_file() -> Path:
 
 
 def cache_dir() -> Path:
-    """What can be made or fetched again."""
+    """Files that can be made or downloaded again."""
     return _under_home("cache") or _DIRS.user_cache_path
 
 
 def state_dir() -> Path:
-    """What is under way: training runs."""
+    """Training runs and the history."""
     return _under_home("state") or _DIRS.user_state_path
 
 

@@ -1,15 +1,15 @@
-"""What differs between Linux, macOS and Windows, in one place: nothing else asks which of them this is."""
+"""Differences between Linux, macOS and Windows; no other module asks which of them this is."""
 
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
-CAN_OPEN_FOLDERS = sys.platform != "win32"  # to wait until their list of names is on the disk
-CAN_MOVE_OPEN_FILES = sys.platform != "win32"  # and the folders they lie in
+CAN_OPEN_FOLDERS = sys.platform != "win32"  # needed to fsync a folder
+CAN_MOVE_OPEN_FILES = sys.platform != "win32"  # and the folders that hold them
 
-# What `subprocess.Popen` is told for a process that outlives this one and its terminal. On Windows these are
-# CREATE_NEW_PROCESS_GROUP and DETACHED_PROCESS, which `subprocess` has no names for elsewhere.
+# Arguments of `subprocess.Popen` for a detached process, which outlives this one and its terminal. On Windows they are
+# CREATE_NEW_PROCESS_GROUP and DETACHED_PROCESS, for which `subprocess` has no names on other systems.
 APART: dict[str, Any] = {"creationflags": 0x208} if sys.platform == "win32" else {"start_new_session": True}
 
 
@@ -25,10 +25,10 @@ def resident_memory() -> int | None:
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep big freed blocks for the next tensor; elsewhere do nothing.
+    """Make glibc keep big freed blocks for the next tensor; does nothing on other systems.
 
-    By default every big tensor's memory is given back to the kernel at once and asked for again, page by page, zeroed:
-    a fifth of a CPU training step.
+    By default glibc returns every big block to the kernel and requests it again, page by page, zeroed, which takes a
+    fifth of the time of a CPU training step.
     """
     if sys.platform != "linux":
         return

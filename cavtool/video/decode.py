@@ -22,16 +22,16 @@ def sample_frames(path: Path, scan: Scan, *, seek: float, start: float, rate: fl
     return (
         stream.filter("settb", "AVTB")  # else gif rounds the start to 10 ms
         .filter("setpts", f"PTS-{start - seek + scan.slack:.6f}/TB")
-        .filter("fps", fps=rate, round="up", start_time=0)  # "up": a frame counts from its time on
-        .filter("tpad", stop_mode="clone", stop=num_frames)  # older ffmpeg forget how long the last frame lasts
+        .filter("fps", fps=rate, round="up", start_time=0)  # "up": a frame is shown from its time on
+        .filter("tpad", stop_mode="clone", stop=num_frames)  # old ffmpeg loses the last duration
     )
 
 
 def decode(path: Path, *, start: float, duration: float, num_frames: int, width: int, height: int) -> Frames:
     """`num_frames` RGB frames (F, H, W, C), evenly spaced in time over a part of a video, whatever its frame rate.
 
-    Frame k is what a player shows at `start + k * duration / num_frames`; a part that lasts longer or shorter than the
-    frames will take is thus played faster or slower. Upright, aspect kept, cut to the centre.
+    Frame k is what a player shows at `start + k * duration / num_frames`: a part longer or shorter than the clip is
+    played faster or slower. Rotation is applied, the aspect is kept, and the frame is cropped to its centre.
     Raises MediaError when the part is not inside the video or shows fewer than two different moments.
     """
     scan = scan_frames(path)
@@ -39,7 +39,7 @@ def decode(path: Path, *, start: float, duration: float, num_frames: int, width:
     if start < 0 or duration <= 0 or start + duration > media.duration + step:
         raise MediaError(
             f"`{path}` lasts {media.duration:.2f} s and has no part from {start:.2f} s to {start + duration:.2f} s",
-            hint="choose another start or duration, or neither: the liveliest part is found",
+            hint="choose another start or duration, or leave both out to use the busiest part",
         )
     moments = np.searchsorted(scan.times, start + step * np.arange(num_frames) + scan.slack, side="right")
     if len(np.unique(moments.clip(1))) < min(num_frames, 2):

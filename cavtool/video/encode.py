@@ -39,7 +39,7 @@ def _replacing(path: Path) -> Iterator[Path]:
     """A temporary file beside `path` that takes its place at the end, or vanishes."""
     temporary = path.with_name(f".{uuid4().hex}{path.suffix}")
     try:
-        temporary.touch(exist_ok=False)  # ffmpeg's own words for a folder that refuses it are worse
+        temporary.touch(exist_ok=False)  # its error is clearer than ffmpeg's if the folder is not writable
         yield temporary
         temporary.replace(path)
     except OSError as error:
@@ -53,9 +53,9 @@ def _replacing(path: Path) -> Iterator[Path]:
 
 def _write_mp4(frames_FHWC: Frames, path: Path, fps: float, comment: str | None) -> None:
     _, height, width, _ = frames_FHWC.shape
-    # yuv420p halves the colour's size, so both sides must be even.
+    # yuv420p halves the resolution of the colours, so both sides must be even.
     frames_FHWC = np.pad(frames_FHWC, [(0, 0), (0, height % 2), (0, width % 2), (0, 0)], mode="edge")
-    tags = dict.fromkeys(("colorspace", "color_primaries", "color_trc"), "bt709")  # players guess when untagged
+    tags = dict.fromkeys(("colorspace", "color_primaries", "color_trc"), "bt709")  # players guess if these are missing
     options: dict[str, Any] = {"movflags": "+faststart", "crf": 16, "preset": "slow", **tags}
     if comment:
         options["metadata"] = f"comment={comment}"

@@ -18,7 +18,7 @@ _ENCODER = "libx264"
 
 @cache
 def ffmpeg_exe() -> str:
-    """The ffmpeg to run: the system's, unless the one that imageio-ffmpeg carries reads or writes more.
+    """The ffmpeg to run: the system's, unless the one bundled with imageio-ffmpeg supports more codecs.
 
     Raises RequirementError when there is none.
     """
@@ -30,7 +30,7 @@ def ffmpeg_exe() -> str:
 
 
 def missing_abilities(exe: str) -> list[str]:
-    """The codecs `cav` uses that this ffmpeg lacks."""
+    """Codecs that `cav` uses and this ffmpeg does not support."""
     return sorted({*_DECODERS, _ENCODER} - (_abilities(exe) or frozenset()))
 
 
@@ -42,7 +42,7 @@ def _bundled_exe() -> str | None:
 
 @cache
 def _abilities(exe: str) -> frozenset[str] | None:
-    """What of all `cav` needs this ffmpeg can do; None when it does not run."""
+    """The codecs that `cav` uses and this ffmpeg supports; None if it does not run."""
     try:
         listing = subprocess.run([exe, "-codecs"], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
@@ -54,7 +54,7 @@ def _abilities(exe: str) -> frozenset[str] | None:
 def run(job: Any, failure: str, data: bytes = b"") -> bytes:
     """Feed `data` to an ffmpeg-python job and return its output; MediaError(`failure`: ffmpeg's reason) if it fails.
 
-    In a session of its own a Ctrl-C in the terminal does not reach it: who called decides what that stops.
+    It runs in its own session, so that a Ctrl-C in the terminal does not reach it: the caller decides what that stops.
     """
     command = job.global_args("-loglevel", "error").compile(ffmpeg_exe(), overwrite_output=True)
     done = subprocess.run(command, input=data, capture_output=True, check=False, start_new_session=True)
@@ -66,7 +66,7 @@ def run(job: Any, failure: str, data: bytes = b"") -> bytes:
 
 
 def input_path(path: Path) -> str:
-    """The path as ffmpeg must get it: absolute, or `-x.mp4` would be an option and `a:b.mp4` a protocol."""
+    """The absolute path: ffmpeg takes `-x.mp4` for an option and `a:b.mp4` for a protocol. Raises MediaError."""
     if not path.is_file():
         raise MediaError(f"`{path}` is a folder" if path.is_dir() else f"no such file: `{path}`")
     return str(path.absolute())

@@ -33,14 +33,14 @@ class Scan:
 
     media: Media
     times: NDArray[np.float64]  # when each frame appears
-    keyframes: NDArray[np.float64]  # those at which decoding can begin
-    slack: float  # how late a time may be, by rounding
+    keyframes: NDArray[np.float64]  # times at which decoding can begin
+    slack: float  # rounding error of the times
 
 
 def probe(path: Path) -> Media:
     """Size, rate and length of a video; only its first two frames are decoded.
 
-    Raises MediaError for what is missing, damaged, no video, or a single picture.
+    Raises MediaError for a file that is missing, damaged, not a video, or a single picture.
     """
     return scan_frames(path).media
 
@@ -50,7 +50,7 @@ def scan_frames(path: Path) -> Scan:
     packets, coded_F3 = _list_frames(path, c="copy")
     shown, decoded_F3 = _list_frames(path, vframes=2)
     if packets["codec_id"] in _TEXT_ART:
-        raise MediaError(f"`{path}` is a text, not a video")
+        raise MediaError(f"`{path}` is a text file, not a video")
     if min(len(coded_F3), len(decoded_F3)) < 2:
         raise MediaError(f"`{path}` has fewer than two readable frames", hint="a motion needs a video")
     width, height = map(int, shown["dimensions"].split("x"))
@@ -60,16 +60,16 @@ def scan_frames(path: Path) -> Scan:
     end = times_F[-1] + (coded_F3[-1, 1] or np.diff(times_F).mean())
     fps = len(times_F) / (end - times_F[0])
     media = Media(round(width * pixel_aspect), height, round(float(fps), 3), round(float(end), 3), packets["codec_id"])
-    # gif rounds times to its unit of 10 ms, webm and mkv to 1 ms, which stays when they are copied to a finer unit.
+    # gif rounds times to 10 ms, webm and mkv to 1 ms; the error remains when they are copied to a finer unit.
     slack = min(max(1e-3, float(Fraction(packets["tb"])) / 2), 5e-3)
     return Scan(media, times_F, times_F[coded_F3[:, 2] > 0], slack)
 
 
 def _list_frames(path: Path, **options: Any) -> tuple[dict[str, str], NDArray[np.float64]]:
-    """The header of a video stream, and of each frame, in order: when it appears, how long it lasts, is it a keyframe.
+    """Header of a video stream, and for each frame, in order: its time, its duration, and whether it is a keyframe.
 
-    ffprobe is not everywhere and `ffmpeg -i` speaks to people; https://ffmpeg.org/ffmpeg-formats.html#framecrc is
-    a list for machines.
+    ffprobe is not always installed, and the output of `ffmpeg -i` is not meant for programs; framecrc
+    (https://ffmpeg.org/ffmpeg-formats.html#framecrc) is.
     """
     job = ffmpeg.input(input_path(path))["V:0"].output("pipe:", format="framecrc", **options)
     try:
@@ -77,13 +77,13 @@ def _list_frames(path: Path, **options: Any) -> tuple[dict[str, str], NDArray[np
     except MediaError as error:
         if "matches no streams" in error.message:
             raise MediaError(f"`{path}` holds no video") from error
-        raise MediaError(error.message, hint="it is damaged, or no video at all") from error
+        raise MediaError(error.message, hint="the file is damaged or not a video") from error
     header = dict(re.findall(r"^#(\w+) 0: (\S+)", text, re.MULTILINE))
     frames = []
     for line in re.findall(r"^0, *(.+)", text, re.MULTILINE):
         dts, pts, lasts, *rest = line.split(",")
-        timed = int(pts) != np.iinfo(np.int64).min  # a bare stream says when to decode a frame, not when to show it
+        timed = int(pts) != np.iinfo(np.int64).min  # elementary streams have decoding times only
         frames.append((int(pts if timed else dts), int(lasts), timed and " F=0x0" not in rest))
-    shown = sorted(frame for frame in frames if frame[0] >= 0)  # before zero is what an edit list cuts off
+    shown = sorted(frame for frame in frames if frame[0] >= 0)  # an edit list cuts off what comes before zero
     unit = float(Fraction(header.get("tb", "1")))
     return header, np.array(shown, np.float64).reshape(-1, 3) * (unit, unit, 1)

@@ -1,4 +1,4 @@
-"""Which part of a video has the most motion in it."""
+"""The busiest part of a video."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -25,11 +25,11 @@ class Window:
 
 
 def busiest_window(path: Path, seconds: float, aspect: float = 1.0) -> Window:
-    """The part of a video, `seconds` long, in which most moves; the whole video when it is not longer.
+    """The busiest part of a video, `seconds` long; the whole video if it is not longer.
 
-    Only what `decode` keeps of a frame counts: its centre, `aspect` times as wide as high. Movement near the middle of
-    the part counts up to twice, so that it does not touch the ends; a cut counts nothing and halves the worth of a part
-    that contains it. Raises MediaError like `probe`.
+    Only the part of a frame that `decode` keeps counts: its centre, `aspect` times as wide as high. Movement near the
+    middle of the part counts up to twice, so that it does not touch the ends; a cut does not count as movement and
+    halves the score of a part that contains it. Raises what `probe` raises.
     """
     scan = scan_frames(path)
     rate = min(_SCAN_FPS, scan.media.fps)
@@ -53,7 +53,7 @@ def busiest_window(path: Path, seconds: float, aspect: float = 1.0) -> Window:
 
 
 def _busiest(change: NDArray[np.float64], length: int) -> int:
-    """Where the liveliest run of `length` changes begins."""
+    """Index at which the busiest run of `length` changes begins."""
     # A cut is a change of the whole picture that stands alone; movement goes on.
     around = np.maximum(np.append(change[1:], 0), np.append(0, change[:-1]))
     cuts = (change > 0.1) & (change > 4 * around)
