@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cavtool.studio.generate import generate as generate
     from cavtool.studio.learn import learn as learn
     from cavtool.studio.learn import resume as resume
+    from cavtool.workspace import Workspace as Workspace
 
 __version__ = "0.1.0"
 
@@ -30,6 +31,7 @@ _HOMES = {
     "LearnRecipe": "cavtool.recipes",
     "Registry": "cavtool.registry.store",
     "SampleRecipe": "cavtool.recipes",
+    "Workspace": "cavtool.workspace",
     "generate": "cavtool.studio.generate",
     "learn": "cavtool.studio.learn",
     "resume": "cavtool.studio.learn",
@@ -41,6 +43,7 @@ __all__ = [
     "LearnRecipe",
     "Registry",
     "SampleRecipe",
+    "Workspace",
     "generate",
     "learn",
     "resume",
