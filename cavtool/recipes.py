@@ -7,10 +7,10 @@ from enum import StrEnum
 from typing import Any, Self
 
 from cavtool.errors import InvalidInput
+from cavtool.names import absorber_name
 
 DEFAULT_MODEL = "cav-mini"
 MAX_SAMPLING_STEPS = 500  # schedulers that space 1000 timesteps by whole numbers are exact up to here
-_MAX_NAME = 64  # of an asset, as `registry.records` has it
 _BLEND = re.compile(r"(?P<name>[^:].*?)(?::(?P<weight>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?))?")
 
 
@@ -106,7 +106,7 @@ class LearnRecipe:
 
     def leaves(self, name: str) -> tuple[str, ...]:
         """The assets that learning as `name` leaves: the motion and, where one is trained, its absorber."""
-        return (name,) if self.absorber_kind is AbsorberKind.NONE else (name, look_name(name))
+        return (name,) if self.absorber_kind is AbsorberKind.NONE else (name, absorber_name(name))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for TOML and JSON; what is unset is left out."""
@@ -117,11 +117,6 @@ class LearnRecipe:
         """The reverse of `to_dict`."""
         kind, dtype = AbsorberKind(values["absorber_kind"]), DType(values["dtype"])
         return cls(**values | {"absorber_kind": kind, "dtype": dtype})
-
-
-def look_name(name: str) -> str:
-    """What the absorber of a motion is called: the end of the longest names makes room for it."""
-    return f"{name[: _MAX_NAME - 5]}-look"
 
 
 @dataclass(frozen=True)

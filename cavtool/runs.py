@@ -12,6 +12,7 @@ Every file is whole: written beside its place, then moved there. The operating s
 died, so the lock, not the pid, says whether a run is being driven.
 """
 
+import builtins
 import json
 import os
 import re
@@ -28,8 +29,8 @@ from typing import Any, Literal
 
 from cavtool.errors import Conflict, IntegrityFailure, NotFound, closest
 from cavtool.events import Event, from_json
-from cavtool.registry.record import check_name
-from cavtool.system import paths, platform
+from cavtool.names import check_name
+from cavtool.system import platform
 from cavtool.system.files import failpoint, write_atomic, writing_to
 
 Status = Literal["running", "done", "failed", "stopped"]
@@ -234,41 +235,43 @@ class Run:
         _save(self.folder, _load(self.folder) | {"outcome": outcome})
 
 
-def create(name: str, recipe: Mapping[str, Any], root: Path | None = None) -> Run:
-    """A new run that is to learn `name` as `recipe` says: scalars, lists and tables of them; None is left out."""
-    now = datetime.now(UTC)
-    root = root or paths.runs_dir()
-    folder = root / f"{check_name(name)}-{now.astimezone():%Y%m%d-%H%M}-{secrets.token_hex(2)}"
-    with writing_to(root):
-        folder.mkdir(parents=True)
-    created = now.isoformat(timespec="seconds")
-    _save(folder, {"name": name, "created": created, "settings": _without_none(recipe)})
-    return Run(folder)
+class Runs:
+    """The training runs in one folder."""
 
+    def __init__(self, root: Path) -> None:
+        self.root = root
 
-def open_run(run_id: str, root: Path | None = None) -> Run:
-    """The run of that id; NotFound if there is none."""
-    runs = {run.id: run for run in _all(root)}
-    if run_id not in runs:
-        raise NotFound(f"no run `{run_id}`", hint=closest(run_id, runs, "`cav runs list` shows what there is"))
-    return runs[run_id]
+    def create(self, name: str, recipe: Mapping[str, Any]) -> Run:
+        """Begin a run that learns `name`: scalars, lists and tables of them; None is left out."""
+        now = datetime.now(UTC)
+        folder = self.root / f"{check_name(name)}-{now.astimezone():%Y%m%d-%H%M}-{secrets.token_hex(2)}"
+        with writing_to(self.root):
+            folder.mkdir(parents=True)
+        created = now.isoformat(timespec="seconds")
+        _save(folder, {"name": name, "created": created, "settings": _without_none(recipe)})
+        return Run(folder)
 
+    def open(self, run_id: str) -> Run:
+        """The run of that id. Raises NotFound."""
+        runs = {run.id: run for run in self._all()}
+        if run_id not in runs:
+            raise NotFound(f"no run `{run_id}`", hint=closest(run_id, runs, "`cav runs list` shows what there is"))
+        return runs[run_id]
 
-def list_runs(root: Path | None = None) -> list[Run]:
-    """The runs that can be read, the newest first."""
-    dated = []
-    for run in _all(root):
-        with suppress(IntegrityFailure):
-            dated.append((run.created, run.id, run))
-    return [run for *_, run in sorted(dated, reverse=True)]
+    def list(self) -> builtins.list[Run]:
+        """The runs that can be read, the newest first."""
+        dated = []
+        for run in self._all():
+            with suppress(IntegrityFailure):
+                dated.append((run.created, run.id, run))
+        return [run for *_, run in sorted(dated, reverse=True)]
 
-
-def _all(root: Path | None) -> list[Run]:
-    try:
-        folders = list((root or paths.runs_dir()).iterdir())
-    except FileNotFoundError:
-        return []
-    return [run for run in map(Run, folders) if run.id[0] != "." and run.exists]
+    def _all(self) -> builtins.list[Run]:
+        try:
+            folders = list(self.root.iterdir())
+        except FileNotFoundError:
+            return []
+        return [run for run in map(Run, folders) if run.id[0] != "." and run.exists]
 
 
 def _load(folder: Path) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from cavtool.errors import InvalidInput
+from cavtool.names import is_name
 from cavtool.recipes import AbsorberKind, Blend, DType, LearnRecipe, SampleRecipe, parse_blend
-from cavtool.registry.record import is_name
 
 
 @pytest.mark.parametrize(

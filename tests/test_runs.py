@@ -11,7 +11,7 @@ import filelock  # noqa: F401 - loaded once, before the nursery forks
 import pytest
 
 from cavtool.errors import Conflict, IntegrityFailure, InvalidInput, NotFound, RequirementError
-from cavtool.runs import Run, create, list_runs, open_run
+from cavtool.runs import Run, Runs
 from tests import nursery
 from tests.nursery import KILLED, Nursery, job
 
@@ -30,7 +30,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(root: Path) -> Run:
-    return create("twirl", {"steps": 250}, root)
+    return Runs(root).create("twirl", {"steps": 250})
 
 
 @pytest.fixture
@@ -75,46 +75,42 @@ def test_a_run_keeps_what_was_asked_for(root: Path) -> None:
         "clip": {"fps": 8.0, "end": None},
         "o": True,
     }
-    run = create("twirl", recipe, root)
+    run = Runs(root).create("twirl", recipe)
     assert run.id.startswith("twirl-20")
-    assert open_run(run.id, root) == run
+    assert Runs(root).open(run.id) == run
     assert (run.name, run.status, run.driver, run.step) == ("twirl", "stopped", None, 0)
     assert run.settings == {"steps": 250, "lr": 1.5e-3, "kind": "dual", "clip": {"fps": 8.0}, "o": True}
     assert run.created.endswith("+00:00")
     with pytest.raises(InvalidInput):
-        create("../twirl", {}, root)
+        Runs(root).create("../twirl", {})
 
 
-def test_by_default_runs_lie_where_paths_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CAV_HOME", str(tmp_path))
-    assert list_runs() == []
-    assert list(tmp_path.iterdir()) == []
-    run = create("twirl", {})
-    assert run.folder.parent == tmp_path / "state" / "runs"
-    assert (list_runs(), open_run(run.id)) == ([run], run)
+def test_listing_creates_nothing(root: Path) -> None:
+    assert Runs(root).list() == []
+    assert not root.exists()
 
 
 def test_list_is_newest_first_and_leaves_out_what_cannot_be_read(root: Path) -> None:
-    runs = [create(name, {}, root) for name in ("b", "c", "a", "torn")]
+    runs = [Runs(root).create(name, {}) for name in ("b", "c", "a", "torn")]
     for day, run in enumerate(runs):
         text = (run.folder / "run.toml").read_text()
         (run.folder / "run.toml").write_text(text.replace(run.created, f"2026-01-0{day + 1}T00:00:00+00:00"))
     (runs[3].folder / "run.toml").write_text("name = ")
     (root / "a-file").write_text("")
     (root / "unborn").mkdir()
-    assert [run.name for run in list_runs(root)] == ["a", "c", "b"]
+    assert [run.name for run in Runs(root).list()] == ["a", "c", "b"]
     with pytest.raises(IntegrityFailure, match=f"`run.toml` of run `{runs[3].id}` cannot be read"):
-        _ = open_run(runs[3].id, root).settings
-    open_run(runs[3].id, root).remove()
+        _ = Runs(root).open(runs[3].id).settings
+    Runs(root).open(runs[3].id).remove()
 
 
 @pytest.mark.parametrize("name", ["", "..", "unborn"])
 def test_no_such_run(name: str, run: Run, root: Path) -> None:
     (root / "unborn").mkdir()
     with pytest.raises(NotFound):
-        open_run(name, root)
+        Runs(root).open(name)
     with pytest.raises(NotFound) as caught:
-        open_run(run.id[:-1], root)
+        Runs(root).open(run.id[:-1])
     assert caught.value.hint == f"did you mean `{run.id}`?"
 
 
@@ -172,11 +168,11 @@ def test_log_is_one_json_object_a_line(run: Run) -> None:
 
 
 def test_remove(run: Run, root: Path) -> None:
-    other = create("zigzag", {}, root)
+    other = Runs(root).create("zigzag", {})
     with run.lock(), pytest.raises(Conflict, match=f"driven by process {os.getpid()}"):
         run.remove()
     run.remove()
-    assert list_runs(root) == [other]
+    assert Runs(root).list() == [other]
     assert list(root.iterdir()) == [other.folder]
 
 

@@ -8,7 +8,6 @@ schema 1: the first
 
 import re
 import tomllib
-import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from functools import cache
@@ -16,7 +15,8 @@ from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
 from cavtool._version import __version__
-from cavtool.errors import IntegrityFailure, InvalidInput
+from cavtool.errors import IntegrityFailure
+from cavtool.names import is_name
 from cavtool.registry.known import Loads
 
 SCHEMA = 2
@@ -30,11 +30,8 @@ Scalar = str | int | float | bool
 _MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {  # from a schema to the next
     1: lambda table: table | {"schema": 2},
 }
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _FILE = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-# Windows opens a device where a file of such a name is asked for.
-_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,23 +98,6 @@ class Record:
         return self.content_id[:12]
 
 
-def is_name(name: str) -> bool:
-    """Whether `name` is safe as a folder's name on every file system."""
-    return _NAME.fullmatch(name) is not None and name not in _DEVICES
-
-
-def check_name(name: str) -> str:
-    """The name itself; InvalidInput, with a name that would do, where `is_name` says no."""
-    if is_name(name):
-        return name
-    if name in _DEVICES:
-        raise InvalidInput(f"`{name}` cannot be a name: it is a device on Windows", hint=f"try `my-{name}`")
-    rule = "a name has 1 to 64 of `a-z`, `0-9`, `_` and `-`, and starts with a letter or a digit"
-    usable = _usable(name)
-    shown = name if len(name) <= 64 else f"{name[:60]}…"
-    raise InvalidInput(f"`{shown}` cannot be a name", hint=f"{rule}; try `{usable}`" if usable else rule)
-
-
 def check_ours(record: Record) -> None:
     """Raise IntegrityFailure for a record this version may read, but not write."""
     if record.is_newer:
@@ -160,13 +140,6 @@ def from_toml(text: str, loads: Loads = tomllib.loads) -> Record:
     if not is_name(record.name) or not all(map(_FILE.fullmatch, record.files)):
         raise IntegrityFailure("the record holds a name that cannot be one")
     return record
-
-
-def _usable(name: str) -> str | None:
-    """A name like `name` that would do, if enough of it is left."""
-    plain = unicodedata.normalize("NFKD", name.lower()).encode("ascii", "ignore").decode()
-    usable = re.sub(r"[^a-z0-9_]+", "-", plain).lstrip("-_")[:64].rstrip("-_")
-    return usable if is_name(usable) else None
 
 
 def _read(kind: Any, value: Any, where: str) -> Any:

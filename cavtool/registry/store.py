@@ -34,10 +34,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from cavtool.errors import Conflict, IntegrityFailure, NotFound, closest
+from cavtool.names import check_name, is_name
 from cavtool.registry.asset import Asset, copy_file, load, verify
 from cavtool.registry.known import Loads, remembering
-from cavtool.registry.record import RECORD, WEIGHTS, Kind, Record, check_name, check_ours, is_name, to_toml
-from cavtool.system import paths
+from cavtool.registry.record import RECORD, WEIGHTS, Kind, Record, check_ours, to_toml
 from cavtool.system.files import failpoint, sync, write_atomic, writing_to
 
 _TMP, _NEW = ".tmp-", ".new-"
@@ -52,21 +52,19 @@ _T = TypeVar("_T")
 class Registry:
     """The motions and absorbers in a folder, and behind it those in folders that are `shared`: read, never written.
 
-    By default `paths.assets_dir()` and the setting `registry.paths`. Of assets of one name the first folder's is found.
-    `on_wait` is told, once, what is waited for when another process is writing.
+    An asset in an earlier folder hides those of the same name in later ones. `on_wait` receives one message if a writer
+    has to wait for another process.
     """
 
     def __init__(
         self,
-        root: Path | None = None,
+        root: Path,
         *,
-        shared: Sequence[Path] | None = None,
+        shared: Sequence[Path] = (),
         on_wait: Callable[[str], None] | None = None,
     ) -> None:
-        self.root = root or paths.assets_dir()
-        if shared is None:
-            shared = () if root else _shared_by_setting()
-        self.shared = tuple(place for place in shared if place != self.root)
+        self.root = root
+        self.shared = tuple(place for place in shared if place != root)
         self.trash = self.root.parent / "trash"
         self.quarantine = self.root.parent / "quarantine"
         self._on_wait = on_wait
@@ -326,14 +324,6 @@ class Registry:
         for folder in (self.trash, self.quarantine, self.root):
             if folder.exists():
                 sync(folder)
-
-
-def _shared_by_setting() -> Sequence[Path]:
-    if "CAV_REGISTRY_PATHS" not in os.environ and not paths.config_file().exists():
-        return ()  # and 6 ms saved, a twentieth of a start
-    from cavtool import settings
-
-    return settings.shared_registries()
 
 
 def _find_in(place: Path, name: str, loads: Loads) -> Asset | None:

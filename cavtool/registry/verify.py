@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cavtool.errors import IntegrityFailure, NotFound
+from cavtool.names import is_name
 from cavtool.registry.asset import Asset, verify
-from cavtool.registry.record import RECORD, is_name
+from cavtool.registry.record import RECORD
 from cavtool.registry.store import Registry
 
 

@@ -16,8 +16,8 @@ from cavtool.mini import world
 from cavtool.mini.judge import Judge, load_judge
 from cavtool.models import find_model
 from cavtool.recipes import AbsorberKind, LearnRecipe
-from cavtool.registry.store import Registry
 from cavtool.studio.session import Motion, Session, motion_of, open_session
+from cavtool.workspace import Workspace
 from tests.benchmarks.common import (
     RESULTS,
     SCORES,
@@ -83,13 +83,13 @@ def measure(variant: str, motion: str) -> dict[str, Any]:
 def learned(scene: world.Scene, changes: dict[str, Any]) -> Motion:
     """The scene's motion, learned with these changes to the defaults."""
     with TemporaryDirectory() as folder:
-        registry = Registry(Path(folder) / "assets")
+        workspace = Workspace(Path(folder))
 
         def recipe(prompt: str, look: str) -> LearnRecipe:
             return replace(LearnRecipe(prompt=prompt, appearance=look), **changes)
 
-        learn_reference("motion", scene, recipe, registry, Path(folder))
-        return motion_of(registry.get("motion"))
+        learn_reference("motion", scene, recipe, workspace, Path(folder))
+        return motion_of(workspace.registry.get("motion"))
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cavtool import runs
+from cavtool.runs import Runs
 from tests.cli.conftest import Cav
 
 
@@ -18,11 +18,11 @@ def root(home: Path) -> Path:
 
 
 def test_list_tells_how_each_run_stands(cav: Cav, root: Path) -> None:
-    stopped = runs.create("twirl", {"recipe": {"steps": 250}}, root)
+    stopped = Runs(root).create("twirl", {"recipe": {"steps": 250}})
     stopped.checkpoint(50, lambda path: path.write_bytes(b"state"))
-    done = runs.create("zoom", {}, root)
+    done = Runs(root).create("zoom", {})
     done.finish("f" * 64)
-    failed = runs.create("bounce", {}, root)
+    failed = Runs(root).create("bounce", {})
     failed.fail("the loss is not finite")
     header, *rows = cav("runs", "list").stdout.splitlines()
     assert header.split() == ["ID", "MOTION", "STATUS", "STEP", "CREATED"]
@@ -42,7 +42,7 @@ def test_list_of_nothing(cav: Cav) -> None:
 
 
 def test_a_run_at_work_is_listed_as_running(cav: Cav, root: Path) -> None:
-    run = runs.create("twirl", {}, root)
+    run = Runs(root).create("twirl", {})
     script = f"import sys, pathlib; from cavtool.runs import Run\nwith Run(pathlib.Path({str(run.folder)!r})).lock():\n"
     script += "    print(flush=True); sys.stdin.read()"
     with subprocess.Popen(
@@ -56,7 +56,7 @@ def test_a_run_at_work_is_listed_as_running(cav: Cav, root: Path) -> None:
 
 
 def test_resume_offers_the_closest_run(cav: Cav, root: Path) -> None:
-    run = runs.create("twirl", {}, root)
+    run = Runs(root).create("twirl", {})
     done = cav("runs", "resume", run.id[:-1])
     assert done.returncode == 3
     assert done.stderr == f"error: no run `{run.id[:-1]}`\nhint: did you mean `{run.id}`?\n"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cavtool import runs
 from cavtool.registry import Registry
+from cavtool.runs import Runs
 from tests.cli.assets import put_motion
 from tests.cli.conftest import Cav
 
@@ -81,7 +81,7 @@ def test_prune_says_first_and_does_then(cav: Cav, home: Path) -> None:
         put_motion(home, name, kind=kind)  # type: ignore[arg-type]
     (put_motion(home, "torn").folder / "record.toml").write_text("")
     put_motion(home, "torn-look", kind="absorber")
-    old, new = (runs.create(name, {}, home / "state" / "runs") for name in ("old", "new"))
+    old, new = (Runs(home / "state" / "runs").create(name, {}) for name in ("old", "new"))
     aged(old.folder, 31)
     half = home / "data" / "assets" / "twirl" / ".part-record.toml"
     half.write_text("half")

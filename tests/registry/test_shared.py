@@ -1,6 +1,5 @@
 """Several places: one's own, and behind it those that are shared."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -76,10 +75,3 @@ def test_nothing_is_ever_written_there(registry: Registry) -> None:
     registry.copy("zoom", "mine")
     registry.verify("swing")
     assert [sorted(place.rglob("*")) for place in registry.shared] == before
-
-
-def test_by_default_the_setting_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    put(tmp_path / "team", "zoom", seed=3)
-    monkeypatch.setenv("CAV_REGISTRY_PATHS", f"{tmp_path / 'team'}{os.pathsep}{tmp_path / 'lab'}")
-    assert Registry().names() == ["zoom"]
-    assert Registry(tmp_path / "mine").names() == []

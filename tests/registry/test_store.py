@@ -27,11 +27,6 @@ def test_an_empty_registry_is_no_error_and_looking_makes_nothing(root: Path) -> 
     assert not root.exists()
 
 
-def test_by_default_it_lies_where_paths_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CAV_HOME", str(tmp_path))
-    assert Registry().root == tmp_path / "data" / "assets"
-
-
 def test_put_keeps_copies_and_fills_in_the_record(root: Path, tmp_path: Path) -> None:
     asset = put(root, "twirl", seed=3)
     shutil.rmtree(tmp_path / "sources")

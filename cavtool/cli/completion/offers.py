@@ -42,12 +42,12 @@ def motion_names(incomplete: str) -> list[Offer]:
 
 def run_ids(incomplete: str) -> list[Offer]:
     """Training runs."""
-    return sorted(_folders(paths.runs_dir(), incomplete))
+    return sorted(_folders(paths.places().runs, incomplete))
 
 
 def thrown_ids(incomplete: str) -> list[Offer]:
     """What lies in the trash."""
-    return sorted(_folders(paths.data_dir() / "trash", incomplete))
+    return sorted(_folders(paths.places().trash, incomplete))
 
 
 def setting_keys(incomplete: str) -> list[Offer]:
@@ -77,7 +77,7 @@ def bundle_files(incomplete: str) -> list[Offer]:
 def _assets(prefix: str) -> dict[str, str]:
     """Names that begin so, with their records' paths; one's own go before those that are shared."""
     found: dict[str, str] = {}
-    for place in (paths.assets_dir(), *_shared()):
+    for place in (paths.places().assets, *_shared()):
         for name in _folders(place, prefix):
             found.setdefault(name, f"{place}/{name}/record.toml")
     return found
@@ -85,10 +85,10 @@ def _assets(prefix: str) -> dict[str, str]:
 
 def _shared() -> list[Path]:
     from cavtool.errors import CavError
-    from cavtool.settings import shared_registries
+    from cavtool.settings import Settings
 
     with suppress(CavError, OSError, ValueError):
-        return shared_registries()
+        return Settings(paths.places().settings).shared_registries()
     return []
 
 

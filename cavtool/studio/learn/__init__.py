@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cavtool import runs
 from cavtool.core.devices import memory_told
 from cavtool.errors import CavError, Incompatible, NotFound, TrainingError
 from cavtool.events import Interrupted, Note, OnEvent
@@ -18,6 +17,7 @@ from cavtool.studio.learn.prepare import prepare_run
 from cavtool.studio.learn.save import check_still_free, keep
 from cavtool.studio.learn.train import BEGIN_AGAIN, Training, read_latest, read_state
 from cavtool.studio.session import Session, open_session
+from cavtool.workspace import Workspace
 
 __all__ = ["learn", "prepare_run", "resume"]
 
@@ -28,7 +28,7 @@ def learn(
     recipe: LearnRecipe,
     *,
     replace: bool = False,
-    registry: Registry | None = None,
+    workspace: Workspace | None = None,
     on_event: OnEvent = lambda _: None,
 ) -> Asset:
     """Learn the motion of a video and keep it as `name`, its absorber as `name-look`.
@@ -36,19 +36,19 @@ def learn(
     Raises Conflict for a taken name and MediaError for a bad video, both before any work; TrainingError when the loss
     is not finite, the registry untouched; Interrupted at the first Ctrl-C, after a checkpoint.
     """
-    registry = registry or _usual_registry(on_event)
-    run, session = prepare_run(name, file, recipe, registry, on_event, replace=replace)
-    return _drive(run, session, registry, on_event)
+    workspace = workspace or _default_workspace(on_event)
+    run, session = prepare_run(name, file, recipe, workspace, on_event, replace=replace)
+    return _drive(run, session, workspace.registry, on_event)
 
 
-def resume(run_id: str, *, registry: Registry | None = None, on_event: OnEvent = lambda _: None) -> Asset:
+def resume(run_id: str, *, workspace: Workspace | None = None, on_event: OnEvent = lambda _: None) -> Asset:
     """Go on with a run from its last checkpoint; on the CPU it ends in the weights it would have had uncut.
 
     Raises NotFound, Conflict while another process drives it or where its name is taken by now, TrainingError where
     what it left is damaged, Incompatible where the base model has been replaced since.
     """
-    run = runs.open_run(run_id)
-    registry = registry or _usual_registry(on_event)
+    workspace = workspace or _default_workspace(on_event)
+    run, registry = workspace.runs.open(run_id), workspace.registry
     if run.status == "done":
         asset = registry.get(run.name, "motion")
         if asset.record.content_id != run.result:
@@ -69,8 +69,8 @@ def resume(run_id: str, *, registry: Registry | None = None, on_event: OnEvent =
     return _drive(run, session, registry, on_event)
 
 
-def _usual_registry(on_event: OnEvent) -> Registry:
-    return Registry(on_wait=lambda text: on_event(Note(text)))
+def _default_workspace(on_event: OnEvent) -> Workspace:
+    return Workspace(on_wait=lambda text: on_event(Note(text)))
 
 
 # The run

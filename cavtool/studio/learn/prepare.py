@@ -9,28 +9,28 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from cavtool import runs, video
+from cavtool import video
 from cavtool.core.adapters.absorber import crop_bank
 from cavtool.core.devices import memory_told
 from cavtool.events import Note, OnEvent, Warn
 from cavtool.models import Model, find_model
 from cavtool.recipes import AbsorberKind, LearnRecipe
-from cavtool.registry import Registry
 from cavtool.registry.record import Clip
-from cavtool.runs import Run
+from cavtool.runs import INPUTS, Run
 from cavtool.studio.session import Session, open_session
+from cavtool.workspace import Workspace
 
 NUM_CROPS = 64
 _STILL = 0.25  # mean change from frame to frame, of 255; of a still film, compressed, 0.0 to 0.1
 
 
 def prepare_run(
-    name: str, file: Path, recipe: LearnRecipe, registry: Registry, on_event: OnEvent, *, replace: bool
+    name: str, file: Path, recipe: LearnRecipe, workspace: Workspace, on_event: OnEvent, *, replace: bool
 ) -> tuple[Run, Session]:
     """All of `learn` before the training, which `resume` can do then in another process. Raises what `learn` does."""
     model = find_model(recipe.model)
     for wanted in recipe.leaves(name):
-        registry.check_free(wanted, replace=replace)
+        workspace.registry.check_free(wanted, replace=replace)
     clip, frames = _read_clip(file, recipe, model, on_event)
     _say_what_is_amiss(name, recipe, on_event)
     with memory_told():
@@ -38,8 +38,8 @@ def prepare_run(
         _say_what_is_unread(name, recipe, session, on_event)
         inputs = _encode_inputs(session, frames, recipe.seed)
     asked = {"recipe": recipe.to_dict() | {"model": model.address}, "revision": model.revision}
-    run = runs.create(name, {"replace": replace, "clip": asdict(clip)} | asked)
-    run.write(runs.INPUTS, lambda path: save_file(inputs, path))
+    run = workspace.runs.create(name, {"replace": replace, "clip": asdict(clip)} | asked)
+    run.write(INPUTS, lambda path: save_file(inputs, path))
     return run, session
 
 

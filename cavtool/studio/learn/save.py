@@ -13,7 +13,8 @@ from cavtool.core.adapters import lora
 from cavtool.core.adapters.lora import LoraState
 from cavtool.errors import Conflict, IntegrityFailure, NotFound
 from cavtool.models import Model
-from cavtool.recipes import LearnRecipe, look_name
+from cavtool.names import absorber_name
+from cavtool.recipes import LearnRecipe
 from cavtool.registry import Asset, Registry
 from cavtool.registry.record import WEIGHTS, Clip, Record
 from cavtool.runs import Run
@@ -76,7 +77,7 @@ def _draft(run: Run, model: Model, recipe: LearnRecipe, state: LoraState, loss: 
     targets = lora.targets(state)
     told = {key: value for key, value in recipe.to_dict().items() if key not in {"prompt", "appearance", "model"}}
     return Record(
-        name=look_name(run.name) if look else run.name,
+        name=absorber_name(run.name) if look else run.name,
         kind="absorber" if look else "motion",
         origin="learned",
         base_model=model.name,
