@@ -1,5 +1,6 @@
 """The registry, the runs, the history and the settings of one home folder."""
 
+import os
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -37,7 +38,9 @@ class Workspace:
         """Motions and absorbers, those in the shared folders of the settings included. Raises InvalidInput."""
         from cavtool.registry.store import Registry
 
-        shared = self.settings.shared_registries()
+        # Without any settings, their module need not be loaded, which takes a tenth of the start-up time of `cav list`.
+        is_set = "CAV_REGISTRY_PATHS" in os.environ or self.places.settings.exists()
+        shared = self.settings.shared_registries() if is_set else ()
         return Registry(self.places.assets, shared=shared, on_wait=self._on_wait)
 
     @cached_property

@@ -1,4 +1,4 @@
-# fish completion for cav. Once: cav completion fish > ~/.config/fish/completions/cav.fish
+# fish completion for cav. Install: cav completion fish > ~/.config/fish/completions/cav.fish
 function __cav_complete
     set --local words (commandline --current-process --cut-at-cursor)
     env _CAV_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=$argv[1] \

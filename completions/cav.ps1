@@ -1,4 +1,4 @@
-# PowerShell completion for cav. In $PROFILE: cav completion powershell | Out-String | iex
+# PowerShell completion for cav. Install, in $PROFILE: cav completion powershell | Out-String | iex
 Register-ArgumentCompleter -Native -CommandName cav -ScriptBlock {
     param($wordToComplete, $commandAst, $cursorPosition)
     $Env:_CAV_COMPLETE = "complete_powershell"

@@ -1,101 +1,85 @@
-"""The `cav` program: which commands there are, and what happens to a command line nobody can read."""
+"""The `cav` program: its commands, and the errors of a command line that cannot be parsed."""
 
 import os
 import re
 import sys
 from importlib import import_module
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NamedTuple, NoReturn
 
 import typer
-from typer.core import TyperGroup
 from typer.exceptions import TyperException
-from typer.main import get_group
+from typer.main import get_command
 
 from cavtool._version import __version__
+from cavtool.cli.command import FastGroup, new_app
 from cavtool.cli.output import Output
 from cavtool.errors import CavError, InvalidInput, closest
 from cavtool.workspace import Workspace
 
-# Command and the module it lives in, in the order of the help.
+
+class Entry(NamedTuple):
+    """A command in `cav --help`: its module in `cli.commands`, and the first line of its help."""
+
+    module: str
+    summary: str
+
+
+# In the order of the help, which imports none of the modules.
 COMMANDS = {
-    "learn": "learn",
-    "generate": "generate",
-    "history": "history",
-    "list": "assets",
-    "show": "assets",
-    "rm": "assets",
-    "cp": "change",
-    "mv": "change",
-    "tag": "change",
-    "note": "change",
-    "trash": "trash",
-    "export": "bundles",
-    "import": "bundles",
-    "verify": "upkeep",
-    "prune": "upkeep",
-    "path": "upkeep",
-    "runs": "runs",
-    "config": "config",
-    "doctor": "doctor",
-    "completion": "completion",
-    "demo": "demo",
+    "learn": Entry("learn", "Learn a motion from one video."),
+    "generate": Entry("generate", "Generate videos of a prompt, with learned motions."),
+    "history": Entry("history", "List generated videos, or generate one of them again."),
+    "list": Entry("list_", "List motions and absorbers."),
+    "show": Entry("show", "Show everything that is known about a motion or absorber."),
+    "rm": Entry("rm", "Move motions and absorbers to the trash."),
+    "cp": Entry("cp", "Copy a motion or absorber."),
+    "mv": Entry("mv", "Rename a motion or absorber."),
+    "tag": Entry("tag", "Show, add or remove the tags of motions and absorbers."),
+    "note": Entry("note", "Show or set the note of a motion or absorber."),
+    "trash": Entry("trash", "List, restore or delete removed motions and absorbers."),
+    "export": Entry("export", "Write motions and absorbers to one file, to share them."),
+    "import": Entry("import_", "Add the motions and absorbers of a file that `cav export` wrote."),
+    "verify": Entry("verify", "Compare the files of motions and absorbers with their checksums."),
+    "prune": Entry("prune", "Find and delete stale runs, partial files and unused absorbers."),
+    "path": Entry("path", "Print the folder of the registry, or of a motion or absorber."),
+    "runs": Entry("runs", "List, watch, stop, resume or delete training runs."),
+    "config": Entry("config", "Show and change settings."),
+    "doctor": Entry("doctor", "Check this machine: ffmpeg, torch, memory, models."),
+    "completion": Entry("completion", "Print the completion script of a shell."),
+    "demo": Entry("demo", "Learn two motions and apply both to a new subject."),
 }
+_CONFIGURABLE = {"learn", "generate"}  # commands whose defaults can be set
 
 
-class CavGroup(TyperGroup):
-    """A group whose commands are imported when they are called or described, so that the others cost no start-up."""
+class CavGroup(FastGroup):
+    """The commands of `cav`, each imported when it is called."""
 
     def list_commands(self, _ctx: Any) -> list[str]:
-        """Return every command's name."""
+        """Return the names of all commands."""
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Import the command `cmd_name`."""
+        """Import the command `cmd_name`. Raises InvalidInput; returns None instead while a shell completes a line."""
         if cmd_name in COMMANDS:
-            return _lean(get_group(import_module(f"cavtool.cli.commands.{COMMANDS[cmd_name]}").app).commands[cmd_name])
-        if ctx.resilient_parsing:  # the shell is completing a line that is wrong so far
+            return get_command(import_module(f"cavtool.cli.commands.{COMMANDS[cmd_name].module}").app)
+        if ctx.resilient_parsing:
             return None
         raise InvalidInput(f"no such command `{cmd_name}`", hint=closest(cmd_name, COMMANDS, "see `cav --help`"))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        """Find the command to run; the user's settings become its defaults."""
-        name, command, rest = super().resolve_command(ctx, args)
-        defaults: dict[str, Any] = {verb: {"help": False} for verb in getattr(command, "commands", ())}
-        if name in {"learn", "generate"} and not ctx.resilient_parsing:
-            defaults = Workspace().settings.option_defaults().get(name, {})
-        if defaults:
-            ctx.default_map = {**ctx.default_map, name: ctx.default_map[name] | defaults}
-        return name, command, rest
+        """Find the command to run, and take its defaults from the user's settings."""
+        name, found, rest = super().resolve_command(ctx, args)
+        if name in _CONFIGURABLE and not ctx.resilient_parsing:
+            ctx.default_map = Workspace().settings.option_defaults()
+        return name, found, rest
+
+    def format_commands(self, _ctx: Any, formatter: Any) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
 
 
-def _lean(command: Any) -> Any:
-    """The command, with the defaults of its options taken as they are.
-
-    To check even those typer loads pydantic, which takes as long as all the rest of a start.
-    """
-    for param in command.params:
-
-        def process(ctx: Any, value: Any, param: Any = param, check: Any = param.process_value) -> Any:
-            return value if value is param.default and not param.required else check(ctx, value)
-
-        param.process_value = process
-    for each in getattr(command, "commands", {}).values():
-        _lean(each)
-    return command
-
-
-# Plain help: rich's costs half of the start-up. No `--install-completion`: it edits the user's shell files. `--help` is
-# False by default: typer has None, and for what is not a bool it loads pydantic, which takes as long as all the rest.
-app = typer.Typer(
-    cls=CavGroup,
-    rich_markup_mode=None,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={
-        "max_content_width": 100,
-        "default_map": {"help": False} | {command: {"help": False} for command in COMMANDS},
-    },
-)
+app = new_app(cls=CavGroup, context_settings={"max_content_width": 100})
 
 
 @app.callback(invoke_without_command=True)
@@ -116,14 +100,18 @@ def _cav(
 
 
 def main() -> NoReturn:
-    """Run `cav` on this process's arguments and exit: 0, the code of the error, 2 for a usage error, 130 on Ctrl-C."""
+    """Run `cav` on the arguments of this process, and exit.
+
+    The exit code is 0, that of the error, 2 for a usage error, or 130 after Ctrl-C. Shells that complete a line call
+    `cav` with the variable _CAV_COMPLETE.
+    """
     if "_CAV_COMPLETE" in os.environ:
         from typer.completion import completion_init  # type: ignore[attr-defined]
 
         completion_init()
     with Output("cav", json="--json" in sys.argv):
         if any("\ud800" <= letter <= "\udfff" for argument in sys.argv for letter in argument):
-            raise InvalidInput("the command line holds a byte that is no text", hint="give names and prompts in UTF-8")
+            raise InvalidInput("the command line is not valid UTF-8", hint="give names and prompts in UTF-8")
         try:
             code = app(prog_name="cav", standalone_mode=False)
         except TyperException as error:
@@ -132,10 +120,10 @@ def main() -> NoReturn:
 
 
 def _usage_error(error: TyperException) -> CavError:
-    """What typer's parser says, in this program's words."""
+    """Typer's error as one of ours: names in backticks, no capital, no period."""
     context, option = getattr(error, "ctx", None), getattr(error, "option_name", None)
     hint = f"see `{context.command_path if context else 'cav'} --help`"
-    if hasattr(error, "possibilities"):  # only an unknown option has them
+    if hasattr(error, "possibilities"):  # only the error of an unknown option has them
         return InvalidInput(f"no such option `{option}`", hint=closest(str(option), error.possibilities or (), hint))
     text = re.sub(r"'([^']+)'", r"`\1`", error.format_message()).rstrip(".")
     return InvalidInput(re.sub(r"(?:^|(?<=: ))[A-Z]", lambda capital: capital[0].lower(), text), hint=hint)

@@ -1,22 +1,22 @@
-"""What a command says and where: data on stdout, all else on stderr, JSON with `--json`."""
+"""Where results and messages of a command go: results to stdout, messages to stderr; JSON to stdout with `--json`."""
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import typer
 
-from cavtool.cli.progress import Bars, Lines
 from cavtool.errors import CavError, InvalidInput
-from cavtool.events import Event, Interrupted, Note, Stage, Step, Warn, to_json
+
+if TYPE_CHECKING:
+    from cavtool.events import Event
 
 SCHEMA = 1
 
 
-class Stopped(CavError):  # noqa: N818 - named as its siblings are
+class Stopped(CavError):  # noqa: N818 - named like the other errors
     """The user pressed Ctrl-C."""
 
     code = "interrupted"
@@ -24,9 +24,9 @@ class Stopped(CavError):  # noqa: N818 - named as its siblings are
 
 
 class Output:
-    """One command's voice, and the boundary where an error becomes two lines and an exit code.
+    """The results and messages of one command; as a context manager, it turns errors into messages and exit codes.
 
-    `with Output("rm", json=...) as out:` around a command's body. CAV_DEBUG=1 lets errors through, for a traceback.
+    With CAV_DEBUG=1, errors are raised as they are, for a traceback.
     """
 
     def __init__(self, command: str, *, json: bool, quiet: bool = False) -> None:
@@ -38,63 +38,72 @@ class Output:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        told = _told(error)
-        if told and os.environ.get("CAV_DEBUG") != "1":
-            self._fail(told)
+        failure = _as_cav_error(error)
+        if failure and os.environ.get("CAV_DEBUG") != "1":
+            self._fail(failure)
 
     def table(self, columns: Iterable[str], rows: Iterable[Iterable[str]], data: Iterable[Mapping[str, Any]]) -> None:
-        """Print `rows` of cells under their `columns`; for scripts, `data` as a bare array."""
+        """Print `rows` of cells under `columns`, or with `--json` an array of `data`."""
         if self.json:
             self._print_json(list(data))
             return
-        lines = [tuple(columns), *(tuple(_printable(cell, "?") for cell in row) for row in rows)]
+        lines = [tuple(columns), *(tuple(_printable(cell) for cell in row) for row in rows)]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         for line in lines:
             typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
     def result(self, data: Mapping[str, Any], lines: Iterable[object], *, failure: CavError | None = None) -> None:
-        """Say what came of it, last of all: `lines` for people, `data` for scripts; then exit, if it failed in part."""
+        """Print `lines`, or with `--json` an object with `data`; then exit if there was a partial `failure`."""
         if not self.json:
             for line in lines:
-                typer.echo(_printable(str(line), "?\n\t"))
+                typer.echo(_printable(str(line), keep="\n\t"))
         if failure:
             self._fail(failure, data)
         if self.json:
             self._print_json(self._envelope(data, None))
 
     def note(self, text: str) -> None:
-        """Say something worth knowing, unless quiet."""
+        """Show a message, unless quiet."""
         if not self.quiet:
-            _say("note", "cyan", text)
+            _message("note", "cyan", text)
 
     def warning(self, text: str) -> None:
-        """Say something the user may want to change."""
-        _say("warning", "yellow", text)
+        """Show a warning."""
+        _message("warning", "yellow", text)
 
     def hint(self, text: str) -> None:
-        """Say what to do next, to people, unless quiet."""
+        """Show what to do next, unless quiet or in JSON."""
         if not (self.json or self.quiet):
-            _say("hint", "green", text)
+            _message("hint", "green", text)
 
     def error(self, error: CavError) -> None:
-        """Say what went wrong and what to do about it."""
-        _say("error", "red", error.message)
+        """Show an error and its hint, and go on."""
+        _message("error", "red", error.message)
         if error.hint and not self.json:
-            _say("hint", "green", error.hint)
+            _message("hint", "green", error.hint)
 
-    def confirm(self, question: str, *, hint: str) -> bool:
-        """Ask on the terminal; InvalidInput with `hint` where there is none."""
+    def confirm(self, question: str, *, if_declined: str) -> None:
+        """Ask on the terminal; exit with 1 and the note `if_declined` unless the answer is yes.
+
+        Raises InvalidInput if there is no terminal.
+        """
         if self.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
-            raise InvalidInput(f"`cav {self.command}` asks first, and there is no terminal to ask on", hint=hint)
+            message = f"`cav {self.command}` asks for confirmation, which needs a terminal"
+            raise InvalidInput(message, hint="add `--yes`")
         typer.echo(f"{question} [y/N] ", nl=False, err=True)
-        return sys.stdin.readline().strip().lower() in {"y", "yes"}
+        if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+            self.note(if_declined)
+            raise typer.Exit(1)
 
     @contextmanager
-    def progress(self) -> Iterator[Callable[[Event], None]]:
-        """Receive a workflow's events: bars on a terminal, plain lines elsewhere, NDJSON for scripts.
+    def progress(self) -> Iterator[Callable[["Event"], None]]:
+        """Receive the events of a workflow: bars on a terminal, plain lines elsewhere, NDJSON with `--json`.
 
-        Of a quiet one's only the warnings are told.
+        With `--quiet`, only warnings are shown.
         """
+        from cavtool.cli.progress import Bars, Lines
+        from cavtool.events import Note, Stage, Step, Warn, to_json
+
         if self.json:
             yield lambda event: self._print_json(to_json(event))
             return
@@ -103,7 +112,7 @@ class Output:
             return
         with Bars() if sys.stderr.isatty() else Lines() as display:
 
-            def on_event(event: Event) -> None:
+            def on_event(event: "Event") -> None:
                 match event:
                     case Stage():
                         display.stage(event)
@@ -124,35 +133,36 @@ class Output:
         sys.exit(error.exit_code)
 
     def _envelope(self, data: Mapping[str, Any] | None, error: CavError | None) -> dict[str, object]:
-        told = error and {"code": error.code, "message": error.message, "hint": error.hint}
-        return {"schema": SCHEMA, "ok": error is None, "command": self.command, "data": data, "error": told}
+        described = error and {"code": error.code, "message": error.message, "hint": error.hint}
+        return {"schema": SCHEMA, "ok": error is None, "command": self.command, "data": data, "error": described}
 
     def _print_json(self, data: object) -> None:
+        import json
+
         typer.echo(json.dumps(data, default=str))
 
 
-def _printable(text: str, kept: str) -> str:
-    """Text that may be a stranger's without what a terminal would obey; the first of `kept` stands in its place."""
-    return "".join(each if each.isprintable() or each in kept[1:] else kept[0] for each in text)
+def _printable(text: str, keep: str = "") -> str:
+    """Untrusted text with `?` in place of control characters, except those in `keep`."""
+    return "".join(letter if letter.isprintable() or letter in keep else "?" for letter in text)
 
 
-def _told(error: BaseException | None) -> CavError | None:
-    """What to tell the user of `error`; None for what only a programmer can read."""
+def _as_cav_error(error: BaseException | None) -> CavError | None:
+    """The error to show to the user; None for a bug, which is raised with its traceback."""
     match error:
         case CavError():
             return error
-        case Interrupted():
-            return Stopped("interrupted", hint=f"continue with `cav runs resume {error.run_id}`")
         case KeyboardInterrupt():
-            return Stopped("interrupted")
-        case OSError() if not isinstance(error, BrokenPipeError):  # a full disk, a folder that may not be written
-            where = f": `{error.filename}`" if error.filename else ""
-            return CavError(f"{error.strerror or error}{where}")
+            run_id = getattr(error, "run_id", None)  # of `events.Interrupted`
+            return Stopped("interrupted", hint=f"continue with `cav runs resume {run_id}`" if run_id else None)
+        case OSError() if not isinstance(error, BrokenPipeError):  # for example a full disk or a read-only folder
+            file = f": `{error.filename}`" if error.filename else ""
+            return CavError(f"{error.strerror or error}{file}")
     return None
 
 
-def _say(label: str, colour: str, text: str) -> None:
+def _message(label: str, colour: str, text: str) -> None:
     label = f"{label}:"
     if sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
         label = typer.style(label, fg=colour, bold=True)
-    sys.stderr.write(f"{label} {text}\n")  # not typer.echo: that passes by the bars, which must be moved out of the way
+    sys.stderr.write(f"{label} {text}\n")  # typer.echo would bypass the live display, which then overwrites the line

@@ -1,14 +1,21 @@
-"""Options that several commands share."""
+"""Arguments and options that several commands share."""
 
 from typing import Annotated
 
 import typer
 
-from cavtool.cli.completion.offers import model_names
+from cavtool.cli.completion.offers import asset_names, model_names
 
-Device = Annotated[str, typer.Option(help="cpu, cuda, mps, or auto: the best there is.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only what came of it, and what went wrong.")]
-Model = Annotated[
-    str, typer.Option(help="Base model: a name, or the folder of a diffusers pipeline.", autocompletion=model_names)
+Name = Annotated[str, typer.Argument(help="Name of a motion or absorber.", autocompletion=asset_names)]
+Names = Annotated[
+    list[str], typer.Argument(help="Names of motions and absorbers, or globs: 'test-*'.", autocompletion=asset_names)
 ]
+Device = Annotated[str, typer.Option(help="cpu, cuda, mps, or auto for the best available.")]
+Model = Annotated[
+    str,
+    typer.Option(help="Base model: a name, or the folder of a diffusers pipeline.", autocompletion=model_names),
+]
+Replace = Annotated[bool, typer.Option("--replace", help="Move what has that name now to the trash.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Overwrite existing files.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be removed.")]

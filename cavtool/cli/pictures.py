@@ -1,4 +1,4 @@
-"""A clip as a strip of frames in half blocks, two pixels a character, for terminals that have colours."""
+"""Frames of a video side by side in half blocks, two pixels per character, on terminals with colours."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from rich.text import Text
 
 from cavtool.video import decode, probe
 
-WIDTH = 18  # pixels of one frame: four frames on a terminal of 80 columns
+WIDTH = 18  # pixels per frame: four frames on a terminal of 80 columns
 
 
 def draw(label: str, video: Path) -> None:
@@ -36,7 +36,7 @@ def draw(label: str, video: Path) -> None:
 
 
 def _half_blocks(frames_FHWC: NDArray[np.uint8]) -> Text:
-    """The frames (even height) side by side, a blank column between them."""
+    """Frames of even height, side by side, with a blank column between them."""
     rows = []
     for y in range(0, frames_FHWC.shape[1], 2):
         row = Text()

@@ -1,4 +1,4 @@
-"""How a long workflow looks while it works: one live display on a terminal, a plain line now and then elsewhere."""
+"""Progress of a long workflow: bars on a terminal, plain lines elsewhere."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -10,7 +10,7 @@ from cavtool.system.platform import resident_memory
 
 
 class Bars:
-    """A bar for each stage with its figures, redrawn on the terminal that stderr is."""
+    """A live display on stderr, with a bar and figures for each stage."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -25,7 +25,7 @@ class Bars:
         )
 
     def __enter__(self) -> Self:
-        self._starting = self._display.add_task("starting", total=None, figures="")  # torch takes seconds to load
+        self._starting = self._display.add_task("starting", total=None, figures="")  # while torch loads
         self._display.start()
         return self
 
@@ -35,15 +35,15 @@ class Bars:
         self._display.stop()
 
     def stage(self, stage: Stage) -> None:
-        """Begin a bar; it has no length before the first step."""
+        """Add a bar; its length is unknown until the first step."""
         self._fill()
         self._display.update(self._starting, visible=False)
         self._figures = Figures()
         self._task = self._display.add_task(_title(stage), total=None, figures="")
 
     def step(self, step: Step) -> None:
-        """Move the bar on."""
-        figures = self._figures.read(step)
+        """Update the bar."""
+        figures = self._figures.update(step)
         self._display.update(self._task, total=step.num_steps, completed=step.step, figures=figures)
 
     def _fill(self) -> None:
@@ -52,7 +52,7 @@ class Bars:
 
 
 class Lines:
-    """A line for each stage and each tenth of its steps, for logs."""
+    """A line per stage and per tenth of its steps, for logs."""
 
     def __enter__(self) -> Self:
         return self
@@ -61,13 +61,13 @@ class Lines:
         pass
 
     def stage(self, stage: Stage) -> None:
-        """Name the stage."""
+        """Print the name of the stage."""
         self._figures = Figures()
         typer.echo(_title(stage), err=True)
 
     def step(self, step: Step) -> None:
-        """Say how far it is, now and then."""
-        figures = self._figures.read(step)
+        """Print the figures after each tenth of the steps."""
+        figures = self._figures.update(step)
         if step.step == step.num_steps or step.step % max(1, step.num_steps // 10) == 0:
             typer.echo(f"{step.stage}  {figures}", err=True)
 
@@ -80,16 +80,16 @@ class Figures:
     seen: int = 0
     loss: float = 0.0
 
-    def read(self, step: Step) -> str:
-        """Take `step` in and describe where the stage is."""
+    def update(self, step: Step) -> str:
+        """Update with `step` and return the figures as text."""
         self.first = self.first or step
         self.seen += 1
         parts = [f"{step.step}/{step.num_steps}"]
         if step.loss is not None:
-            # A plain mean at first, so that the first loss does not linger; exponential from the 20th on.
+            # The plain mean of the first 20 losses, so that the first does not dominate; exponential from there on.
             self.loss += (step.loss - self.loss) / min(self.seen, 20)
             parts.append(f"loss {self.loss:.4f}")
-        # Counted from the first step seen: a resumed stage begins in the middle, and the first step is the slow one.
+        # Speed from the first step seen on: a resumed stage starts in the middle, and the first step is slow.
         num_steps, seconds = step.step - self.first.step, step.seconds - self.first.seconds
         if num_steps > 0 and seconds > 0:
             speed = num_steps / seconds

@@ -6,13 +6,13 @@ belongs to a record, every file has the sha256 its record says, no name leads el
 
 import json
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
-from cavtool.errors import CavError, IntegrityFailure, NotFound
+from cavtool.errors import CavError, Conflict, IntegrityFailure, InvalidInput, NotFound
 from cavtool.registry.asset import Asset, verify
 from cavtool.registry.record import RECORD, WEIGHTS, Record, check_ours, from_toml
 from cavtool.registry.store import Registry
@@ -22,6 +22,21 @@ SUFFIX = ".cav"
 _FILES = {WEIGHTS, "reference.mp4", "preview.mp4"}
 _LARGEST_RECORD = 1_000_000  # bytes
 _MOMENT = (1980, 1, 1, 0, 0, 0)  # the earliest a zip can say: when it was packed is nobody's concern
+
+
+def bundle_path(names: Sequence[str], output: Path | None, *, replace: bool = False) -> Path:
+    """The file for a bundle of these assets: `output`, or `NAME.cav` in that folder or in the current one.
+
+    Raises InvalidInput if several assets have no `output`, Conflict if the file exists and `replace` is not set.
+    """
+    if output is None and len(names) > 1:
+        raise InvalidInput("a file of several motions or absorbers needs a name", hint=f"add `-o NAME{SUFFIX}`")
+    path = output or Path()
+    if path.is_dir():
+        path /= f"{names[0]}{SUFFIX}"
+    if path.exists() and not replace:
+        raise Conflict(f"`{path}` exists already", hint="choose another file with `-o`, or add `--replace`")
+    return path
 
 
 def pack(registry: Registry, names: Iterable[str], path: Path) -> None:
@@ -39,20 +54,17 @@ def pack(registry: Registry, names: Iterable[str], path: Path) -> None:
         write_atomic(path, save)
 
 
-def contents(path: Path) -> list[Record]:
-    """The records in a bundle. Raises NotFound, IntegrityFailure where it is no bundle or not a whole one."""
-    with _opened(path) as bundle:
-        return _records(bundle)
-
-
 def unpack(registry: Registry, path: Path, *, to: str | None = None, replace_it: bool = False) -> list[Asset]:
-    """Keep what is in a bundle; one that holds a single asset may be kept under the name `to`.
+    """Add the assets of a bundle to the registry; a single asset may get another name, `to`.
 
-    Raises what `contents` does, and InvalidInput or Conflict for a name, before anything is kept.
+    Raises NotFound, IntegrityFailure for a file that is not a complete bundle, and InvalidInput or Conflict for a name,
+    all before anything is added.
     """
     with _opened(path) as bundle, TemporaryDirectory() as folder:
-        drafts = []
-        for record in _records(bundle):
+        drafts, records = [], _records(bundle)
+        if to and len(records) > 1:
+            raise InvalidInput(f"`{path.name}` contains {len(records)} motions or absorbers, `--as` names only one")
+        for record in records:
             check_ours(record)
             files = {name: Path(bundle.extract(f"{record.name}/{name}", folder)) for name in record.files}
             verify(Asset(record, Path(folder, record.name)))

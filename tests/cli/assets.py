@@ -1,13 +1,15 @@
-"""Assets for the tests of the command line: small, made by hand, put into a real registry."""
+"""Small motions and absorbers, in a real registry."""
 
 import json
 import struct
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from cavtool.registry import Asset, Kind, Record, Registry
 
-# As many and as long as cav-mini's.
+# As many and as long names as in cav-mini.
 TARGET_MODULES = tuple(
     f"down_blocks.{block}.temp_attentions.0.transformer_blocks.0.{attention}.{projection}"
     for block in range(8)
@@ -17,7 +19,7 @@ TARGET_MODULES = tuple(
 
 
 def put_motion(home: Path, name: str, *, kind: Kind = "motion", videos: dict[str, Path] | None = None) -> Asset:
-    """Put a motion (or absorber) of a few bytes into the registry under the CAV_HOME `home`."""
+    """Put a motion or absorber of a few bytes into the registry of `home`."""
     record = Record(
         name=name,
         kind=kind,
@@ -46,3 +48,8 @@ def safetensors(tensors: dict[str, list[float]]) -> bytes:
         header[name] = {"dtype": "F32", "shape": [len(values)], "data_offsets": [start, len(data)]}
     text = json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + data
+
+
+def listed_names(cav: Callable[..., Any], **options: Any) -> list[str]:
+    """The names that `cav list` shows."""
+    return [asset["name"] for asset in json.loads(cav("list", "--json", **options).stdout)]

@@ -1,9 +1,10 @@
-"""The program as a whole: its help, how it refuses a line, and what it does not load."""
+"""The program as a whole: help, usage errors, and what it imports."""
 
 import json
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -12,33 +13,47 @@ import cavtool
 from cavtool.cli.app import COMMANDS
 from tests.cli.assets import put_motion
 from tests.cli.conftest import Cav
+from tests.cli.processes import packages_loaded
 
 GROUPS = {
     "runs": "list resume attach stop logs rm",
     "trash": "list restore empty",
     "config": "list get set unset path edit",
 }
+LINES = [
+    *(command for command in COMMANDS if command not in GROUPS),
+    *(f"{group} {verb}" for group, verbs in GROUPS.items() for verb in verbs.split()),
+]
 HEAVY = {"accelerate", "cv2", "diffusers", "ffmpeg", "imageio_ffmpeg", "numpy", "peft", "PIL", "torch", "transformers"}
-# What the commands that take half as long again as importing typer may load, and nothing else.
+# All that the commands within the start-up bar may import besides the standard library.
 QUICK = {"cavtool", "typer", "annotated_doc", "shellingham", "platformdirs"}
 
 
-def test_help_describes_every_command(cav: Cav) -> None:
-    done = cav("--help")
+def listed_commands(help_text: str) -> list[str]:
+    return [line.split()[0] for line in help_text.partition("Commands:")[2].splitlines() if line.strip()]
+
+
+def test_help_lists_every_command(cav: Cav, cav_process: Cav) -> None:
+    done = cav_process("--help")
     assert (done.returncode, done.stderr) == (0, "")
-    listed = [line.split()[0] for line in done.stdout.partition("Commands:")[2].splitlines() if line.strip()]
-    assert listed == list(COMMANDS)
+    assert listed_commands(done.stdout) == list(COMMANDS)
     assert cav().stdout == done.stdout
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        *(command for command in COMMANDS if command not in GROUPS),
-        *(f"{group} {verb}" for group, verbs in GROUPS.items() for verb in verbs.split()),
-    ],
-)
-def test_every_command_explains_itself_by_example_and_takes_json_and_quiet(cav: Cav, command: str) -> None:
+def test_every_module_of_a_command_is_listed() -> None:
+    files = (Path(cavtool.__file__).parent / "cli" / "commands").glob("*.py")
+    assert {file.stem for file in files} - {"__init__"} == {entry.module for entry in COMMANDS.values()}
+    for entry in COMMANDS.values():
+        assert import_module(f"cavtool.cli.commands.{entry.module}").app
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_summary_is_the_first_line_of_the_help(cav: Cav, command: str) -> None:
+    assert f"\n\n  {COMMANDS[command].summary}\n" in cav(command, "--help").stdout
+
+
+@pytest.mark.parametrize("command", LINES)
+def test_every_command_has_an_example_and_takes_json_and_quiet(cav: Cav, command: str) -> None:
     done = cav(*command.split(), "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert {"--json", "-q, --quiet"} <= set(re.findall(r"(?:-\w, )?--\w+", done.stdout))
@@ -47,9 +62,7 @@ def test_every_command_explains_itself_by_example_and_takes_json_and_quiet(cav: 
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_every_group_lists_its_commands(cav: Cav, group: str) -> None:
-    done = cav(group, "--help")
-    listed = [line.split()[0] for line in done.stdout.partition("Commands:")[2].splitlines() if line.strip()]
-    assert " ".join(listed) == GROUPS[group]
+    assert " ".join(listed_commands(cav(group, "--help").stdout)) == GROUPS[group]
 
 
 def test_version(cav: Cav) -> None:
@@ -61,7 +74,9 @@ def test_version(cav: Cav) -> None:
     [
         ("lst", "no such command `lst`", "did you mean `list`?"),
         ("frobnicate", "no such command `frobnicate`", "see `cav --help`"),
+        ("runs lst", "no such command `lst`. Did you mean `list`?", "see `cav runs --help`"),
         ("list --motion", "no such option `--motion`", "did you mean `--motions`?"),
+        ("list all", "got unexpected extra argument(s) (all)", "see `cav list --help`"),
         (
             "learn a b --steps few",
             "invalid value for `--steps`: input should be a valid integer, unable to parse string as an integer",
@@ -72,15 +87,13 @@ def test_version(cav: Cav) -> None:
         ("rm", "missing argument `names`", "see `cav rm --help`"),
     ],
 )
-def test_a_line_it_cannot_read_gets_a_message_and_a_hint(cav: Cav, line: str, message: str, hint: str) -> None:
-    done = cav(*line.split())
-    assert done.returncode == 2
-    assert (done.stdout, done.stderr) == ("", f"error: {message}\nhint: {hint}\n")
+def test_usage_errors_have_a_message_and_a_hint(cav: Cav, line: str, message: str, hint: str) -> None:
+    assert cav(*line.split()) == (2, "", f"error: {message}\nhint: {hint}\n")
 
 
-def test_a_byte_that_is_no_text_is_refused(cav: Cav) -> None:
-    done = cav("note", "twirl", "\udcff")
-    assert (done.returncode, done.stderr.splitlines()[0]) == (2, "error: the command line holds a byte that is no text")
+def test_invalid_utf8_is_refused(cav_process: Cav) -> None:
+    done = cav_process("note", "twirl", "\udcff")
+    assert (done.returncode, done.stderr.splitlines()[0]) == (2, "error: the command line is not valid UTF-8")
 
 
 def test_a_usage_error_is_json_for_scripts(cav: Cav) -> None:
@@ -95,33 +108,22 @@ def test_a_usage_error_is_json_for_scripts(cav: Cav) -> None:
     assert (answer["schema"], answer["ok"], answer["data"]) == (1, False, None)
 
 
-def test_no_option_edits_the_shells_files(cav: Cav) -> None:
+def test_no_option_edits_shell_files(cav: Cav) -> None:
     assert cav("--install-completion").returncode == 2
 
 
-def test_debug_shows_the_traceback(cav: Cav) -> None:
-    done = cav("show", "nothing", env={"CAV_DEBUG": "1"})
+def test_debug_mode_shows_the_traceback(cav_process: Cav) -> None:
+    done = cav_process("show", "nothing", env={"CAV_DEBUG": "1"})
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert "NotFound" in done.stderr
 
 
-def test_a_reader_that_leaves_is_no_error(environment: dict[str, str], home: Path) -> None:
+def test_a_closed_pipe_is_not_an_error(environment: dict[str, str], home: Path) -> None:
     put_motion(home, "twirl")
     line = f"{sys.executable} -m cavtool list --json | true"
     done = subprocess.run(["sh", "-c", line], env=environment, capture_output=True, encoding="utf-8", check=False)
     assert "Traceback" not in done.stderr
-
-
-LOADED = """
-import sys
-before = set(sys.modules)  # what the machine's own Python loads at its start is not ours
-from cavtool.cli.app import main
-try:
-    main()
-finally:
-    print(*{name.partition(".")[0] for name in set(sys.modules) - before}, file=sys.stderr)
-"""
 
 
 @pytest.mark.parametrize(
@@ -145,28 +147,20 @@ finally:
         "runs resume nothing",
     ],
 )
-def test_light_commands_load_nothing_heavy(environment: dict[str, str], home: Path, line: str) -> None:
+def test_light_commands_import_nothing_heavy(environment: dict[str, str], home: Path, line: str) -> None:
     put_motion(home, "twirl")
-    loaded = _loaded(line.split(), environment)
+    loaded = packages_loaded(line.split(), environment)
     assert not loaded & HEAVY
     assert "rich" not in loaded
 
 
 @pytest.mark.parametrize("line", ["--help", "--version", "list", "runs list", "trash list", "path"])
-def test_the_quickest_commands_load_what_they_need_and_no_more(
-    environment: dict[str, str], home: Path, line: str
-) -> None:
+def test_the_quickest_commands_import_only_what_they_need(environment: dict[str, str], home: Path, line: str) -> None:
     put_motion(home, "twirl")
-    assert _loaded(line.split(), environment) - sys.stdlib_module_names <= QUICK
+    assert packages_loaded(line.split(), environment) - sys.stdlib_module_names <= QUICK
 
 
-def test_completion_loads_nothing_heavy(environment: dict[str, str], home: Path) -> None:
+def test_completion_imports_nothing_heavy(environment: dict[str, str], home: Path) -> None:
     put_motion(home, "twirl")
-    asked = {"_CAV_COMPLETE": "complete_bash", "COMP_WORDS": "cav generate x --motion tw", "COMP_CWORD": "4"}
-    assert not _loaded([], {**environment, **asked}) & {*HEAVY, "rich", "filelock", "tomlkit"}
-
-
-def _loaded(arguments: list[str], environment: dict[str, str]) -> set[str]:
-    command = [sys.executable, "-c", LOADED, *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=False)
-    return set(done.stderr.splitlines()[-1].split())
+    request = {"_CAV_COMPLETE": "complete_bash", "COMP_WORDS": "cav generate x --motion tw", "COMP_CWORD": "4"}
+    assert not packages_loaded([], {**environment, **request}) & {*HEAVY, "rich", "filelock", "tomlkit"}

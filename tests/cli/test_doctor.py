@@ -7,17 +7,17 @@ from tests.cli.assets import put_motion
 from tests.cli.conftest import Cav
 
 
-def test_a_machine_that_has_all_it_needs(cav: Cav, home: Path) -> None:
+def test_a_machine_with_everything(cav_process: Cav, home: Path) -> None:
     put_motion(home, "twirl")
-    done = cav("doctor")
+    done = cav_process("doctor")
     assert done.returncode == 0, done.stdout + done.stderr
-    told = {line.split()[0]: line for line in done.stdout.splitlines()[1:]}
-    assert {"cav", "libraries", "settings", "data", "state", "registry", "model", "ffmpeg", "device"} <= told.keys()
-    assert "1 assets at" in told["registry"]
-    assert "cav-mini, revision" in told["model"]
+    lines = {line.split()[0]: line for line in done.stdout.splitlines()[1:]}
+    assert {"cav", "libraries", "settings", "data", "state", "registry", "model", "ffmpeg", "device"} <= lines.keys()
+    assert "1 assets at" in lines["registry"]
+    assert "cav-mini, revision" in lines["model"]
 
 
-def test_what_is_broken_is_told_with_a_remedy(cav: Cav, home: Path) -> None:
+def test_broken_parts_have_a_remedy(cav: Cav, home: Path) -> None:
     (put_motion(home, "twirl").folder / "record.toml").write_text("")
     (home / "config").mkdir()
     (home / "config" / "config.toml").write_text("model = 3\n")

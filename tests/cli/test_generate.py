@@ -1,4 +1,4 @@
-"""`cav generate` as a user runs it, on the real cav-mini."""
+"""`cav generate` and `cav history` on the real cav-mini."""
 
 import json
 from pathlib import Path
@@ -11,18 +11,19 @@ from tests.cli.conftest import Cav
 pytestmark = pytest.mark.slow
 
 
-def test_it_writes_where_it_says_and_likes_what_it_wrote(
-    cav: Cav, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_written_recipe_gives_the_same_video(
+    cav: Cav, cav_process: Cav, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    done = cav("generate", "ironman", "-n", "2", "--seed", "4", "--steps", "1", "--guidance", "2", "--negative", "blue")
+    options = ("-n", "2", "--seed", "4", "--steps", "1", "--guidance", "2", "--negative", "blue")
+    done = cav_process("generate", "ironman", *options)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["ironman-4.mp4", "ironman-5.mp4"]
     assert "makes 64x64; written 4 times as large" in done.stderr
     assert "1/1" in done.stderr
-    told = video.read_recipe(Path("ironman-5.mp4"))
-    assert told is not None
-    assert {key: told[key] for key in ("prompt", "seed", "steps", "guidance", "negative", "model")} == {
+    recipe = video.read_recipe(Path("ironman-5.mp4"))
+    assert recipe is not None
+    assert {key: recipe[key] for key in ("prompt", "seed", "steps", "guidance", "negative", "model")} == {
         "prompt": "ironman",
         "seed": 5,
         "steps": 1,
@@ -34,31 +35,42 @@ def test_it_writes_where_it_says_and_likes_what_it_wrote(
     *_, result = map(json.loads, again.stdout.splitlines())
     assert (result["ok"], result["data"]) == (True, {"files": ["again.mp4"]})
     assert Path("again.mp4").read_bytes() == Path("ironman-5.mp4").read_bytes()
+
+
+def test_files_are_overwritten_only_on_request(cav: Cav, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (existing := tmp_path / "ironman-4.mp4").touch()
     refused = cav("generate", "ironman", "--seed", "4", "--steps", "1")
     assert (refused.returncode, "`ironman-4.mp4` exists" in refused.stderr) == (4, True)
-    options = ("--seed", "4", "--steps", "1", "--scale", "1", "--no-metadata", "--overwrite", "-o", "small.gif")
-    assert cav("generate", "ironman", *options).stdout.split() == ["small.gif"]
-    assert video.probe(Path("small.gif")).width == 64
-    assert video.read_recipe(Path("small.gif")) is None
+    assert cav("generate", "ironman", "--seed", "4", "--steps", "1", "--overwrite").returncode == 0
+    assert existing.stat().st_size > 0
 
 
-def test_generating_loads_neither_training_nor_judge(cav: Cav, tmp_path: Path) -> None:
+def test_scale_format_and_metadata(cav: Cav, tmp_path: Path) -> None:
+    file = tmp_path / "small.gif"
+    options = ("--seed", "4", "--steps", "1", "--scale", "1", "--no-metadata", "-o", str(file))
+    assert cav("generate", "ironman", *options).stdout == f"{file}\n"
+    assert video.probe(file).width == 64
+    assert video.read_recipe(file) is None
+
+
+def test_generating_imports_neither_training_nor_judge(cav_process: Cav, tmp_path: Path) -> None:
     options = ("--steps", "1", "-o", str(tmp_path / "v.mp4"))
-    done = cav("generate", "ironman", *options, env={"PYTHONPROFILEIMPORTTIME": "1"})
+    done = cav_process("generate", "ironman", *options, env={"PYTHONPROFILEIMPORTTIME": "1"})
     assert done.returncode == 0
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
     assert "torch" in loaded
     assert not {"cavtool.core.trainer", "cavtool.studio.learn", "cavtool.mini.judge"} & loaded
 
 
-def test_history_lists_it_and_makes_it_again(cav: Cav, tmp_path: Path) -> None:
+def test_history_lists_videos_and_generates_them_again(cav: Cav, cav_process: Cav, tmp_path: Path) -> None:
     first, again = tmp_path / "first.mp4", tmp_path / "again.mp4"
     made = cav("generate", "a red cat", "--steps", "1", "--seed", "3", "-o", str(first))
     assert made.returncode == 0, made.stderr
     (row,) = cav("history").stdout.splitlines()[1:]
     assert row.split()[0] == "1"
     assert row.endswith(f"a red cat  -        3     {first}")
-    done = cav("history", "--again", "1", "-o", str(again))
+    done = cav_process("history", "--again", "1", "-o", str(again))
     assert (done.returncode, done.stdout) == (0, f"{again}\n"), done.stderr
     assert again.read_bytes() == first.read_bytes()
     assert cav("history", "--again", "9").returncode == 3

@@ -1,49 +1,46 @@
-"""What a long command shows while it works, told by real processes that say the events of a workflow."""
+"""What a long command shows while it works, and how it ends early."""
 
 import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
-from tests.cli.terminal import run_on_a_terminal
+from tests.cli import workflow
+from tests.cli.conftest import Finished
+from tests.cli.terminal import run_on_terminal
 
-WORKFLOW = """
-import sys
-from cavtool.cli.output import Output
-from cavtool.errors import TrainingError
-from cavtool.events import Interrupted, Note, Stage, Step, Warn
-
-with Output("learn", json="--json" in sys.argv, quiet="-q" in sys.argv) as out:
-    with out.progress() as tell:
-        tell(Stage("read the clip", 1, 2))
-        tell(Note("the busiest part begins at 1.5 s"))
-        tell(Warn("no prompt"))
-        tell(Stage("motion", 2, 2))
-        for step in range(1, 41):
-            tell(Step("motion", step, 40, 1.0 / step, step * 0.25))
-        if "--interrupt" in sys.argv:
-            raise Interrupted("twirl-1")
-        if "--ctrl-c" in sys.argv:
-            raise KeyboardInterrupt
-        if "--nan" in sys.argv:
-            raise TrainingError("the loss is not finite at step 40", hint="try a lower `--lr`")
-        if "--full" in sys.argv:
-            raise OSError(28, "No space left on device", "/somewhere")
-    out.result({"name": "twirl"}, ["twirl"])
-"""
-COMMAND = [sys.executable, "-c", WORKFLOW]
+COMMAND = [sys.executable, "-m", "tests.cli.workflow"]
+Workflow = Callable[..., Finished]
 
 
-def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *arguments], env=environment, capture_output=True, encoding="utf-8", check=False)
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Workflow:
+    """Run the workflow in this process."""
+
+    def run(*arguments: str) -> Finished:
+        capsys.readouterr()
+        code: int | str | None = 0
+        try:
+            workflow.run(list(arguments))
+        except SystemExit as ended:
+            code = ended.code
+        return Finished(int(code or 0), *capsys.readouterr())
+
+    return run
 
 
-def test_without_a_terminal_a_line_now_and_then(environment: dict[str, str]) -> None:
-    done = run(environment)
+@pytest.fixture
+def lines(environment: dict[str, str]) -> list[str]:
+    """The lines on stderr of a process without a terminal."""
+    done = subprocess.run(COMMAND, env=environment, capture_output=True, encoding="utf-8", check=True)
     assert done.stdout == "twirl\n"
-    lines = done.stderr.splitlines()
+    return done.stderr.splitlines()
+
+
+def test_plain_lines_without_a_terminal(lines: list[str]) -> None:
     assert lines[:4] == [
         "[1/2] read the clip",
         "note: the busiest part begins at 1.5 s",
@@ -56,24 +53,23 @@ def test_without_a_terminal_a_line_now_and_then(environment: dict[str, str]) -> 
     assert last.endswith("4.0 it/s  in 0:10  0.0 GB")
 
 
-def test_the_loss_is_smoothed(environment: dict[str, str]) -> None:
-    losses = [float(loss) for loss in re.findall(r"loss (\S+)", run(environment).stderr)]
-    assert losses[0] == pytest.approx((1 + 1 / 2 + 1 / 3 + 1 / 4) / 4, abs=1e-4)  # the mean so far
+def test_the_loss_is_smoothed(lines: list[str]) -> None:
+    losses = [float(loss) for loss in re.findall(r"loss (\S+)", "\n".join(lines))]
+    assert losses[0] == pytest.approx((1 + 1 / 2 + 1 / 3 + 1 / 4) / 4, abs=1e-4)  # the mean of the first four
     assert losses == sorted(losses, reverse=True)
-    assert losses[-1] > 2 / 40  # behind the last one
+    assert losses[-1] > 2 / 40  # lags behind the last loss
 
 
-def test_quiet_it_tells_warnings_only_and_what_went_wrong(environment: dict[str, str]) -> None:
-    done = run(environment, "-q")
-    assert (done.stdout, done.stderr) == ("twirl\n", "warning: no prompt\n")
-    failed = run(environment, "-q", "--nan").stderr
+def test_quiet_shows_warnings_and_errors_only(run: Workflow, environment: dict[str, str]) -> None:
+    assert run("-q") == (0, "twirl\n", "warning: no prompt\n")
+    failed = run("-q", "--nan").stderr
     assert failed.endswith("error: the loss is not finite at step 40\nhint: try a lower `--lr`\n")
-    screen, _ = run_on_a_terminal([*COMMAND, "-q"], environment=environment)
+    screen, _ = run_on_terminal([*COMMAND, "-q"], environment=environment)
     assert "motion" not in screen
 
 
-def test_json_is_events_and_then_the_result(environment: dict[str, str]) -> None:
-    done = run(environment, "--json")
+def test_json_is_events_and_then_the_result(run: Workflow) -> None:
+    done = run("--json")
     *events, result = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.stderr == ""
     assert [event["event"] for event in events[:5]] == ["stage", "note", "warning", "stage", "step"]
@@ -81,17 +77,17 @@ def test_json_is_events_and_then_the_result(environment: dict[str, str]) -> None
     assert result == {"schema": 1, "ok": True, "command": "learn", "data": {"name": "twirl"}, "error": None}
 
 
-def test_a_terminal_sees_bars(environment: dict[str, str]) -> None:
-    screen, code = run_on_a_terminal(COMMAND, environment=environment)
+def test_bars_on_a_terminal(environment: dict[str, str]) -> None:
+    screen, code = run_on_terminal(COMMAND, environment=environment)
     assert code == 0
-    last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen)
-    assert "[1/2] read the clip" in last
-    assert re.search(r"\[2/2\] motion .*40/40  loss 0\.\d{4}  4\.0 it/s  in 0:10", last)
-    assert "note: the busiest part begins at 1.5 s" in last
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen)
+    assert "[1/2] read the clip" in text
+    assert re.search(r"\[2/2\] motion .*40/40  loss 0\.\d{4}  4\.0 it/s  in 0:10", text)
+    assert "note: the busiest part begins at 1.5 s" in text
 
 
 @pytest.mark.parametrize(
-    ("how", "code", "said"),
+    ("ending", "code", "message"),
     [
         ("--interrupt", 130, "error: interrupted\nhint: continue with `cav runs resume twirl-1`\n"),
         ("--ctrl-c", 130, "error: interrupted\n"),
@@ -99,10 +95,16 @@ def test_a_terminal_sees_bars(environment: dict[str, str]) -> None:
         ("--full", 1, "error: No space left on device: `/somewhere`\n"),
     ],
 )
-def test_an_end_before_its_time_is_said(environment: dict[str, str], how: str, code: int, said: str) -> None:
-    done = run(environment, how)
+def test_an_early_end_has_a_message_and_a_code(run: Workflow, ending: str, code: int, message: str) -> None:
+    done = run(ending)
     assert (done.returncode, done.stdout) == (code, "")
-    assert done.stderr.endswith(said)
+    assert done.stderr.endswith(message)
+    last = json.loads(run(ending, "--json").stdout.splitlines()[-1])
+    assert (last["ok"], last["data"], last["error"]["message"]) == (False, None, message.partition("\n")[0][7:])
+
+
+def test_a_process_ends_with_the_code_of_ctrl_c(environment: dict[str, str]) -> None:
+    done = subprocess.run([*COMMAND, "--ctrl-c"], env=environment, capture_output=True, encoding="utf-8", check=False)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr.endswith("error: interrupted\n")
     assert "Traceback" not in done.stderr
-    last = json.loads(run(environment, how, "--json").stdout.splitlines()[-1])
-    assert (last["ok"], last["data"], last["error"]["message"]) == (False, None, said.partition("\n")[0][7:])

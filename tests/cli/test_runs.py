@@ -1,4 +1,4 @@
-"""`cav runs list`, `cav runs resume`."""
+"""`cav runs list` and `cav runs resume`."""
 
 import json
 import os
@@ -6,23 +6,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from cavtool.runs import Runs
+from cavtool.workspace import Workspace
 from tests.cli.conftest import Cav
 
 
-@pytest.fixture
-def root(home: Path) -> Path:
-    return home / "state" / "runs"
-
-
-def test_list_tells_how_each_run_stands(cav: Cav, root: Path) -> None:
-    stopped = Runs(root).create("twirl", {"recipe": {"steps": 250}})
+def test_list_shows_the_status_of_each_run(cav: Cav) -> None:
+    runs = Workspace().runs
+    stopped = runs.create("twirl", {"recipe": {"steps": 250}})
     stopped.checkpoint(50, lambda path: path.write_bytes(b"state"))
-    done = Runs(root).create("zoom", {})
+    done = runs.create("zoom", {})
     done.finish("f" * 64)
-    failed = Runs(root).create("bounce", {})
+    failed = runs.create("bounce", {})
     failed.fail("the loss is not finite")
     header, *rows = cav("runs", "list").stdout.splitlines()
     assert header.split() == ["ID", "MOTION", "STATUS", "STEP", "CREATED"]
@@ -31,18 +25,18 @@ def test_list_tells_how_each_run_stands(cav: Cav, root: Path) -> None:
         (done.id, "zoom", "done", "0"),
         (failed.id, "bounce", "failed", "0"),
     }
-    told = {run["id"]: run for run in json.loads(cav("runs", "list", "--json").stdout)}
-    assert told[failed.id]["reason"] == "the loss is not finite"
-    assert told[stopped.id]["settings"] == {"recipe": {"steps": 250}}
+    listed = {run["id"]: run for run in json.loads(cav("runs", "list", "--json").stdout)}
+    assert listed[failed.id]["reason"] == "the loss is not finite"
+    assert listed[stopped.id]["settings"] == {"recipe": {"steps": 250}}
 
 
-def test_list_of_nothing(cav: Cav) -> None:
+def test_no_runs(cav: Cav) -> None:
     assert json.loads(cav("runs", "list", "--json").stdout) == []
     assert cav("runs", "list").stdout.split() == ["ID", "MOTION", "STATUS", "STEP", "CREATED"]
 
 
-def test_a_run_at_work_is_listed_as_running(cav: Cav, root: Path) -> None:
-    run = Runs(root).create("twirl", {})
+def test_a_run_that_a_process_drives_is_running(cav: Cav) -> None:
+    run = Workspace().runs.create("twirl", {})
     script = f"import sys, pathlib; from cavtool.runs import Run\nwith Run(pathlib.Path({str(run.folder)!r})).lock():\n"
     script += "    print(flush=True); sys.stdin.read()"
     with subprocess.Popen(
@@ -50,13 +44,39 @@ def test_a_run_at_work_is_listed_as_running(cav: Cav, root: Path) -> None:
     ) as driver:
         assert driver.stdout
         driver.stdout.readline()
-        (told,) = json.loads(cav("runs", "list", "--json").stdout)
+        (listed,) = json.loads(cav("runs", "list", "--json").stdout)
         driver.communicate()
-    assert told["status"] == "running"
+    assert listed["status"] == "running"
 
 
-def test_resume_offers_the_closest_run(cav: Cav, root: Path) -> None:
-    run = Runs(root).create("twirl", {})
-    done = cav("runs", "resume", run.id[:-1])
-    assert done.returncode == 3
-    assert done.stderr == f"error: no run `{run.id[:-1]}`\nhint: did you mean `{run.id}`?\n"
+def test_an_unknown_run_has_a_suggestion(cav: Cav) -> None:
+    run = Workspace().runs.create("twirl", {})
+    message = f"error: no run `{run.id[:-1]}`\nhint: did you mean `{run.id}`?\n"
+    assert cav("runs", "resume", run.id[:-1]) == (3, "", message)
+
+
+def test_the_events_of_an_ended_run(cav: Cav) -> None:
+    run = Workspace().runs.create("twirl", {})
+    run.log({"event": "step", "stage": "old", "step": 1, "num_steps": 2, "loss": 0.5, "seconds": 1.0})
+    run.log({"event": "stage", "name": "motion", "index": 1, "count": 1})
+    run.log({"event": "step", "stage": "motion", "step": 2, "num_steps": 2, "loss": 0.25, "seconds": 2.0})
+    attached = cav("runs", "attach", run.id)
+    assert (attached.returncode, attached.stdout) == (1, "")
+    first, second, *_ = attached.stderr.splitlines()
+    assert (first, second.split()[:3]) == ("[1/1] motion", ["motion", "2/2", "loss"])
+    ending = f"run `{run.id}` was stopped after 0 steps"
+    assert attached.stderr.endswith(f"error: {ending}\nhint: continue with `cav runs resume {run.id}`\n")
+    logs = cav("runs", "logs", run.id)
+    assert [line.split()[:3] for line in logs.stdout.splitlines()[1:]] == [
+        ["old", "1/2", "0.5000"],
+        ["motion", "2/2", "0.2500"],
+    ]
+    assert logs.stderr == f"note: {ending}\n"
+    assert cav("runs", "stop", run.id).returncode == 3
+
+
+def test_runs_are_deleted_with_yes(cav: Cav, home: Path) -> None:
+    run = Workspace().runs.create("twirl", {})
+    assert cav("runs", "rm", run.id).returncode == 2
+    assert cav("runs", "rm", "twirl-*", "--yes") == (0, f"{run.id}\n", "")
+    assert list((home / "state" / "runs").iterdir()) == []

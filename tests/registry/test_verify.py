@@ -1,4 +1,4 @@
-"""Whether a registry is as it was written, while others change it."""
+"""Verification of a registry that other processes change meanwhile."""
 
 from pathlib import Path
 
@@ -6,16 +6,16 @@ import pytest
 
 from cavtool.errors import NotFound
 from cavtool.registry import Registry
-from cavtool.registry.verify import check, set_aside
+from cavtool.registry.verify import check, quarantine, verify_assets
 from tests.registry.samples import put
 
 
-def test_what_is_removed_meanwhile_is_passed_over(tmp_path: Path) -> None:
+def test_an_asset_removed_meanwhile_is_skipped(tmp_path: Path) -> None:
     registry = Registry(tmp_path / "assets")
     for seed, name in enumerate(("first", "second")):
         put(registry.root, name, seed)
     for name in ("first", "second"):
-        (registry.root / name / "stranger").touch()
+        (registry.root / name / "unknown").touch()
     findings = check(registry, ["first", "second"])
     assert next(findings).name == "first"
     registry.remove("second")
@@ -24,14 +24,26 @@ def test_what_is_removed_meanwhile_is_passed_over(tmp_path: Path) -> None:
         list(check(registry, ["second"]))
 
 
-def test_what_was_mended_or_removed_meanwhile_is_not_moved_aside(tmp_path: Path) -> None:
+def test_an_asset_repaired_or_removed_meanwhile_is_not_moved(tmp_path: Path) -> None:
     registry = Registry(tmp_path / "assets")
     weights = put(registry.root, "twirl", 1).weights
-    whole = weights.read_bytes()
+    content = weights.read_bytes()
     weights.write_bytes(b"other")
     assert [finding.name for finding in check(registry, ["twirl"])] == ["twirl"]
-    weights.write_bytes(whole)
-    assert set_aside(registry, "twirl") is None
+    weights.write_bytes(content)
+    assert quarantine(registry, "twirl") is None
     registry.remove("twirl")
-    assert set_aside(registry, "twirl") is None
+    assert quarantine(registry, "twirl") is None
     assert not registry.quarantine.exists()
+
+
+def test_repair_moves_damaged_assets_and_reports_the_rest(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "assets")
+    put(registry.root, "good", 1)
+    put(registry.root, "bad", 2).weights.write_bytes(b"other")
+    found = verify_assets(registry)
+    assert (found.damaged, found.remaining, found.intact, found.moved) == ({"bad"}, {"bad"}, 1, {})
+    repaired = verify_assets(registry, ["bad", "good"], repair=True)
+    assert (repaired.damaged, repaired.remaining, repaired.intact) == ({"bad"}, set(), 1)
+    assert repaired.moved["bad"].parent == registry.quarantine
+    assert registry.names() == ["good"]

@@ -48,7 +48,7 @@ def test_a_run_in_the_background_is_stopped_and_says_why_it_ended(circle: Path) 
         time.sleep(0.1)
     stopped = cav("runs", "stop", run_id)
     assert (stopped.returncode, stopped.stdout) == (0, f"{run_id}\n"), stopped.stderr
-    assert f"`cav runs resume {run_id}` goes on with it" in stopped.stderr
+    assert f"continue with `cav runs resume {run_id}`" in stopped.stderr
     assert (run.status, run.driver) == ("stopped", None)
     assert run.step > 0
     watched = cav("runs", "attach", run_id)
@@ -66,7 +66,7 @@ def test_a_run_deleted_while_it_starts_says_so(circle: Path) -> None:
         starting[0].remove()
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (4, "")
-    assert f"run `{starting[0].id}` was deleted before it began" in err
+    assert f"run `{starting[0].id}` was deleted before it started" in err
     assert Workspace().runs.list() == []
 
 

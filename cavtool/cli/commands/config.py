@@ -1,59 +1,57 @@
-"""`cav config`: what the user has set."""
+"""`cav config`: the user's settings."""
 
 import os
 import subprocess
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cavtool.cli.command import command, new_app
 from cavtool.cli.completion.offers import setting_keys
 from cavtool.cli.output import Output
-from cavtool.cli.params import Json, Quiet
+from cavtool.errors import RequirementError
 from cavtool.workspace import Workspace
 
-app = typer.Typer(rich_markup_mode=None)
-config = typer.Typer(rich_markup_mode=None)
-app.add_typer(config, name="config", help="Show and change settings.")
+if TYPE_CHECKING:
+    from cavtool.settings import Settings
 
-Key = Annotated[str, typer.Argument(help="As `cav config list` shows it.", autocompletion=setting_keys)]
+app = new_app("Show and change settings.")
+
+Key = Annotated[str, typer.Argument(help="Setting, as `cav config list` shows it.", autocompletion=setting_keys)]
 
 
-@config.command("list")
-def list_(*, as_json: Json = False, quiet: Quiet = False) -> None:
-    """List every setting, what it is, and who says so: the environment, the file, or nobody.
+@command(app, "config list")
+def list_(out: Output, workspace: Workspace) -> None:
+    """List all settings, and where each value comes from: the environment, the file or the default.
 
     Example: `cav config list`
     """
     from cavtool.settings import SETTINGS
 
-    with Output("config list", json=as_json, quiet=quiet) as out:
-        settings = Workspace().settings
-        found = {key: settings.get(key) for key in SETTINGS}
-        for unknown in settings.unknown_keys():
-            out.warning(f"`{unknown}` in `{settings.file}` is not a setting")
-        rows = [(key, _text(each.value), each.source, SETTINGS[key].about) for key, each in found.items()]
-        data = [{"key": key, "value": each.value, "source": each.source} for key, each in found.items()]
-        out.table(("KEY", "VALUE", "FROM", "WHAT"), rows, data)
+    settings = workspace.settings
+    found = {key: settings.get(key) for key in SETTINGS}
+    for unknown in settings.unknown_keys():
+        out.warning(f"unknown setting `{unknown}` in `{settings.file}`")
+    rows = [(key, _text(each.value), each.source, SETTINGS[key].about) for key, each in found.items()]
+    data = [{"key": key, "value": each.value, "source": each.source} for key, each in found.items()]
+    out.table(("KEY", "VALUE", "SOURCE", "DESCRIPTION"), rows, data)
 
 
-@config.command()
-def get(key: Key, *, as_json: Json = False, quiet: Quiet = False) -> None:
-    """Print one setting.
+@command(app, "config get")
+def get(out: Output, workspace: Workspace, key: Key) -> None:
+    """Print the value of a setting.
 
     Example: `cav config get generate.steps`
     """
-    with Output("config get", json=as_json, quiet=quiet) as out:
-        found = Workspace().settings.get(key)
-        out.result({"key": key, "value": found.value, "source": found.source}, [_text(found.value)])
+    _print_value(out, workspace.settings, key)
 
 
-@config.command("set")
+@command(app, "config set")
 def set_(
+    out: Output,
+    workspace: Workspace,
     key: Key,
-    value: Annotated[str, typer.Argument(help="Folders are separated as in PATH.")],
-    *,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    value: Annotated[str, typer.Argument(help="New value; several folders are separated as in PATH.")],
 ) -> None:
     """Set a setting in the file; its comments are kept.
 
@@ -61,62 +59,59 @@ def set_(
     """
     from cavtool.settings import find
 
-    with Output("config set", json=as_json, quiet=quiet) as out:
-        settings = Workspace().settings
-        settings.put(key, value)
-        if (found := settings.get(key)).source == "environment":
-            out.warning(f"`{find(key).variable}` in the environment goes before it")
-        out.result({"key": key, "value": found.value, "source": found.source}, [_text(found.value)])
+    settings = workspace.settings
+    settings.put(key, value)
+    if settings.get(key).source == "environment":
+        out.warning(f"`{find(key).variable}` in the environment takes precedence")
+    _print_value(out, settings, key)
 
 
-@config.command()
-def unset(key: Key, *, as_json: Json = False, quiet: Quiet = False) -> None:
-    """Take a setting out of the file, so that its default holds.
+@command(app, "config unset")
+def unset(out: Output, workspace: Workspace, key: Key) -> None:
+    """Remove a setting from the file, which restores the default.
 
     Example: `cav config unset generate.steps`
     """
-    with Output("config unset", json=as_json, quiet=quiet) as out:
-        settings = Workspace().settings
-        if not settings.drop(key):
-            out.note(f"`{key}` was not set")
-        found = settings.get(key)
-        out.result({"key": key, "value": found.value, "source": found.source}, [_text(found.value)])
+    if not workspace.settings.drop(key):
+        out.note(f"`{key}` was not set")
+    _print_value(out, workspace.settings, key)
 
 
-@config.command()
-def path(*, as_json: Json = False, quiet: Quiet = False) -> None:
-    """Print where settings are kept.
+@command(app, "config path")
+def path(out: Output, workspace: Workspace) -> None:
+    """Print the path of the settings file.
 
     Example: `cav config path`
     """
-    with Output("config path", json=as_json, quiet=quiet) as out:
-        file = Workspace().settings.file
-        out.result({"path": str(file)}, [file])
+    file = workspace.settings.file
+    out.result({"path": str(file)}, [file])
 
 
-@config.command()
-def edit(*, as_json: Json = False, quiet: Quiet = False) -> None:
-    """Open the file in $VISUAL or $EDITOR.
+@command(app, "config edit")
+def edit(out: Output, workspace: Workspace) -> None:
+    """Open the settings file in $VISUAL or $EDITOR.
 
     Example: `cav config edit`
     """
-    from cavtool.errors import RequirementError
     from cavtool.settings import SETTINGS
     from cavtool.system.files import writing_to
 
-    with Output("config edit", json=as_json, quiet=quiet) as out:
-        editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
-        if not editor:
-            raise RequirementError("no editor is set", hint="set EDITOR, or use `cav config set`")
-        settings = Workspace().settings
-        file = settings.file
-        with writing_to(file.parent):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.touch()
-        subprocess.run(f'{editor} "{file}"', shell=True, check=False)  # noqa: S602 an editor may come with options
-        for key in SETTINGS:
-            settings.get(key)  # says what is wrong now, if anything
-        out.result({"path": str(file)}, [])
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
+    if not editor:
+        raise RequirementError("no editor is set", hint="set EDITOR, or use `cav config set`")
+    file = workspace.settings.file
+    with writing_to(file.parent):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    subprocess.run(f'{editor} "{file}"', shell=True, check=False)  # noqa: S602 the variable may contain options
+    for key in SETTINGS:
+        workspace.settings.get(key)  # raises for an invalid value
+    out.result({"path": str(file)}, [])
+
+
+def _print_value(out: Output, settings: "Settings", key: str) -> None:
+    found = settings.get(key)
+    out.result({"key": key, "value": found.value, "source": found.source}, [_text(found.value)])
 
 
 def _text(value: object) -> str:

@@ -1,4 +1,4 @@
-"""`cav demo`: the whole tool in a few minutes."""
+"""`cav demo`."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -6,29 +6,29 @@ from typing import Annotated
 
 import typer
 
+from cavtool.cli.command import command, new_app
 from cavtool.cli.output import Output
-from cavtool.cli.params import Json, Quiet
+from cavtool.workspace import Workspace
 
-app = typer.Typer(rich_markup_mode=None)
+app = new_app()
 
 
-@app.command()
+@command(app, "demo")
 def demo(
+    out: Output,
+    workspace: Workspace,
     *,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write to.")] = Path("cav-demo"),
-    as_json: Json = False,
-    quiet: Quiet = False,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the videos.")] = Path("cav-demo"),
 ) -> None:
-    """See it all: learn two motions, put both on an ironman.
+    """Learn two motions and apply both to a new subject.
 
-    Takes less than five minutes on two cores. Motions that are there already are not learned again.
+    Takes less than five minutes on two cores. Motions that have been learned before are used again.
 
     Example: `cav demo -o my-demo`
     """
-    with Output("demo", json=as_json, quiet=quiet) as out:
-        with out.progress() as on_event:
-            from cavtool.studio import demo as studio
+    with out.progress() as on_event:
+        from cavtool.studio import demo as studio
 
-            made = studio.demo(output, on_event=on_event)
-        out.result(asdict(made), [*made.references, *made.plain, *made.videos, made.sheet])
-        out.hint(f'look at `{made.sheet}`, then try `cav generate "a red cat in the forest" --motion twirl`')
+        made = studio.demo(output, workspace=workspace, on_event=on_event)
+    out.result(asdict(made), [*made.references, *made.plain, *made.videos, made.sheet])
+    out.hint(f'look at `{made.sheet}`, then try `cav generate "a red cat in the forest" --motion twirl`')

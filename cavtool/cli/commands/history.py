@@ -1,61 +1,58 @@
-"""`cav history`: what was generated, and once more."""
+"""`cav history`."""
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cavtool.cli.commands.assets import date_text
+from cavtool.cli.command import command, new_app
+from cavtool.cli.format import date_text, shorten
 from cavtool.cli.output import Output
-from cavtool.cli.params import Json, Quiet
+from cavtool.cli.params import Overwrite
 from cavtool.workspace import Workspace
 
-app = typer.Typer(rich_markup_mode=None)
+if TYPE_CHECKING:
+    from cavtool.history import Entry
 
-_LONGEST = 40  # characters of a prompt
+app = new_app()
+
+_PROMPT_LENGTH = 40
 
 
-@app.command()
+@command(app, "history")
 def history(
+    out: Output,
+    workspace: Workspace,
     *,
-    again: Annotated[int, typer.Option(metavar="N", help="Make number N once more.")] = 0,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where that goes.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace that file.")] = False,
-    num: Annotated[int, typer.Option("-n", min=1, help="How many to list.")] = 20,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    again: Annotated[int, typer.Option(metavar="N", help="Generate entry N again.")] = 0,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File or folder for that.")] = None,
+    overwrite: Overwrite = False,
+    num: Annotated[int, typer.Option("-n", min=1, help="Number of entries to list.")] = 20,
 ) -> None:
-    """List what was generated, the latest last.
+    """List generated videos, or generate one of them again.
 
     Example: `cav history --again 3 -o again.mp4`
     """
-    with Output("history", json=as_json, quiet=quiet) as out:
-        workspace = Workspace()
-        if again:
-            recipe = workspace.history.entry(again).recipe
-            with out.progress() as on_event:
-                from cavtool.studio import generate as studio
+    if not again:
+        entries = workspace.history.entries()[-num:]
+        out.table(("N", "CREATED", "PROMPT", "MOTIONS", "SEED", "FILE"), map(_row, entries), map(asdict, entries))
+        return
+    recipe = workspace.history.entry(again).recipe
+    with out.progress() as on_event:
+        from cavtool.studio import generate as studio
 
-                files = studio.generate(
-                    recipe, output=output, overwrite=overwrite, workspace=workspace, on_event=on_event
-                )
-            out.result({"files": list(map(str, files))}, files)
-            return
-        there = workspace.history.entries()[-num:]
-        rows = [
-            (
-                str(each.number),
-                date_text(each.created),
-                _short(each.recipe.prompt),
-                " ".join(f"{motion.name}:{motion.weight:g}" for motion in each.recipe.motions) or "-",
-                str(each.recipe.seed),
-                each.files[0] if each.files else "",
-            )
-            for each in there
-        ]
-        out.table(("N", "CREATED", "PROMPT", "MOTIONS", "SEED", "FILE"), rows, map(asdict, there))
+        files = studio.generate(recipe, output=output, overwrite=overwrite, workspace=workspace, on_event=on_event)
+    out.result({"files": list(map(str, files))}, files)
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+def _row(entry: "Entry") -> tuple[str, ...]:
+    recipe = entry.recipe
+    return (
+        str(entry.number),
+        date_text(entry.created),
+        shorten(recipe.prompt, _PROMPT_LENGTH),
+        " ".join(f"{motion.name}:{motion.weight:g}" for motion in recipe.motions) or "-",
+        str(recipe.seed),
+        entry.files[0] if entry.files else "",
+    )

@@ -1,164 +1,155 @@
-"""`cav runs`: trainings that can go on."""
+"""`cav runs`: training runs."""
 
 import time
+from collections.abc import Iterator
+from itertools import dropwhile
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cavtool.cli.commands.assets import date_text
-from cavtool.cli.commands.learn import report
+from cavtool.cli.batch import expand, for_each
+from cavtool.cli.command import command, new_app
 from cavtool.cli.completion.offers import run_ids
-from cavtool.cli.many import do_each, expand
+from cavtool.cli.format import date_text
 from cavtool.cli.output import Output
-from cavtool.cli.params import Json, Quiet
+from cavtool.cli.params import Yes
 from cavtool.errors import TrainingError
 from cavtool.workspace import Workspace
 
 if TYPE_CHECKING:
+    from cavtool.events import Event, Step
     from cavtool.runs import Run
-app = typer.Typer(rich_markup_mode=None)
-group = typer.Typer(rich_markup_mode=None)
-app.add_typer(group, name="runs", help="Training runs: list, watch, stop, go on with, delete.")
+
+app = new_app("List, watch, stop, resume or delete training runs.")
 
 RunId = Annotated[str, typer.Argument(metavar="ID", help="As `cav runs list` shows it.", autocompletion=run_ids)]
+RunIds = Annotated[
+    list[str],
+    typer.Argument(metavar="ID...", help="As `cav runs list` shows them, or globs: 'twirl-*'.", autocompletion=run_ids),
+]
 
 
-@group.command("list")
-def list_(*, as_json: Json = False, quiet: Quiet = False) -> None:
+@command(app, "runs list")
+def list_(out: Output, workspace: Workspace) -> None:
     """List training runs, the newest first.
 
     Example: `cav runs list`
     """
-    with Output("runs list", json=as_json, quiet=quiet) as out:
-        data = [_describe(run) for run in Workspace().runs.list()]
-        rows = [(run["id"], run["name"], run["status"], str(run["step"]), date_text(run["created"])) for run in data]
-        out.table(("ID", "MOTION", "STATUS", "STEP", "CREATED"), rows, data)
+    data = [_describe(run) for run in workspace.runs.list()]
+    rows = [(run["id"], run["name"], run["status"], str(run["step"]), date_text(run["created"])) for run in data]
+    out.table(("ID", "MOTION", "STATUS", "STEP", "CREATED"), rows, data)
 
 
-@group.command()
-def resume(
-    run_id: RunId,
-    *,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Go on with a training run that was stopped.
+@command(app, "runs resume")
+def resume(out: Output, workspace: Workspace, run_id: RunId) -> None:
+    """Resume a training run from its last checkpoint.
 
-    It ends with the very weights it would have had without the stop.
+    On a CPU, the weights are the same as without the interruption.
 
     Example: `cav runs resume twirl-20261122-1432-3f2a`
     """
-    with Output("runs resume", json=as_json, quiet=quiet) as out:
-        Workspace().runs.open(run_id)  # the workflow asks too, but after torch has loaded
-        with out.progress() as on_event:
-            from cavtool.studio import learn as studio
+    from cavtool.cli.commands.learn import report
 
-            asset = studio.resume(run_id, on_event=on_event)
-        report(asset, out)
+    workspace.runs.open(run_id)  # before torch loads
+    with out.progress() as on_event:
+        from cavtool.studio import learn as studio
+
+        asset = studio.resume(run_id, workspace=workspace, on_event=on_event)
+    report(out, asset)
 
 
-@group.command()
-def attach(run_id: RunId, *, as_json: Json = False, quiet: Quiet = False) -> None:
-    """Show how far a training run is, until it ends; Ctrl-C stops the showing only.
+@command(app, "runs attach")
+def attach(out: Output, workspace: Workspace, run_id: RunId) -> None:
+    """Show the progress of a training run until it ends.
+
+    Ctrl-C stops the display, not the run.
 
     Example: `cav runs attach twirl-20261122-1432-3f2a`
     """
     from cavtool.events import Stage
 
-    with Output("runs attach", json=as_json, quiet=quiet) as out:
-        run, seen, begun = Workspace().runs.open(run_id), 0, False
-        with out.progress() as on_event:
-            while True:
-                status = run.status  # before the events: the last are written before it ends
-                events = run.events()
-                for event in events[seen:]:
-                    begun = begun or isinstance(event, Stage)  # the log of an older version has none
-                    if begun:
-                        on_event(event)
-                seen = len(events)
-                if status != "running":
-                    break
-                time.sleep(0.5)
-        failure = None if status == "done" else TrainingError(_how_it_ended(run), hint=_resumed_by(run))
-        out.result(_describe(run), [run.name] if status == "done" else [], failure=failure)
+    run = workspace.runs.open(run_id)
+    with out.progress() as on_event:
+        # A resumed run may begin with a log from before stages were logged.
+        for event in dropwhile(lambda event: not isinstance(event, Stage), _follow(run)):
+            on_event(event)
+    done = run.status == "done"
+    failure = None if done else TrainingError(_ending(run), hint=_how_to_resume(run))
+    out.result(_describe(run), [run.name] if done else [], failure=failure)
 
 
-@group.command()
-def stop(run_id: RunId, *, as_json: Json = False, quiet: Quiet = False) -> None:
-    """Have a training run write a checkpoint and end.
+@command(app, "runs stop")
+def stop(out: Output, workspace: Workspace, run_id: RunId) -> None:
+    """Stop a training run after its next checkpoint.
 
     Example: `cav runs stop twirl-20261122-1432-3f2a`
     """
-    with Output("runs stop", json=as_json, quiet=quiet) as out:
-        run = Workspace().runs.open(run_id)
-        run.stop()
-        out.result(_describe(run), [run.id])
-        if run.status == "stopped":
-            out.hint(_resumed_by(run))
+    run = workspace.runs.open(run_id)
+    run.stop()
+    out.result(_describe(run), [run.id])
+    if run.status == "stopped":
+        out.hint(_how_to_resume(run))
 
 
-@group.command()
-def logs(run_id: RunId, *, as_json: Json = False, quiet: Quiet = False) -> None:
-    """Print what a training run reported: the losses, and what its process said last.
+@command(app, "runs logs")
+def logs(out: Output, workspace: Workspace, run_id: RunId) -> None:
+    """Print the losses of a training run, and how it ended.
 
     Example: `cav runs logs twirl-20261122-1432-3f2a`
     """
     from cavtool.events import Step, to_json
 
-    with Output("runs logs", json=as_json, quiet=quiet) as out:
-        run = Workspace().runs.open(run_id)
-        steps = [event for event in run.events() if isinstance(event, Step)]
-        rows = [
-            (
-                step.stage,
-                f"{step.step}/{step.num_steps}",
-                "" if step.loss is None else f"{step.loss:.4f}",
-                f"{step.seconds:.1f} s",
-            )
-            for step in steps
-        ]
-        out.table(("STAGE", "STEP", "LOSS", "TIME"), rows, map(to_json, steps))
-        if run.status != "running":
-            out.note(_how_it_ended(run))
+    run = workspace.runs.open(run_id)
+    steps = [event for event in run.events() if isinstance(event, Step)]
+    out.table(("STAGE", "STEP", "LOSS", "TIME"), map(_row, steps), map(to_json, steps))
+    if run.status != "running":
+        out.note(_ending(run))
 
 
-@group.command()
-def rm(
-    run_ids_: Annotated[list[str], typer.Argument(metavar="ID...", help="Runs, or 'twirl-*'.", autocompletion=run_ids)],
-    *,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Delete training runs; what they have learned stays.
+@command(app, "runs rm")
+def rm(out: Output, workspace: Workspace, run_ids_: RunIds, *, yes: Yes = False) -> None:
+    """Delete training runs permanently; learned motions are kept.
 
     Example: `cav runs rm 'twirl-*' --yes`
     """
-    with Output("runs rm", json=as_json, quiet=quiet) as out:
-        runs = Workspace().runs
-        chosen = expand(run_ids_, [run.id for run in runs.list()], "cav runs list")
-        if not (yes or out.confirm(f"Delete {', '.join(chosen)} for good?", hint="add `--yes`")):
-            out.note("nothing was deleted")
-            raise typer.Exit(1)
-        removed, failure = do_each(out, "deleted", chosen, lambda run_id: runs.open(run_id).remove())
-        out.result({"deleted": removed}, removed, failure=failure)
+    runs = workspace.runs
+    chosen = expand(run_ids_, [run.id for run in runs.list()], "cav runs list")
+    if not yes:
+        out.confirm(f"Delete {', '.join(chosen)} permanently?", if_declined="nothing was deleted")
+    deleted, failure = for_each(out, "deleted", chosen, lambda run_id: runs.open(run_id).remove())
+    out.result({"deleted": deleted}, deleted, failure=failure)
 
 
-def _how_it_ended(run: "Run") -> str:
+def _follow(run: "Run") -> Iterator["Event"]:
+    """The events of a run, as they are logged, until it ends."""
+    num_seen, running = 0, True
+    while running:
+        running = run.status == "running"  # before reading the events, so that the last ones are read too
+        events = run.events()
+        yield from events[num_seen:]
+        num_seen = len(events)
+        if running:
+            time.sleep(0.5)
+
+
+def _row(step: "Step") -> tuple[str, ...]:
+    loss = "" if step.loss is None else f"{step.loss:.4f}"
+    return step.stage, f"{step.step}/{step.num_steps}", loss, f"{step.seconds:.1f} s"
+
+
+def _ending(run: "Run") -> str:
     match run.status:
         case "done":
             return f"run `{run.id}` is done"
         case "failed":
             return f"run `{run.id}` failed: {run.reason}"
         case _:
-            last = run.last_words
-            return f"run `{run.id}` was stopped after {run.step} steps" + (
-                f"; its process said: {last}" if last else ""
-            )
+            last = f"; last output: {run.last_words}" if run.last_words else ""
+            return f"run `{run.id}` was stopped after {run.step} steps{last}"
 
 
-def _resumed_by(run: "Run") -> str:
-    return f"`cav runs resume {run.id}` goes on with it"
+def _how_to_resume(run: "Run") -> str:
+    return f"continue with `cav runs resume {run.id}`"
 
 
 def _describe(run: "Run") -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""What the tab key offers in the place of a name.
+"""Candidates for shell completion: names, models, settings and files.
 
-A completer answers the shell at every press of the key: standard library only, no lock, nothing parsed but the
-beginning of a file, and not a word on failure. Names of files and prompts may be anybody's, and shells evaluate what is
-offered: of prompts only plain words are told, and a name that a shell could take for anything else is not offered.
+A completer runs at every press of the tab key, so it uses the standard library only, takes no lock, reads only the
+first bytes of a record, and is silent if something fails. Shells evaluate candidates, and file names and prompts are
+untrusted: names with unusual characters are not offered, and of prompts only plain words are shown.
 """
 
 import os
@@ -14,13 +14,14 @@ from pathlib import Path
 
 from cavtool.system import paths
 
-Offer = str | tuple[str, str]  # a word, or one with its help
+Offer = str | tuple[str, str]  # a word, or a word and its description
 
 WEIGHTS = ("0.3", "0.5", "0.7", "1.0", "1.3")
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif", ".webp", ".m4v")
-_WITH_HELP = 50  # matches; further down nobody reads the help
-_LONGEST = 60  # characters of help
-_BEGINNING = 2_000  # bytes of a record in which kind and prompt stand
+_MAX_DESCRIBED = 50  # nobody reads more descriptions
+_MAX_DESCRIPTION = 60  # characters
+_MAX_FILES = 10_000
+_HEAD = 2_000  # bytes of a record that contain its kind and prompt
 _SAFE = re.compile(r"[\w@%+=:,./~-]+", re.ASCII)
 _KIND = re.compile(rb'^kind = "(\w+)"\r?$', re.MULTILINE)
 _PROMPT = re.compile(rb'^prompt = "(.*)"\r?$', re.MULTILINE)
@@ -28,16 +29,16 @@ _PROMPT = re.compile(rb'^prompt = "(.*)"\r?$', re.MULTILINE)
 
 def asset_names(incomplete: str) -> list[Offer]:
     """Motions and absorbers."""
-    return _with_help(_assets(incomplete))
+    return _described(_assets(incomplete))
 
 
 def motion_names(incomplete: str) -> list[Offer]:
-    """Motions; after `NAME:` common weights."""
+    """Motions; after `NAME:`, common weights."""
     name, colon, weight = incomplete.rpartition(":")
     if colon:
         known = name in _assets(name)
         return [f"{name}:{each}" for each in WEIGHTS if known and each.startswith(weight)]
-    return _with_help({n: record for n, record in _assets(incomplete).items() if _says(_KIND, record) == "motion"})
+    return _described({n: record for n, record in _assets(incomplete).items() if _field(_KIND, record) == "motion"})
 
 
 def run_ids(incomplete: str) -> list[Offer]:
@@ -45,8 +46,8 @@ def run_ids(incomplete: str) -> list[Offer]:
     return sorted(_folders(paths.places().runs, incomplete))
 
 
-def thrown_ids(incomplete: str) -> list[Offer]:
-    """What lies in the trash."""
+def trash_ids(incomplete: str) -> list[Offer]:
+    """Entries of the trash."""
     return sorted(_folders(paths.places().trash, incomplete))
 
 
@@ -58,28 +59,28 @@ def setting_keys(incomplete: str) -> list[Offer]:
 
 
 def model_names(incomplete: str) -> list[Offer]:
-    """Base models by name; folders."""
+    """Known base models, and folders."""
     from cavtool.models import CATALOGUE
 
     return [*(name for name in CATALOGUE if name.startswith(incomplete)), *_files(incomplete, ())]
 
 
 def video_files(incomplete: str) -> list[Offer]:
-    """Videos, and folders on the way to them."""
+    """Videos, and folders."""
     return [*_files(incomplete, VIDEOS)]
 
 
 def bundle_files(incomplete: str) -> list[Offer]:
-    """Files of `cav export`, and folders on the way to them."""
+    """Files of `cav export`, and folders."""
     return [*_files(incomplete, (".cav",))]
 
 
 def _assets(prefix: str) -> dict[str, str]:
-    """Names that begin so, with their records' paths; one's own go before those that are shared."""
+    """Names with this prefix and the paths of their records; the user's own take precedence over shared ones."""
     found: dict[str, str] = {}
-    for place in (paths.places().assets, *_shared()):
-        for name in _folders(place, prefix):
-            found.setdefault(name, f"{place}/{name}/record.toml")
+    for root in (paths.places().assets, *_shared()):
+        for name in _folders(root, prefix):
+            found.setdefault(name, f"{root}/{name}/record.toml")
     return found
 
 
@@ -99,30 +100,30 @@ def _folders(root: Path, prefix: str) -> list[str]:
     return []
 
 
-def _with_help(records: dict[str, str]) -> list[Offer]:
+def _described(records: dict[str, str]) -> list[Offer]:
     names = sorted(records)
-    told = [(name, _plain(_says(_PROMPT, records[name]))) for name in names[:_WITH_HELP]]
-    return [*told, *names[_WITH_HELP:]]
+    described = [(name, _plain(_field(_PROMPT, records[name]))) for name in names[:_MAX_DESCRIBED]]
+    return [*described, *names[_MAX_DESCRIBED:]]
 
 
-def _says(pattern: re.Pattern[bytes], record: str) -> str:
-    with suppress(OSError, UnicodeDecodeError), open(record, "rb", buffering=0) as file:  # noqa: PTH123 of thousands
-        match = pattern.search(file.read(_BEGINNING))
+def _field(pattern: re.Pattern[bytes], record: str) -> str:
+    with suppress(OSError, UnicodeDecodeError), open(record, "rb", buffering=0) as file:  # noqa: PTH123 called for thousands
+        match = pattern.search(file.read(_HEAD))
         return match[1].decode() if match else ""
     return ""
 
 
 def _plain(text: str) -> str:
-    """Letters, digits and spaces, not too many: no shell can take them for anything else."""
+    """Letters, digits and spaces of a text, cut to a length: nothing that a shell evaluates."""
     words = " ".join(re.findall(r"\w+", text, re.ASCII))
-    return words if len(words) <= _LONGEST else f"{words[:_LONGEST]}..."
+    return words if len(words) <= _MAX_DESCRIPTION else f"{words[:_MAX_DESCRIPTION]}..."
 
 
 def _files(incomplete: str, suffixes: tuple[str, ...]) -> Iterator[str]:
     folder, _, prefix = incomplete.rpartition("/")
     lead = f"{folder}/" if folder or incomplete.startswith("/") else ""
     with suppress(OSError, RuntimeError), os.scandir(Path(lead or ".").expanduser()) as entries:
-        for entry in sorted(islice(entries, 10_000), key=lambda entry: entry.name):
+        for entry in sorted(islice(entries, _MAX_FILES), key=lambda entry: entry.name):
             hidden = entry.name[0] == "." and not prefix
             if hidden or not entry.name.startswith(prefix) or not _SAFE.fullmatch(entry.name):
                 continue

@@ -1,4 +1,4 @@
-"""What `cav learn` and `cav generate` refuse before they load torch."""
+"""What `cav learn` and `cav generate` refuse before torch loads."""
 
 from pathlib import Path
 
@@ -27,26 +27,22 @@ from tests.cli.conftest import Cav
         ("generate ironman --like pyproject.toml", 2, "error: no recipe in `pyproject.toml`"),
     ],
 )
-def test_a_recipe_that_means_nothing_is_refused_at_once(
-    cav: Cav, home: Path, line: str, code: int, message: str
-) -> None:
+def test_an_invalid_recipe_is_refused(cav: Cav, home: Path, line: str, code: int, message: str) -> None:
     put_motion(home, "twirl")
     put_motion(home, "twirl-look", kind="absorber")
     done = cav(*line.split())
-    assert done.returncode == code
+    assert (done.returncode, done.stdout) == (code, "")
     assert message in done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
 
 
 @pytest.mark.parametrize(("command", "recipe"), [("learn", LearnRecipe()), ("generate", SampleRecipe("x"))])
-def test_the_help_shows_the_recipes_defaults(cav: Cav, command: str, recipe: LearnRecipe | SampleRecipe) -> None:
+def test_the_help_shows_the_defaults_of_the_recipe(cav: Cav, command: str, recipe: LearnRecipe | SampleRecipe) -> None:
     text = " ".join(cav(command, "--help").stdout.split())
     assert f"[default: {recipe.steps}]" in text
     assert f"[default: {recipe.model}]" in text
 
 
-def test_like_takes_the_recipe_out_of_a_file_and_options_change_it(cav: Cav, tmp_path: Path) -> None:
+def test_like_reads_the_recipe_of_a_video_and_options_change_it(cav: Cav, tmp_path: Path) -> None:
     frames = np.zeros((4, 16, 16, 3), np.uint8)
     recipe = {"prompt": "ironman", "motions": [{"name": "gone", "weight": 0.7}], "seed": 3, "steps": 25}
     video.encode(frames, tmp_path / "made.mp4", fps=8, recipe=recipe)

@@ -1,0 +1,99 @@
+"""How a command is declared: the `command` decorator, and the command and group classes that start fast."""
+
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from cavtool.cli.output import Output
+from cavtool.workspace import Workspace
+
+Body = TypeVar("Body", bound=Callable[..., None])
+
+# Parameters of a command that are not on the command line, by their annotation.
+_PROVIDED: dict[Any, Callable[[Output], object]] = {
+    Output: lambda out: out,
+    Workspace: lambda out: Workspace(on_wait=out.note),
+}
+_ADDED = [
+    inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation)
+    for name, annotation in {
+        "as_json": Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")],
+        "quiet": Annotated[bool, typer.Option("--quiet", "-q", help="Show only results, warnings and errors.")],
+    }.items()
+]
+
+
+def command(app: typer.Typer, name: str) -> Callable[[Body], Body]:
+    """Make a function the command `name` of `app`; the name includes that of a group, as in "runs list".
+
+    The parameters of the function are the arguments and options of the command, and its docstring is the help. A
+    parameter annotated with `Output` or `Workspace` receives the output or the workspace of this call instead.
+    `--json`, `--quiet` and the handling of errors are added.
+    """
+
+    def register(body: Body) -> Body:
+        parameters = inspect.signature(body).parameters.values()
+        provided = {each.name: _PROVIDED[each.annotation] for each in parameters if each.annotation in _PROVIDED}
+
+        def run(*, as_json: bool, quiet: bool, **arguments: Any) -> None:
+            with Output(name, json=as_json, quiet=quiet) as out:
+                body(**arguments, **{each: provide(out) for each, provide in provided.items()})
+
+        run.__doc__ = body.__doc__
+        parsed = [each for each in parameters if each.name not in provided]
+        run.__signature__ = inspect.Signature([*parsed, *_ADDED])  # type: ignore[attr-defined]
+        app.command(name.rsplit(maxsplit=1)[-1], cls=FastCommand)(run)
+        return body
+
+    return register
+
+
+class FastCommand(TyperCommand):
+    """A command that takes the defaults of its options as they are.
+
+    Typer checks even those, with pydantic, whose import takes as long as all the rest of a start.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the command line into `ctx.params`."""
+        values, rest, given = self.make_parser(ctx).parse_args(args=args)
+        params = dict.fromkeys([*given, *self.get_params(ctx)])  # as on the line, then the others
+        for param in sorted(params, key=lambda param: not param.is_eager):
+            if values.get(param.name) not in (None, ()) or (param.required and not ctx.resilient_parsing):
+                param.handle_parse_result(ctx, values, rest)
+            elif param.expose_value:
+                ctx.params[param.name] = param.get_default(ctx)
+        if rest and not ctx.resilient_parsing:
+            ctx.fail(f"Got unexpected extra argument(s) ({' '.join(rest)})")
+        ctx.args = rest
+        return rest
+
+
+class FastGroup(TyperGroup):
+    """A group whose `--help` is False by default, which needs no pydantic to check; typer's default is None."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """Return the option `--help`."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.default = False
+        return option
+
+
+def new_app(help_text: str | None = None, *, cls: type[TyperGroup] = FastGroup, **options: Any) -> typer.Typer:
+    """An app for one command, or for a group that `help_text` describes.
+
+    Plain help, because rich takes half of a start to load. No `--install-completion`, because it edits the user's
+    shell files.
+    """
+    return typer.Typer(
+        cls=cls,
+        help=help_text,
+        rich_markup_mode=None,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        **options,
+    )

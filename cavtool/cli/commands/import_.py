@@ -1,0 +1,34 @@
+"""`cav import`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cavtool.cli.command import command, new_app
+from cavtool.cli.completion.offers import bundle_files
+from cavtool.cli.format import describe
+from cavtool.cli.output import Output
+from cavtool.cli.params import Replace
+from cavtool.workspace import Workspace
+
+app = new_app()
+
+
+@command(app, "import")
+def import_(
+    out: Output,
+    workspace: Workspace,
+    file: Annotated[Path, typer.Argument(help="A .cav file.", dir_okay=False, autocompletion=bundle_files)],
+    *,
+    to: Annotated[str | None, typer.Option("--as", help="Another name (default: the one in the file).")] = None,
+    replace: Replace = False,
+) -> None:
+    """Add the motions and absorbers of a file that `cav export` wrote.
+
+    All files are compared with their checksums first. Example: `cav import twirl.cav --as spin`
+    """
+    from cavtool.registry.bundle import unpack
+
+    assets = unpack(workspace.registry, file, to=to, replace_it=replace)
+    out.result({"assets": [describe(asset) for asset in assets]}, [asset.record.name for asset in assets])

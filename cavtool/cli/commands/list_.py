@@ -1,0 +1,62 @@
+"""`cav list`."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cavtool.cli.command import command, new_app
+from cavtool.cli.format import date_text, describe, size_text
+from cavtool.cli.output import Output
+from cavtool.errors import CavError, InvalidInput, closest
+from cavtool.workspace import Workspace
+
+if TYPE_CHECKING:
+    from cavtool.registry import Asset
+
+app = new_app()
+
+_SORT_KEYS: dict[str, Callable[["Asset"], Any]] = {
+    "name": lambda asset: asset.record.name,
+    "created": lambda asset: asset.record.created,
+    "size": lambda asset: asset.size,
+}
+
+
+@command(app, "list")
+def list_(
+    out: Output,
+    workspace: Workspace,
+    *,
+    motions: Annotated[bool, typer.Option("--motions", help="Only motions.")] = False,
+    absorbers: Annotated[bool, typer.Option("--absorbers", help="Only absorbers.")] = False,
+    tag: Annotated[str, typer.Option(help="Only those with this tag.")] = "",
+    model: Annotated[str, typer.Option(help="Only those of this base model.")] = "",
+    sort: Annotated[str, typer.Option(help="Sort by name, or in descending order by created or size.")] = "name",
+) -> None:
+    """List motions and absorbers.
+
+    Examples: `cav list`, `cav list --tag dance --sort size`
+    """
+    if sort not in _SORT_KEYS:
+        hint = closest(sort, _SORT_KEYS, f"one of {', '.join(_SORT_KEYS)}")
+        raise InvalidInput(f"cannot sort by `{sort}`", hint=hint)
+    kinds = {"motion": motions or not absorbers, "absorber": absorbers or not motions}
+    for name, place in workspace.registry.hidden():
+        out.note(f"`{name}` hides another of that name in `{place}`")
+    listed = []
+    for _, found in workspace.registry.scan():
+        if isinstance(found, CavError):
+            out.warning(found.message)
+        elif kinds[found.record.kind] and tag in {"", *found.record.tags} and model in {"", found.record.base_model}:
+            listed.append(found)
+    listed.sort(key=_SORT_KEYS[sort], reverse=sort != "name")
+    out.table(("NAME", "KIND", "BASE", "RANK", "SIZE", "CREATED"), map(_row, listed), map(describe, listed))
+    if not workspace.registry.names():
+        out.hint("`cav learn NAME VIDEO` learns a motion, `cav demo` shows how")
+
+
+def _row(asset: "Asset") -> tuple[str, ...]:
+    record = asset.record
+    size, created = size_text(asset.size), date_text(record.created)
+    return record.name, record.kind, record.base_model, str(record.rank), size, created

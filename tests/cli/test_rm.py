@@ -1,0 +1,62 @@
+"""`cav rm`."""
+
+import json
+from pathlib import Path
+
+from tests.cli.assets import listed_names, put_motion
+from tests.cli.conftest import Cav, OnTerminal
+
+
+def test_it_asks_on_a_terminal(cav_on_terminal: OnTerminal, home: Path) -> None:
+    folder = put_motion(home, "twirl").folder
+    screen, code = cav_on_terminal("rm", "twirl", typed="n")
+    assert "Move twirl to the trash? [y/N]" in screen
+    assert "nothing was removed" in screen
+    assert (code, folder.exists()) == (1, True)
+    assert cav_on_terminal("rm", "twirl", typed="y")[1] == 0
+    assert not folder.exists()
+
+
+def test_without_a_terminal_it_needs_yes(cav: Cav, home: Path) -> None:
+    folder = put_motion(home, "twirl").folder
+    message = "error: `cav rm` asks for confirmation, which needs a terminal\nhint: add `--yes`\n"
+    assert cav("rm", "twirl") == (2, "", message)
+    assert folder.exists()
+
+
+def test_an_error_does_not_keep_it_from_the_others(cav: Cav, home: Path) -> None:
+    put_motion(home, "twirl")
+    put_motion(home, "zoom")
+    done = cav("rm", "twirl", "twril", "zoom", "--yes")
+    assert done.returncode == 3
+    assert done.stdout == "twirl\nzoom\n"
+    assert "`twril`" in done.stderr
+    assert done.stderr.endswith("error: 2 removed, 1 failed\n")
+    assert listed_names(cav) == []
+
+
+def test_json_has_both_the_removed_and_the_error(cav: Cav, home: Path) -> None:
+    put_motion(home, "twirl")
+    done = cav("rm", "twirl", "nothing", "--yes", "--json")
+    answer = json.loads(done.stdout)
+    assert done.returncode == 3
+    assert (answer["ok"], answer["data"]["removed"], answer["error"]["code"]) == (False, ["twirl"], "not-found")
+
+
+def test_dry_run(cav: Cav, home: Path) -> None:
+    folder = put_motion(home, "twirl").folder
+    (put_motion(home, "broken").folder / "record.toml").write_text("schema = [")
+    assert cav("rm", "twirl", "broken", "--dry-run").stdout == "twirl\nbroken\n"
+    assert cav("rm", "twril", "--dry-run").returncode == 3
+    assert folder.exists()
+
+
+def test_globs(cav: Cav, cav_on_terminal: OnTerminal, home: Path) -> None:
+    for name in ("test-1", "test-2", "twirl"):
+        put_motion(home, name)
+    screen, code = cav_on_terminal("rm", "test-*", typed="n")
+    assert "Move test-1, test-2 to the trash? [y/N]" in screen
+    assert code == 1
+    assert cav("rm", "test-*", "--yes") == (0, "test-1\ntest-2\n", "note: 2 removed\n")
+    assert listed_names(cav) == ["twirl"]
+    assert cav("rm", "test-*", "--yes").returncode == 3

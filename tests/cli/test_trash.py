@@ -1,0 +1,42 @@
+"""`cav trash`."""
+
+import json
+from pathlib import Path
+
+from tests.cli.assets import listed_names, put_motion
+from tests.cli.conftest import Cav, OnTerminal
+
+
+def test_list_and_restore(cav: Cav, home: Path) -> None:
+    put_motion(home, "twirl")
+    cav("rm", "twirl", "--yes")
+    (entry,) = json.loads(cav("trash", "list", "--json").stdout)
+    assert entry["name"] == "twirl"
+    assert cav("trash", "list").stdout.splitlines()[1].startswith(f"{entry['id']}  twirl")
+    assert cav("trash", "restore", "twril").stderr.endswith("hint: did you mean `twirl`?\n")
+    assert cav("trash", "restore", "twirl").stdout == "twirl\n"
+    assert listed_names(cav) == ["twirl"]
+
+
+def test_a_taken_name_needs_another(cav: Cav, home: Path) -> None:
+    put_motion(home, "twirl")
+    cav("rm", "twirl", "--yes")
+    put_motion(home, "twirl")
+    done = cav("trash", "restore", "twirl")
+    assert (done.returncode, done.stderr.splitlines()[1]) == (4, "hint: give it another name with `--as NAME`")
+    assert cav("trash", "restore", "twirl", "--as", "old").stdout == "old\n"
+    assert listed_names(cav) == ["old", "twirl"]
+
+
+def test_empty(cav: Cav, cav_on_terminal: OnTerminal, home: Path) -> None:
+    for name in ("twirl", "zoom"):
+        put_motion(home, name)
+    cav("rm", "twirl", "zoom", "--yes")
+    assert cav("trash", "empty").returncode == 2
+    assert "Delete 2 from the trash permanently" in cav_on_terminal("trash", "empty", typed="n")[0]
+    assert "2 would be deleted" in cav("trash", "empty", "--dry-run").stderr
+    assert cav("trash", "empty", "--days", "1", "--yes").stderr == "note: 0 deleted, 0.0 kB\n"
+    assert len(json.loads(cav("trash", "list", "--json").stdout)) == 2
+    assert cav("trash", "empty", "--yes").stderr.startswith("note: 2 deleted, ")
+    assert json.loads(cav("trash", "list", "--json").stdout) == []
+    assert cav("trash", "empty").returncode == 0
