@@ -2,9 +2,8 @@
 
 import math
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Self
 
 from cavtool.errors import InvalidInput
 from cavtool.names import absorber_name
@@ -108,16 +107,6 @@ class LearnRecipe:
         """The assets that learning as `name` leaves: the motion and, where one is trained, its absorber."""
         return (name,) if self.absorber_kind is AbsorberKind.NONE else (name, absorber_name(name))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for TOML and JSON; what is unset is left out."""
-        return {key: value for key, value in asdict(self).items() if value is not None}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The reverse of `to_dict`."""
-        kind, dtype = AbsorberKind(values["absorber_kind"]), DType(values["dtype"])
-        return cls(**values | {"absorber_kind": kind, "dtype": dtype})
-
 
 @dataclass(frozen=True)
 class SampleRecipe:
@@ -152,32 +141,6 @@ class SampleRecipe:
         """One seed a video, from `seed` on."""
         first = self.seed or 0
         return range(first, first + self.num_videos)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The reverse of `to_dict`; other keys are left aside. Raises InvalidInput where it is no recipe."""
-        known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
-        unreadable = InvalidInput("the file's recipe cannot be read", hint="it was not written by `cav generate`")
-        try:
-            motions = tuple(
-                Blend(str(motion["name"]), float(motion["weight"]), str(motion.get("content_id", "")))
-                for motion in known.pop("motions", ())
-            )
-            recipe = cls(**known | {"dtype": DType(known.get("dtype", DType.AUTO))}, motions=motions)
-        except (AttributeError, TypeError, KeyError, ValueError) as error:
-            raise unreadable from error
-        if not all(_is_a(f.type, getattr(recipe, f.name)) for f in fields(cls) if f.name != "motions"):
-            raise unreadable
-        return recipe
-
-
-def _is_a(kind: Any, value: object) -> bool:
-    """Whether a value is what its field is declared with; a whole number is a float too."""
-    return isinstance(value, kind) or (kind is float and isinstance(value, int))
 
 
 def _check_seed(seed: int) -> None:

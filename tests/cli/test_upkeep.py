@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from cavtool.registry import Registry
-from cavtool.runs import Runs
 from tests.cli.assets import put_motion
 from tests.cli.conftest import Cav
+from tests.runs.samples import begin
 
 
 def aged(path: Path, days: float) -> Path:
@@ -81,7 +81,7 @@ def test_prune_says_first_and_does_then(cav: Cav, home: Path) -> None:
         put_motion(home, name, kind=kind)  # type: ignore[arg-type]
     (put_motion(home, "torn").folder / "record.toml").write_text("")
     put_motion(home, "torn-look", kind="absorber")
-    old, new = (Runs(home / "state" / "runs").create(name, {}) for name in ("old", "new"))
+    old, new = (begin(home / "state" / "runs", name) for name in ("old", "new"))
     aged(old.folder, 31)
     half = home / "data" / "assets" / "twirl" / ".part-record.toml"
     half.write_text("half")

@@ -12,6 +12,7 @@ from cavtool.cli.params import Device, Json, Model, Quiet
 from cavtool.errors import InvalidInput
 from cavtool.recipes import SampleRecipe as Recipe
 from cavtool.recipes import parse_blend
+from cavtool.schema import read
 from cavtool.workspace import Workspace
 
 app = typer.Typer(rich_markup_mode=None)
@@ -107,4 +108,5 @@ def _recipe_in(video: Path) -> Recipe:
 
     if (values := read_recipe(video)) is None:
         raise InvalidInput(f"no recipe in `{video}`", hint="`cav generate` puts one in unless told `--no-metadata`")
-    return Recipe.from_dict(values)
+    hint = "it was not written by `cav generate`"
+    return read(values, Recipe, f"the recipe in `{video}`", error=InvalidInput, hint=hint)

@@ -115,7 +115,7 @@ def drive_in_the_background(run: "Run") -> None:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, **platform.APART)
     while run.exists and run.driver is None and run.status != "done":  # from here on it can be attached to
         if process.poll() is not None:
-            raise TrainingError(f"run `{run.id}` did not start: {run.last_words}")
+            raise TrainingError(f"run `{run.id}` did not start: {run.last_output}")
         time.sleep(0.2)
     process.returncode = 0  # nobody's to wait for: else Python warns of it
     if not run.exists:

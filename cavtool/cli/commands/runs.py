@@ -12,6 +12,7 @@ from cavtool.cli.many import do_each, expand
 from cavtool.cli.output import Output
 from cavtool.cli.params import Json, Quiet
 from cavtool.errors import TrainingError
+from cavtool.schema import to_table
 from cavtool.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def resume(
     Example: `cav runs resume twirl-20261122-1432-3f2a`
     """
     with Output("runs resume", json=as_json, quiet=quiet) as out:
-        Workspace().runs.open(run_id)  # the workflow asks too, but after torch has loaded
+        _ = Workspace().runs.open(run_id).record  # the workflow reads it too, but after torch has loaded
         with out.progress() as on_event:
             from cavtool.studio import learn as studio
 
@@ -80,7 +81,7 @@ def attach(run_id: RunId, *, as_json: Json = False, quiet: Quiet = False) -> Non
                     break
                 time.sleep(0.5)
         failure = None if status == "done" else TrainingError(_how_it_ended(run), hint=_resumed_by(run))
-        out.result(_describe(run), [run.name] if status == "done" else [], failure=failure)
+        out.result(_describe(run), [run.record.name] if status == "done" else [], failure=failure)
 
 
 @group.command()
@@ -151,7 +152,7 @@ def _how_it_ended(run: "Run") -> str:
         case "failed":
             return f"run `{run.id}` failed: {run.reason}"
         case _:
-            last = run.last_words
+            last = run.last_output
             return f"run `{run.id}` was stopped after {run.step} steps" + (
                 f"; its process said: {last}" if last else ""
             )
@@ -162,13 +163,15 @@ def _resumed_by(run: "Run") -> str:
 
 
 def _describe(run: "Run") -> dict[str, Any]:
+    record = run.record
+    asked = to_table(record)
     return {
         "id": run.id,
-        "name": run.name,
+        "name": record.name,
         "status": run.status,
         "step": run.step,
-        "created": run.created,
-        "reason": run.reason,
-        "settings": run.settings,
+        "created": record.created,
+        "reason": record.outcome.reason if record.outcome else None,
+        "settings": {key: asked[key] for key in ("replace", "clip", "recipe", "revision")},
         "path": str(run.folder),
     }
