@@ -60,10 +60,10 @@ def parse_toml(text: str, what: str) -> dict[str, Any]:
 
 
 def to_toml(value: object) -> str:
-    """A dataclass as TOML. Fields with plain values come before those with tables, or they would belong to a table."""
+    """A dataclass as TOML, without empty lists. Its fields with plain values must come before those with tables."""
     import tomlkit
 
-    return tomlkit.dumps(to_table(value))
+    return tomlkit.dumps({key: item for key, item in to_table(value).items() if item != []})
 
 
 def _explain(what: str, message: str) -> str:

@@ -42,9 +42,9 @@ def test_verify_finds_damage_and_repair_moves_it_aside(cav: Cav, home: Path) -> 
     (assets / "Notes.txt").write_text("a stray file")
     done = cav("verify")
     assert done.returncode == 5
-    assert "`weights.safetensors` of `changed` is not what was written there" in done.stderr
-    assert "`stranger.txt` is none of its files" in done.stderr
-    assert "`Notes.txt` is no asset" in done.stderr
+    assert "`weights.safetensors` of `changed` does not match its checksum" in done.stderr
+    assert "unexpected file `stranger.txt` in `good`" in done.stderr
+    assert "`Notes.txt` is not an asset" in done.stderr
     assert "error: 3 damaged, 1 whole\nhint: `cav verify --repair` moves them aside\n" in done.stderr
     assert cav("verify", "good").returncode == 0
     answer = json.loads(cav("verify", "--repair", "--json").stdout)

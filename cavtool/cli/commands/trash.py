@@ -12,7 +12,7 @@ from cavtool.cli.params import Json, Quiet
 from cavtool.workspace import Workspace
 
 if TYPE_CHECKING:
-    from cavtool.registry.trash import Thrown
+    from cavtool.registry.trash import TrashEntry
 
 app = typer.Typer(rich_markup_mode=None)
 trash = typer.Typer(rich_markup_mode=None)
@@ -70,11 +70,11 @@ def empty(
     Example: `cav trash empty --days 30`
     """
     from cavtool.registry.trash import empty as delete
-    from cavtool.registry.trash import lain
+    from cavtool.registry.trash import older_than
 
     with Output("trash empty", json=as_json, quiet=quiet) as out:
         registry = Workspace(on_wait=out.note).registry
-        chosen = lain(registry, timedelta(days=days))
+        chosen = older_than(registry, timedelta(days=days))
         sizes = {thrown.id: thrown.size for thrown in chosen}
         question = f"Delete {len(chosen)} from the trash for good ({size_text(sum(sizes.values()))})?"
         if chosen and not (yes or dry_run or out.confirm(question, hint="add `--yes`")):
@@ -86,7 +86,7 @@ def empty(
         out.result({"deleted": [thrown.id for thrown in gone], "freed": size, "dry_run": dry_run}, [t.id for t in gone])
 
 
-def _describe(thrown: "Thrown") -> dict[str, Any]:
+def _describe(thrown: "TrashEntry") -> dict[str, Any]:
     return {
         "id": thrown.id,
         "name": thrown.name,
