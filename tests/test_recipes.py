@@ -28,7 +28,7 @@ def test_a_blend_is_a_name_and_a_weight_after_the_last_colon(text: str, blend: B
 
 
 @pytest.mark.parametrize("text", ["", ":0.7", "twirl:1e999"])
-def test_what_is_no_blend_is_refused(text: str) -> None:
+def test_an_invalid_blend_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput):
         parse_blend(text)
 
@@ -55,7 +55,7 @@ def test_an_invalid_recipe_in_a_file_is_refused(values: dict[str, Any]) -> None:
         read(to_table(SampleRecipe("ironman")) | values, SampleRecipe, "the recipe in `v.mp4`", error=InvalidInput)
 
 
-def test_the_longest_name_has_a_look_too() -> None:
+def test_the_longest_name_has_a_valid_absorber_name() -> None:
     assert all(is_name(name) for name in LearnRecipe().leaves("a" * 64))
 
 
@@ -93,6 +93,6 @@ def test_a_learn_recipe_out_of_range_is_refused(values: dict[str, Any]) -> None:
         LearnRecipe(**values)
 
 
-def test_learning_leaves_a_look_where_one_is_trained() -> None:
+def test_an_absorber_is_left_if_one_is_trained() -> None:
     assert LearnRecipe().leaves("twirl") == ("twirl", "twirl-look")
     assert LearnRecipe(absorber_kind=AbsorberKind.NONE).leaves("twirl") == ("twirl",)

@@ -68,7 +68,7 @@ def adapted_modules(asset: Asset) -> list[str]:
     """The modules that the header of the weights file names, as diffusers reads them."""
     with safe_open(asset.weights, "pt") as file:
         spec = json.loads(file.metadata().get("lora_adapter_metadata", "{}"))
-    return sorted(spec.get("unet.target_modules", []))
+    return sorted(f"unet.{name}" for name in spec.get("unet.target_modules", []))
 
 
 @pytest.mark.slow
