@@ -3,11 +3,12 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cavtool.errors import InvalidInput, NotFound
+from cavtool import schema
+from cavtool.errors import IntegrityFailure, NotFound
 from cavtool.recipes import SampleRecipe
 from cavtool.system.files import writing_to
 
@@ -31,7 +32,7 @@ class History:
     def add(self, recipe: SampleRecipe, files: Sequence[Path]) -> None:
         """Append a recipe with its seed, and the files made from it. Raises RequirementError."""
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        line = {"created": created, "files": [str(file.resolve()) for file in files], "recipe": asdict(recipe)}
+        line = {"created": created, "files": [str(file.resolve()) for file in files], "recipe": schema.to_table(recipe)}
         with writing_to(self.file.parent):
             self.file.parent.mkdir(parents=True, exist_ok=True)
             with self.file.open("ab") as opened:
@@ -55,10 +56,8 @@ class History:
         except FileNotFoundError:
             return
         for number, line in enumerate(lines, 1):
-            with suppress(ValueError, KeyError, TypeError, InvalidInput):  # cut short, or written by a newer version
-                fields = json.loads(line)
-                recipe = SampleRecipe.from_dict(fields["recipe"])
-                yield Entry(number, str(fields["created"]), tuple(fields["files"]), recipe)
+            with suppress(ValueError, TypeError, IntegrityFailure):  # cut short, or written by a newer version
+                yield schema.read({**json.loads(line), "number": number}, Entry, f"line {number}")
 
 
 def _ends_in_newline(file: Path) -> bool:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from cavtool.errors import InvalidInput, closest
+from cavtool import schema
+from cavtool.errors import IntegrityFailure, InvalidInput, closest
 from cavtool.recipes import LearnRecipe, SampleRecipe
 from cavtool.system.files import write_atomic, writing_to
 
@@ -43,14 +44,12 @@ class Setting:
 
     def check(self, value: Any) -> Scalar | tuple[str, ...]:
         """Its value from TOML. Raises InvalidInput."""
-        if isinstance(self.default, tuple):
-            if isinstance(value, list) and all(isinstance(item, str) for item in value):
-                return tuple(value)
-        elif isinstance(self.default, float) and type(value) is int:
-            return float(value)
-        elif type(value) is type(self.default):
-            return value
-        raise self._wrong(value)
+        kind: Any = tuple[str, ...] if isinstance(self.default, tuple) else type(self.default)
+        try:
+            checked: Scalar | tuple[str, ...] = schema.read(value, kind, self.key)
+        except IntegrityFailure:
+            raise self._wrong(value) from None
+        return checked
 
     def _wrong(self, value: object) -> InvalidInput:
         kind = {str: "text", int: "a whole number", float: "a number", tuple: "a list of folders"}[type(self.default)]

@@ -10,7 +10,7 @@ import cavtool
 
 PACKAGE = Path(cavtool.__file__).parent
 FLOORS = (
-    {"_version", "errors", "events", "names", "system"},
+    {"_version", "errors", "events", "names", "schema", "system"},
     {"settings", "recipes", "registry", "runs", "history", "workspace", "prune", "models", "video"},
     {"core"},
     {"mini", "mini2", "studio", "doctor"},
@@ -18,7 +18,7 @@ FLOORS = (
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 # core receives whatever else it needs as arguments.
-CORE_MAY_IMPORT = {"core", "errors", "events", "names", "system", "recipes"}
+CORE_MAY_IMPORT = {"core", "errors", "events", "names", "schema", "system", "recipes"}
 HEAVY = {"accelerate", "diffusers", "peft", "torch", "transformers"}
 MAY_BE_HEAVY = {"core", "mini", "mini2", "studio"}
 BUILDS_MODELS = {"mini", "mini2"}

@@ -94,7 +94,7 @@ def unexpected_entries(registry: Registry) -> list[Finding]:
         return []
     names = sorted(path.name for path in registry.root.iterdir() if not path.name.startswith("."))
     return [
-        Finding(name, f"`{name}` is not a motion or absorber", usable=False)
+        Finding(name, f"`{name}` is not an asset", usable=False)
         for name in names
         if not (is_name(name) and (registry.root / name).is_dir())
     ]

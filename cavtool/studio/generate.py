@@ -17,6 +17,7 @@ from cavtool.models import CATALOGUE, Model, find_model
 from cavtool.recipes import Blend, SampleRecipe
 from cavtool.registry import Asset, Registry
 from cavtool.registry.record import Record
+from cavtool.schema import to_table
 from cavtool.studio.session import Motion, Session, motion_of, open_session
 from cavtool.workspace import Workspace
 
@@ -154,6 +155,6 @@ def _metadata(recipe: SampleRecipe, model: Model, records: Sequence[Record]) -> 
         {"name": blend.name, "weight": blend.weight, "content_id": record.content_id}
         for blend, record in zip(recipe.motions, records, strict=True)
     ]
-    told = {key: value for key, value in recipe.to_dict().items() if key not in {"device", "dtype", "num_videos"}}
+    told = {key: value for key, value in to_table(recipe).items() if key not in {"device", "dtype", "num_videos"}}
     made = {"model": model.name, "fingerprint": model.fingerprint, "revision": model.revision, "cav": __version__}
     return told | {"motions": motions} | made

@@ -16,6 +16,7 @@ from cavtool.mini import world
 from cavtool.mini.judge import Judge, load_judge
 from cavtool.models import find_model
 from cavtool.recipes import AbsorberKind, LearnRecipe
+from cavtool.schema import to_table
 from cavtool.studio.session import Motion, Session, motion_of, open_session
 from cavtool.workspace import Workspace
 from tests.benchmarks.common import (
@@ -59,7 +60,7 @@ LOG = RESULTS / "study.jsonl"
 
 def key(variant: str, motion: str) -> dict[str, Any]:
     """What a result depends on: the motion, the base's weights, and the recipe (none of the base's own clips)."""
-    recipe = {} if variant == BASE else replace(LearnRecipe(), **VARIANTS[variant]).to_dict()
+    recipe = {} if variant == BASE else to_table(replace(LearnRecipe(), **VARIANTS[variant]))
     return {"motion": motion, "revision": find_model("cav-mini").revision, "recipe": recipe}
 
 

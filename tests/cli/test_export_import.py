@@ -33,5 +33,5 @@ def test_any_other_file_is_refused(cav: Cav, tmp_path: Path) -> None:
     (tmp_path / "text.cav").write_text("hello")
     done = cav("import", "text.cav")
     assert done.returncode == 5
-    assert done.stderr == "error: `text.cav` is no whole bundle: File is not a zip file\n"
+    assert done.stderr == "error: `text.cav` is not a complete bundle: File is not a zip file\n"
     assert cav("import", "nothing.cav").returncode == 3

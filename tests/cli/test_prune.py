@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-from cavtool.workspace import Workspace
 from tests.cli.assets import put_motion
 from tests.cli.conftest import Cav
 from tests.cli.files import set_age
+from tests.runs.samples import begin
 
 
 def test_it_lists_leftovers_and_deletes_them_with_yes(cav: Cav, home: Path) -> None:
@@ -15,7 +15,7 @@ def test_it_lists_leftovers_and_deletes_them_with_yes(cav: Cav, home: Path) -> N
     put_motion(home, "gone-look", kind="absorber")
     (put_motion(home, "torn").folder / "record.toml").write_text("")
     put_motion(home, "torn-look", kind="absorber")
-    old, new = (Workspace().runs.create(name, {}) for name in ("old", "new"))
+    old, new = (begin(home / "state" / "runs", name) for name in ("old", "new"))
     set_age(old.folder, days=31)
     partial = home / "data" / "assets" / "twirl" / ".part-record.toml"
     partial.write_text("half")

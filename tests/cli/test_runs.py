@@ -6,17 +6,23 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cavtool.workspace import Workspace
+import pytest
+
 from tests.cli.conftest import Cav
+from tests.runs.samples import begin
 
 
-def test_list_shows_the_status_of_each_run(cav: Cav) -> None:
-    runs = Workspace().runs
-    stopped = runs.create("twirl", {"recipe": {"steps": 250}})
+@pytest.fixture
+def root(home: Path) -> Path:
+    return home / "state" / "runs"
+
+
+def test_list_shows_the_status_of_each_run(cav: Cav, root: Path) -> None:
+    stopped = begin(root, "twirl")
     stopped.checkpoint(50, lambda path: path.write_bytes(b"state"))
-    done = runs.create("zoom", {})
+    done = begin(root, "zoom")
     done.finish("f" * 64)
-    failed = runs.create("bounce", {})
+    failed = begin(root, "bounce")
     failed.fail("the loss is not finite")
     header, *rows = cav("runs", "list").stdout.splitlines()
     assert header.split() == ["ID", "MOTION", "STATUS", "STEP", "CREATED"]
@@ -27,7 +33,9 @@ def test_list_shows_the_status_of_each_run(cav: Cav) -> None:
     }
     listed = {run["id"]: run for run in json.loads(cav("runs", "list", "--json").stdout)}
     assert listed[failed.id]["reason"] == "the loss is not finite"
-    assert listed[stopped.id]["settings"] == {"recipe": {"steps": 250}}
+    settings = listed[stopped.id]["settings"]
+    assert list(settings) == ["replace", "clip", "recipe", "revision"]
+    assert (settings["recipe"]["steps"], settings["clip"]["num_frames"]) == (250, 16)
 
 
 def test_no_runs(cav: Cav) -> None:
@@ -35,8 +43,8 @@ def test_no_runs(cav: Cav) -> None:
     assert cav("runs", "list").stdout.split() == ["ID", "MOTION", "STATUS", "STEP", "CREATED"]
 
 
-def test_a_run_that_a_process_drives_is_running(cav: Cav) -> None:
-    run = Workspace().runs.create("twirl", {})
+def test_a_run_that_a_process_drives_is_running(cav: Cav, root: Path) -> None:
+    run = begin(root, "twirl")
     script = f"import sys, pathlib; from cavtool.runs import Run\nwith Run(pathlib.Path({str(run.folder)!r})).lock():\n"
     script += "    print(flush=True); sys.stdin.read()"
     with subprocess.Popen(
@@ -49,14 +57,24 @@ def test_a_run_that_a_process_drives_is_running(cav: Cav) -> None:
     assert listed["status"] == "running"
 
 
-def test_an_unknown_run_has_a_suggestion(cav: Cav) -> None:
-    run = Workspace().runs.create("twirl", {})
+def test_an_unknown_run_has_a_suggestion(cav: Cav, root: Path) -> None:
+    run = begin(root, "twirl")
     message = f"error: no run `{run.id[:-1]}`\nhint: did you mean `{run.id}`?\n"
     assert cav("runs", "resume", run.id[:-1]) == (3, "", message)
 
 
-def test_the_events_of_an_ended_run(cav: Cav) -> None:
-    run = Workspace().runs.create("twirl", {})
+def test_a_damaged_record_is_an_error_of_one_line(cav: Cav, root: Path) -> None:
+    run = begin(root, "twirl")
+    file = run.folder / "run.toml"
+    file.write_text(file.read_text().replace("steps = 250", "steps = 250\nmomentum = 0.9"))
+    message = f"`run.toml` of run `{run.id}` has an unknown key: `recipe.momentum`"
+    assert cav("runs", "resume", run.id) == (5, "", f"error: {message}\n")
+    answer = json.loads(cav("runs", "resume", run.id, "--json").stdout)
+    assert answer["error"] == {"code": "integrity-failure", "message": message, "hint": None}
+
+
+def test_the_events_of_an_ended_run(cav: Cav, root: Path) -> None:
+    run = begin(root, "twirl")
     run.log({"event": "step", "stage": "old", "step": 1, "num_steps": 2, "loss": 0.5, "seconds": 1.0})
     run.log({"event": "stage", "name": "motion", "index": 1, "count": 1})
     run.log({"event": "step", "stage": "motion", "step": 2, "num_steps": 2, "loss": 0.25, "seconds": 2.0})
@@ -75,8 +93,8 @@ def test_the_events_of_an_ended_run(cav: Cav) -> None:
     assert cav("runs", "stop", run.id).returncode == 3
 
 
-def test_runs_are_deleted_with_yes(cav: Cav, home: Path) -> None:
-    run = Workspace().runs.create("twirl", {})
+def test_runs_are_deleted_with_yes(cav: Cav, root: Path) -> None:
+    run = begin(root, "twirl")
     assert cav("runs", "rm", run.id).returncode == 2
     assert cav("runs", "rm", "twirl-*", "--yes") == (0, f"{run.id}\n", "")
-    assert list((home / "state" / "runs").iterdir()) == []
+    assert list(root.iterdir()) == []

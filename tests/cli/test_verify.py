@@ -31,9 +31,9 @@ def test_damage_is_found_and_repair_moves_it(cav: Cav, home: Path) -> None:
     (assets / "Notes.txt").write_text("not an asset")
     done = cav("verify")
     assert done.returncode == 5
-    assert "`weights.safetensors` of `changed` is not what was written there" in done.stderr
+    assert "`weights.safetensors` of `changed` does not match its checksum" in done.stderr
     assert "unexpected file `unknown.txt` in `good`" in done.stderr
-    assert "`Notes.txt` is not a motion or absorber" in done.stderr
+    assert "`Notes.txt` is not an asset" in done.stderr
     assert done.stderr.endswith(
         "error: 3 damaged, 1 intact\nhint: `cav verify --repair` moves the damaged ones to a quarantine\n"
     )

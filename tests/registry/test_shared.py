@@ -43,7 +43,7 @@ def test_what_is_shared_is_not_changed_from_here(registry: Registry) -> None:
     ):
         with pytest.raises(Conflict, match="`zoom` is shared") as caught:
             change()
-        assert caught.value.hint == "`cav cp zoom NEW-NAME` makes a copy that is yours"
+        assert caught.value.hint == "`cav cp zoom NEW-NAME` makes a copy of your own"
     with pytest.raises(NotFound):
         registry.remove("zom")
     assert registry.own_names() == ["twirl"]

@@ -12,6 +12,7 @@ from cavtool.events import Event, Note, Warn
 from cavtool.models import CATALOGUE, find_model
 from cavtool.recipes import Blend, SampleRecipe
 from cavtool.registry.record import Record
+from cavtool.schema import read
 from cavtool.studio.generate import generate
 from cavtool.studio.session import Session, open_session
 from cavtool.workspace import Workspace
@@ -106,7 +107,10 @@ def test_the_recipe_is_in_the_file_without_paths_and_makes_it_again(
     assert "/" not in str(told)
     events: list[Event] = []
     (again,) = generate(
-        SampleRecipe.from_dict(told), output=tmp_path / f"again{suffix}", session=session, on_event=events.append
+        read(told, SampleRecipe, "the recipe"),
+        output=tmp_path / f"again{suffix}",
+        session=session,
+        on_event=events.append,
     )
     assert again.read_bytes() == file.read_bytes()
     assert not any(isinstance(e, Warn) for e in events)

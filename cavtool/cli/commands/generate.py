@@ -13,6 +13,7 @@ from cavtool.cli.params import Device, Model, Overwrite
 from cavtool.errors import InvalidInput
 from cavtool.recipes import SampleRecipe as Recipe
 from cavtool.recipes import parse_blend
+from cavtool.schema import read
 from cavtool.workspace import Workspace
 
 app = new_app()
@@ -100,7 +101,8 @@ def _recipe_in(video: Path) -> Recipe:
     if (values := read_recipe(video)) is None:
         hint = "`cav generate` writes one into each video unless `--no-metadata` is given"
         raise InvalidInput(f"no recipe in `{video}`", hint=hint)
-    return Recipe.from_dict(values)
+    hint = "it was not written by `cav generate`"
+    return read(values, Recipe, f"the recipe in `{video}`", error=InvalidInput, hint=hint)
 
 
 def _on_command_line(ctx: typer.Context, values: dict[str, Any]) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def resume(out: Output, workspace: Workspace, run_id: RunId) -> None:
     """
     from cavtool.cli.commands.learn import report
 
-    workspace.runs.open(run_id)  # before torch loads
+    _ = workspace.runs.open(run_id).record  # read before torch loads, to fail early
     with out.progress() as on_event:
         from cavtool.studio import learn as studio
 
@@ -75,7 +75,7 @@ def attach(out: Output, workspace: Workspace, run_id: RunId) -> None:
             on_event(event)
     done = run.status == "done"
     failure = None if done else TrainingError(_ending(run), hint=_how_to_resume(run))
-    out.result(_describe(run), [run.name] if done else [], failure=failure)
+    out.result(_describe(run), [run.record.name] if done else [], failure=failure)
 
 
 @command(app, "runs stop")
@@ -144,7 +144,7 @@ def _ending(run: "Run") -> str:
         case "failed":
             return f"run `{run.id}` failed: {run.reason}"
         case _:
-            last = f"; last output: {run.last_words}" if run.last_words else ""
+            last = f"; last output: {run.last_output}" if run.last_output else ""
             return f"run `{run.id}` was stopped after {run.step} steps{last}"
 
 
@@ -153,13 +153,17 @@ def _how_to_resume(run: "Run") -> str:
 
 
 def _describe(run: "Run") -> dict[str, Any]:
+    from cavtool.schema import to_table
+
+    record = run.record
+    table = to_table(record)
     return {
         "id": run.id,
-        "name": run.name,
+        "name": record.name,
         "status": run.status,
         "step": run.step,
-        "created": run.created,
-        "reason": run.reason,
-        "settings": run.settings,
+        "created": record.created,
+        "reason": record.outcome.reason if record.outcome else None,
+        "settings": {key: table[key] for key in ("replace", "clip", "recipe", "revision")},
         "path": str(run.folder),
     }

@@ -13,7 +13,7 @@ from cavtool.cli.params import DryRun, Yes
 from cavtool.workspace import Workspace
 
 if TYPE_CHECKING:
-    from cavtool.registry.trash import Thrown
+    from cavtool.registry.trash import TrashEntry
 
 app = new_app("List, restore or delete removed motions and absorbers.")
 
@@ -71,7 +71,7 @@ def empty(
     """
     from cavtool.registry import trash
 
-    chosen = trash.lain(workspace.registry, timedelta(days=days))
+    chosen = trash.older_than(workspace.registry, timedelta(days=days))
     sizes = {each.id: each.size for each in chosen}
     if chosen and not (yes or dry_run):
         question = f"Delete {len(chosen)} from the trash permanently ({size_text(sum(sizes.values()))})?"
@@ -82,7 +82,7 @@ def empty(
     out.result({"deleted": deleted, "freed": freed, "dry_run": dry_run}, deleted)
 
 
-def _describe(entry: "Thrown") -> dict[str, Any]:
+def _describe(entry: "TrashEntry") -> dict[str, Any]:
     return {
         "id": entry.id,
         "name": entry.name,

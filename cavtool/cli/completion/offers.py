@@ -1,16 +1,19 @@
 """Candidates for shell completion: names, models, settings and files.
 
-A completer runs at every press of the tab key, so it uses the standard library only, takes no lock, reads only the
-first bytes of a record, and is silent if something fails. Shells evaluate candidates, and file names and prompts are
-untrusted: names with unusual characters are not offered, and of prompts only plain words are shown.
+A completer runs at every press of the tab key, so it uses the standard library only, takes no lock, reads few records,
+and is silent if something fails. Shells evaluate candidates, and file names and prompts are untrusted: names with
+unusual characters are not offered, and of prompts only plain words are shown.
 """
 
 import os
 import re
+import tomllib
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from cavtool.system import paths
 
@@ -19,12 +22,10 @@ Offer = str | tuple[str, str]  # a word, or a word and its description
 WEIGHTS = ("0.3", "0.5", "0.7", "1.0", "1.3")
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif", ".webp", ".m4v")
 _MAX_DESCRIBED = 50  # nobody reads more descriptions
+_MAX_SORTED_OUT = 500  # reading more records would take too long: the other absorbers are offered as motions too
 _MAX_DESCRIPTION = 60  # characters
 _MAX_FILES = 10_000
-_HEAD = 2_000  # bytes of a record that contain its kind and prompt
 _SAFE = re.compile(r"[\w@%+=:,./~-]+", re.ASCII)
-_KIND = re.compile(rb'^kind = "(\w+)"\r?$', re.MULTILINE)
-_PROMPT = re.compile(rb'^prompt = "(.*)"\r?$', re.MULTILINE)
 
 
 def asset_names(incomplete: str) -> list[Offer]:
@@ -38,7 +39,9 @@ def motion_names(incomplete: str) -> list[Offer]:
     if colon:
         known = name in _assets(name)
         return [f"{name}:{each}" for each in WEIGHTS if known and each.startswith(weight)]
-    return _described({n: record for n, record in _assets(incomplete).items() if _field(_KIND, record) == "motion"})
+    records = _assets(incomplete)
+    others = {each for each in sorted(records)[:_MAX_SORTED_OUT] if _record(records[each]).get("kind") != "motion"}
+    return _described({each: record for each, record in records.items() if each not in others})
 
 
 def run_ids(incomplete: str) -> list[Offer]:
@@ -102,15 +105,16 @@ def _folders(root: Path, prefix: str) -> list[str]:
 
 def _described(records: dict[str, str]) -> list[Offer]:
     names = sorted(records)
-    described = [(name, _plain(_field(_PROMPT, records[name]))) for name in names[:_MAX_DESCRIBED]]
+    described = [(name, _plain(str(_record(records[name]).get("prompt", "")))) for name in names[:_MAX_DESCRIBED]]
     return [*described, *names[_MAX_DESCRIBED:]]
 
 
-def _field(pattern: re.Pattern[bytes], record: str) -> str:
-    with suppress(OSError, UnicodeDecodeError), open(record, "rb", buffering=0) as file:  # noqa: PTH123 called for thousands
-        match = pattern.search(file.read(_HEAD))
-        return match[1].decode() if match else ""
-    return ""
+@cache
+def _record(file: str) -> dict[str, Any]:
+    """The table in a record; empty if it cannot be read."""
+    with suppress(OSError, ValueError, RecursionError), open(file, "rb") as opened:  # noqa: PTH123 a Path is slower
+        return tomllib.load(opened)
+    return {}
 
 
 def _plain(text: str) -> str:

@@ -20,7 +20,7 @@ def start_detached(run: Run) -> None:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, **platform.APART)
     while run.exists and run.driver is None and run.status != "done":
         if process.poll() is not None:
-            raise TrainingError(f"run `{run.id}` did not start: {run.last_words}")
+            raise TrainingError(f"run `{run.id}` did not start: {run.last_output}")
         time.sleep(0.2)
     process.returncode = 0  # nobody waits for this process, about which Python would warn
     if not run.exists:
