@@ -1,6 +1,7 @@
 """The registry, the runs, the history and the settings of one home folder."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,8 +38,12 @@ class Workspace:
         """Motions and absorbers, those in the shared folders of the settings included. Raises InvalidInput."""
         from cavtool.registry.store import Registry
 
-        shared = self.settings.shared_registries()
-        return Registry(self.places.assets, shared=shared, on_wait=self._on_wait)
+        return Registry(self.places.assets, shared=self._shared(), on_wait=self._on_wait)
+
+    def _shared(self) -> Sequence[Path]:
+        if "CAV_REGISTRY_PATHS" not in os.environ and not self.places.settings.exists():
+            return ()  # without loading the settings, 5 ms of each start
+        return self.settings.shared_registries()
 
     @cached_property
     def runs(self) -> "Runs":
