@@ -17,7 +17,7 @@ def root(home: Path) -> Path:
     return home / "state" / "runs"
 
 
-def test_list_tells_how_each_run_stands(cav: Cav, root: Path) -> None:
+def test_list_shows_the_status_of_each_run(cav: Cav, root: Path) -> None:
     stopped = begin(root, "twirl")
     stopped.checkpoint(50, lambda path: path.write_bytes(b"state"))
     done = begin(root, "zoom")
@@ -31,9 +31,9 @@ def test_list_tells_how_each_run_stands(cav: Cav, root: Path) -> None:
         (done.id, "zoom", "done", "0"),
         (failed.id, "bounce", "failed", "0"),
     }
-    told = {run["id"]: run for run in json.loads(cav("runs", "list", "--json").stdout)}
-    assert told[failed.id]["reason"] == "the loss is not finite"
-    settings = told[stopped.id]["settings"]
+    listed = {run["id"]: run for run in json.loads(cav("runs", "list", "--json").stdout)}
+    assert listed[failed.id]["reason"] == "the loss is not finite"
+    settings = listed[stopped.id]["settings"]
     assert list(settings) == ["replace", "clip", "recipe", "revision"]
     assert (settings["recipe"]["steps"], settings["clip"]["num_frames"]) == (250, 16)
 
@@ -43,7 +43,7 @@ def test_list_of_nothing(cav: Cav) -> None:
     assert cav("runs", "list").stdout.split() == ["ID", "MOTION", "STATUS", "STEP", "CREATED"]
 
 
-def test_a_run_at_work_is_listed_as_running(cav: Cav, root: Path) -> None:
+def test_a_driven_run_is_listed_as_running(cav: Cav, root: Path) -> None:
     run = begin(root, "twirl")
     script = f"import sys, pathlib; from cavtool.runs import Run\nwith Run(pathlib.Path({str(run.folder)!r})).lock():\n"
     script += "    print(flush=True); sys.stdin.read()"
@@ -52,9 +52,9 @@ def test_a_run_at_work_is_listed_as_running(cav: Cav, root: Path) -> None:
     ) as driver:
         assert driver.stdout
         driver.stdout.readline()
-        (told,) = json.loads(cav("runs", "list", "--json").stdout)
+        (listed,) = json.loads(cav("runs", "list", "--json").stdout)
         driver.communicate()
-    assert told["status"] == "running"
+    assert listed["status"] == "running"
 
 
 def test_resume_offers_the_closest_run(cav: Cav, root: Path) -> None:

@@ -1,4 +1,4 @@
-"""Whether a registry is as it was written, while others change it."""
+"""Verifying a registry while other processes change it."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from cavtool.registry.verify import check, set_aside
 from tests.registry.samples import put
 
 
-def test_what_is_removed_meanwhile_is_passed_over(tmp_path: Path) -> None:
+def test_an_asset_removed_meanwhile_is_skipped(tmp_path: Path) -> None:
     registry = Registry(tmp_path / "assets")
     for seed, name in enumerate(("first", "second")):
         put(registry.root, name, seed)
@@ -24,7 +24,7 @@ def test_what_is_removed_meanwhile_is_passed_over(tmp_path: Path) -> None:
         list(check(registry, ["second"]))
 
 
-def test_what_was_mended_or_removed_meanwhile_is_not_moved_aside(tmp_path: Path) -> None:
+def test_an_asset_repaired_or_removed_meanwhile_is_not_moved(tmp_path: Path) -> None:
     registry = Registry(tmp_path / "assets")
     weights = put(registry.root, "twirl", 1).weights
     whole = weights.read_bytes()
