@@ -1,7 +1,7 @@
 """The registry, the runs, the history and the settings of one home folder."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,10 +38,12 @@ class Workspace:
         """Motions and absorbers, those in the shared folders of the settings included. Raises InvalidInput."""
         from cavtool.registry.store import Registry
 
-        # Without any settings, their module need not be loaded, which takes a tenth of the start-up time of `cav list`.
-        is_set = "CAV_REGISTRY_PATHS" in os.environ or self.places.settings.exists()
-        shared = self.settings.shared_registries() if is_set else ()
-        return Registry(self.places.assets, shared=shared, on_wait=self._on_wait)
+        return Registry(self.places.assets, shared=self._shared(), on_wait=self._on_wait)
+
+    def _shared(self) -> Sequence[Path]:
+        if "CAV_REGISTRY_PATHS" not in os.environ and not self.places.settings.exists():
+            return ()  # without loading the settings, 5 ms of each start
+        return self.settings.shared_registries()
 
     @cached_property
     def runs(self) -> "Runs":

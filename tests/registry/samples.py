@@ -67,12 +67,12 @@ def put(root: str | Path, name: str, seed: int, *, replace_it: bool = False, **c
 
 
 def put_over(root: str | Path, name: str, seed: int) -> None:
-    """Put the asset made from `seed` in the place of an older one."""
+    """Put the asset made from `seed`, replacing an older one."""
     put(root, name, seed, replace_it=True)
 
 
 def put_without_space(root: str | Path, name: str, seed: int) -> None:
-    """The same where no file may grow beyond 20 kB."""
+    """The same with a file size limit of 20 kB."""
     import resource
 
     files = sources(Path(root).parent / "sources", seed)
@@ -101,17 +101,17 @@ def remove(root: str | Path, name: str) -> None:
 
 
 def rename(root: str | Path, name: str, to: str) -> None:
-    """Give the asset another name."""
+    """Rename the asset."""
     Registry(Path(root)).rename(name, to)
 
 
 def annotate(root: str | Path, name: str, note: str) -> None:
-    """Keep a note with the asset."""
+    """Set the note of the asset."""
     Registry(Path(root)).annotate(name, note=note)
 
 
 def restore(root: str | Path, name: str) -> None:
-    """Bring the asset back from the trash."""
+    """Restore the asset from the trash."""
     trash.restore(Registry(Path(root)), name)
 
 
@@ -121,7 +121,7 @@ _MOST_SEEDS = 2_000
 
 
 def jostle(root: str | Path, number: int, seconds: float) -> None:
-    """Be one of a crowd that does all that can be done to a registry, to the same few names.
+    """Be one of several processes that do everything a registry can, to the same few names.
 
     Every asset seen must be whole. Writes `tally-NUMBER.json` beside the registry: how often each was done and refused.
     """
@@ -151,19 +151,19 @@ def jostle(root: str | Path, number: int, seconds: float) -> None:
 
 
 def tally_of(root: Path) -> Counter[str]:
-    """What a crowd did, all together."""
+    """The sum of the tallies of all processes."""
     tallies = [json.loads(path.read_text()) for path in root.parent.glob("tally-*.json")]
     return sum(map(Counter, tallies), Counter())
 
 
 def hold(root: str | Path, seconds: float) -> None:
-    """Be a writer that takes its time."""
+    """Be a slow writer."""
     with filelock.FileLock(Path(root) / ".lock"):
         time.sleep(seconds)
 
 
 def seed_of(asset: Asset) -> int:
-    """Which seed the asset was made from; fails unless it is whole, and all of one version."""
+    """Which seed the asset was made from; fails unless it is complete and of one version."""
     weights, reference = asset.weights.read_bytes(), asset.reference.read_bytes()
     if hashlib.sha256(weights).hexdigest() != asset.record.content_id:
         raise ValueError("weights of another version")

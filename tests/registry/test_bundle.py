@@ -1,4 +1,4 @@
-"""Assets handed on as one file, and files from who knows where."""
+"""Bundles: assets as one file, and untrusted files."""
 
 import zipfile
 from dataclasses import replace
@@ -42,7 +42,7 @@ def rewritten(bundle: Path, change: dict[str, bytes | None], compression: int = 
     return bundle
 
 
-def test_what_is_unpacked_is_what_was_packed(registry: Registry, other: Registry, bundle: Path) -> None:
+def test_unpacking_restores_what_was_packed(registry: Registry, other: Registry, bundle: Path) -> None:
     assets = unpack(other, bundle)
     before = [registry.get(name).record for name in registry.names()]
     assert [asset.record for asset in assets] == [replace(record, origin="imported") for record in before]
@@ -82,7 +82,7 @@ def test_one_asset_may_have_another_name(registry: Registry, other: Registry, tm
         unpack(other, path, to="../spin")
 
 
-def test_a_taken_name_keeps_all_out(other: Registry, bundle: Path) -> None:
+def test_one_taken_name_refuses_the_whole_bundle(other: Registry, bundle: Path) -> None:
     put(other.root, "twirl-look", seed=9)
     with pytest.raises(Conflict, match="`twirl-look` exists already"):
         unpack(other, bundle)
@@ -91,7 +91,7 @@ def test_a_taken_name_keeps_all_out(other: Registry, bundle: Path) -> None:
     assert [seed_of(other.get(name)) for name in other.names()] == [1, 2]
 
 
-def test_what_is_damaged_is_not_packed(registry: Registry, tmp_path: Path) -> None:
+def test_a_damaged_asset_is_not_packed(registry: Registry, tmp_path: Path) -> None:
     registry.get("twirl").reference.write_bytes(b"other")
     with pytest.raises(IntegrityFailure):
         pack(registry, ["twirl"], tmp_path / "twirl.cav")
@@ -101,7 +101,7 @@ def test_what_is_damaged_is_not_packed(registry: Registry, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"twirl/weights.safetensors": b"other"}, "does not match its checksum"),
         ({"twirl/reference.mp4": None}, "are not those of its records"),
@@ -113,15 +113,15 @@ def test_what_is_damaged_is_not_packed(registry: Registry, tmp_path: Path) -> No
         ({"twirl/record.toml": b"x" * 2_000_000}, "are not those of its records"),
     ],
 )
-def test_nothing_is_kept_of_what_cannot_be_trusted(
-    other: Registry, bundle: Path, change: dict[str, bytes | None], told: str
+def test_nothing_is_imported_from_an_invalid_bundle(
+    other: Registry, bundle: Path, change: dict[str, bytes | None], message: str
 ) -> None:
-    with pytest.raises(IntegrityFailure, match=told):
+    with pytest.raises(IntegrityFailure, match=message):
         unpack(other, rewritten(bundle, change))
     assert other.names() == []
 
 
-def test_a_record_under_another_name_is_none_of_the_bundles(other: Registry, bundle: Path) -> None:
+def test_a_record_in_the_folder_of_another_name_is_refused(other: Registry, bundle: Path) -> None:
     with zipfile.ZipFile(bundle) as opened:
         record = opened.read("twirl/record.toml").replace(b'name = "twirl"', b'name = "spin"')
     with pytest.raises(IntegrityFailure):
@@ -139,7 +139,7 @@ def test_a_newer_record_is_refused(other: Registry, bundle: Path) -> None:
 @pytest.mark.parametrize(
     ("weights", "files"), [(b"no header", {}), (b"\xff" * 100, {}), (None, {"aux.txt": b"a device on Windows"})]
 )
-def test_only_what_an_asset_has_is_kept(
+def test_only_the_files_of_an_asset_are_imported(
     registry: Registry, other: Registry, tmp_path: Path, weights: bytes | None, files: dict[str, bytes]
 ) -> None:
     there = {"weights.safetensors": weights or b"\x02\0\0\0\0\0\0\0{}.", **files}
@@ -152,7 +152,7 @@ def test_only_what_an_asset_has_is_kept(
     assert other.names() == []
 
 
-def test_a_bundle_made_to_break_things_is_refused_in_a_line(other: Registry, bundle: Path) -> None:
+def test_an_encrypted_bundle_is_refused_in_one_line(other: Registry, bundle: Path) -> None:
     data = bytearray(bundle.read_bytes())
     for at in range(len(data) - 4):
         if data[at : at + 4] == b"PK\x01\x02":
@@ -162,24 +162,24 @@ def test_a_bundle_made_to_break_things_is_refused_in_a_line(other: Registry, bun
         unpack(other, bundle)
 
 
-def test_a_zip_that_swells_is_refused(other: Registry, bundle: Path) -> None:
+def test_a_compressed_bundle_is_refused(other: Registry, bundle: Path) -> None:
     with pytest.raises(IntegrityFailure, match="compressed"):
         unpack(other, rewritten(bundle, {}, zipfile.ZIP_DEFLATED))
 
 
 @pytest.mark.parametrize("keep", [0, 10, 5000, -10])
-def test_half_a_bundle_is_none(other: Registry, bundle: Path, keep: int) -> None:
+def test_a_truncated_bundle_is_refused(other: Registry, bundle: Path, keep: int) -> None:
     bundle.write_bytes(bundle.read_bytes()[:keep])
     with pytest.raises(IntegrityFailure, match="not a complete bundle"):
         unpack(other, bundle)
 
 
-def test_no_file_is_not_found(other: Registry, tmp_path: Path) -> None:
+def test_a_missing_file_is_not_found(other: Registry, tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="no file"):
         unpack(other, tmp_path / "nothing.cav")
 
 
-def test_annotations_travel(registry: Registry, other: Registry, tmp_path: Path) -> None:
+def test_tags_and_note_are_exported(registry: Registry, other: Registry, tmp_path: Path) -> None:
     registry.annotate("twirl", add=["slow"], note="from the sea")
     pack(registry, ["twirl"], path := tmp_path / "one.cav")
     unpack(other, path)

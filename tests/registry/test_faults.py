@@ -1,4 +1,4 @@
-"""What the operating system may do to a registry, but for killing its processes (`test_killed`)."""
+"""A registry on an operating system that refuses a rename or sets the clock back."""
 
 import errno
 from datetime import UTC, datetime
@@ -28,16 +28,16 @@ def test_a_trash_on_another_disk_loses_nothing(registry: Registry, monkeypatch: 
 
     monkeypatch.setattr(Path, "rename", rename)
     for act in (partial(put_over, registry.root, "twirl", 2), partial(remove, registry.root, "twirl")):
-        with pytest.raises(RequirementError) as told:
+        with pytest.raises(RequirementError) as caught:
             act()
-        assert told.value.hint == "all that lies beside `assets` must be on one disk: its trash, for one"
+        assert caught.value.hint == "`assets` and the folders beside it, such as the trash, must be on one disk"
         assert registry.read("twirl", seed_of) == 1
     put(registry.root, "zigzag", 3)
     assert registry.names() == ["twirl", "zigzag"]
     assert [path.name for path in registry.root.iterdir() if path.name.startswith((".tmp-", ".new-"))] == []
 
 
-def test_a_clock_that_stands_or_goes_back_loses_nothing(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_stops_or_is_set_back_loses_nothing(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     moments = [datetime(2026, 11, 22, 12, minute, tzinfo=UTC) for minute in (30, 30, 29, 30)]
 
     class Clock(datetime):
@@ -50,10 +50,10 @@ def test_a_clock_that_stands_or_goes_back_loses_nothing(registry: Registry, monk
     for seed in (1, 2, 3):
         put_over(registry.root, "twirl", seed)
     remove(registry.root, "twirl")
-    thrown = trash.list_trash(registry)
-    assert len(thrown) == 4
+    entries = trash.list_trash(registry)
+    assert len(entries) == 4
     seen = set()
-    for each in thrown:
+    for each in entries:
         seen.add(seed_of(trash.restore(registry, each.id)))
         remove(registry.root, "twirl")
     assert seen == {0, 1, 2, 3}

@@ -1,4 +1,4 @@
-"""Real processes, killed and at odds: no reader ever sees less than a whole registry, and no asset is ever lost."""
+"""Killed and concurrent processes: readers always see a complete registry, and no asset is ever lost."""
 
 import os
 import random
@@ -102,7 +102,7 @@ def test_killed_at_every_failpoint(root: Path, processes: Nursery, monkeypatch: 
 
 
 @pytest.mark.parametrize("left_at", ["put:copied weights.safetensors", "put:pending", "discard:moved"])
-def test_killed_while_clearing_up(
+def test_killed_while_cleaning_up(
     left_at: str, root: Path, processes: Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kill = Kills(root, processes)
@@ -139,7 +139,7 @@ def test_killed_while_renaming(root: Path, processes: Nursery, monkeypatch: pyte
     assert len(seen) == 3
 
 
-def test_killed_while_noting_and_restoring(root: Path, processes: Nursery) -> None:
+def test_killed_while_annotating_and_restoring(root: Path, processes: Nursery) -> None:
     kill = Kills(root, processes)
     put(root, "twirl", seed=1)
     notes = []
@@ -164,7 +164,7 @@ def test_killed_at_any_moment(root: Path, processes: Nursery) -> None:
     assert (state(root), leftovers(root)) == ({"earlier": 100, "twirl": 50}, [])
 
 
-def test_of_writers_of_one_new_name_one_wins(root: Path, processes: Nursery) -> None:
+def test_one_of_several_writers_of_a_new_name_wins(root: Path, processes: Nursery) -> None:
     codes = processes.run(*(job(put, root, "twirl", seed) for seed in range(4)))
     assert sorted(codes) == [0, 4, 4, 4]
     assert state(root)["twirl"] == codes.index(0)
@@ -186,7 +186,7 @@ def test_writers_that_replace_one_name_lose_nothing(root: Path, processes: Nurse
     assert len(removed) == len(written) - 1
 
 
-def test_a_reader_never_misses_what_is_being_replaced(root: Path, processes: Nursery) -> None:
+def test_a_reader_always_finds_an_asset_that_is_being_replaced(root: Path, processes: Nursery) -> None:
     put(root, "twirl", seed=1)
     processes.start(job(samples.replace_for, root, "twirl", 2.0))
     registry = Registry(root)
@@ -215,13 +215,13 @@ def test_a_crowd_loses_nothing(root: Path, processes: Nursery) -> None:
 def test_a_writer_says_that_it_waits(root: Path, processes: Nursery) -> None:
     processes.start(job(samples.hold, root, 0.6))
     time.sleep(0.2)
-    told: list[str] = []
-    Registry(root, on_wait=told.append).remove("earlier")
+    messages: list[str] = []
+    Registry(root, on_wait=messages.append).remove("earlier")
     assert processes.wait() == [0]
-    assert told == ["waiting for another process to finish with the registry"]
+    assert messages == ["waiting for another process to finish with the registry"]
 
 
-def test_a_full_disk_leaves_everything_as_it_was(root: Path, processes: Nursery) -> None:
+def test_a_full_disk_changes_nothing(root: Path, processes: Nursery) -> None:
     put(root, "twirl", seed=1)
     assert processes.run(job(samples.put_without_space, root, "twirl", 2)) == [6]
     assert (state(root), leftovers(root)) == ({"earlier": 100, "twirl": 1}, [])

@@ -1,4 +1,4 @@
-"""Several places: one's own, and behind it those that are shared."""
+"""The own folder of a registry, and the shared ones behind it."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def registry(tmp_path: Path) -> Registry:
     return Registry(mine, shared=[team, lab, tmp_path / "nowhere"])
 
 
-def test_the_first_place_that_has_a_name_gives_it(registry: Registry) -> None:
+def test_an_earlier_folder_hides_the_same_name_in_later_ones(registry: Registry) -> None:
     assert registry.names() == ["swing", "twirl", "zoom"]
     assert [seed_of(registry.get(name)) for name in registry.names()] == [6, 1, 3]
     assert [asset.record.name for asset in registry.list()] == registry.names()
@@ -34,7 +34,7 @@ def test_the_first_place_that_has_a_name_gives_it(registry: Registry) -> None:
     assert registry.hidden() == [("twirl", team), ("twirl", lab), ("zoom", lab)]
 
 
-def test_what_is_shared_is_not_changed_from_here(registry: Registry) -> None:
+def test_a_shared_asset_cannot_be_changed(registry: Registry) -> None:
     for change in (
         lambda: registry.remove("zoom"),
         lambda: registry.rename("zoom", "mine"),
@@ -49,14 +49,14 @@ def test_what_is_shared_is_not_changed_from_here(registry: Registry) -> None:
     assert registry.own_names() == ["twirl"]
 
 
-def test_a_copy_of_what_is_shared_is_ones_own(registry: Registry) -> None:
+def test_a_copy_of_a_shared_asset_is_not_shared(registry: Registry) -> None:
     registry.copy("zoom", "mine")
     registry.copy("swing", "swing-2")
     assert registry.own_names() == ["mine", "swing-2", "twirl"]
     assert seed_of(registry.get("mine")) == 3
 
 
-def test_a_shared_name_may_be_taken_for_ones_own(registry: Registry) -> None:
+def test_a_shared_name_is_free_in_the_own_folder(registry: Registry) -> None:
     registry.check_free("zoom")
     put(registry.root, "zoom", seed=7)
     assert seed_of(registry.get("zoom")) == 7
@@ -64,12 +64,12 @@ def test_a_shared_name_may_be_taken_for_ones_own(registry: Registry) -> None:
     assert seed_of(registry.get("zoom")) == 3
 
 
-def test_a_broken_one_of_ones_own_is_not_passed_over(registry: Registry) -> None:
+def test_a_broken_own_asset_still_hides_a_shared_one(registry: Registry) -> None:
     (registry.root / "twirl" / "record.toml").write_text("")
     assert [name for name, _ in registry.broken()] == ["twirl"]
 
 
-def test_nothing_is_ever_written_there(registry: Registry) -> None:
+def test_nothing_is_written_to_shared_folders(registry: Registry) -> None:
     before = [sorted(place.rglob("*")) for place in registry.shared]
     registry.list()
     registry.copy("zoom", "mine")

@@ -18,7 +18,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "assets"
 
 
-def test_an_empty_registry_is_no_error_and_looking_makes_nothing(root: Path) -> None:
+def test_an_empty_registry_is_valid_and_reading_creates_nothing(root: Path) -> None:
     registry = Registry(root)
     assert (registry.names(), registry.list(), registry.broken()) == ([], [], [])
     registry.check_free("twirl")
@@ -53,7 +53,7 @@ def test_lists_by_name_and_kind(root: Path) -> None:
     assert [asset.record.name for asset in registry.list("absorber")] == ["twirl-look"]
 
 
-def test_what_is_not_found_is_told_with_what_is_close(root: Path) -> None:
+def test_not_found_offers_the_closest_name(root: Path) -> None:
     put(root, "twirl", seed=1)
     put(root, "twirl-look", seed=1, kind="absorber")
     registry = Registry(root)
@@ -81,7 +81,7 @@ def test_a_taken_name_is_refused_and_nothing_changes(root: Path) -> None:
         put(root, "Twirl", seed=2)
 
 
-def test_replaced_and_removed_assets_lie_whole_in_the_trash(root: Path) -> None:
+def test_replaced_and_removed_assets_are_complete_in_the_trash(root: Path) -> None:
     for seed in (1, 2):
         put(root, "twirl", seed, replace_it=True)
     registry = Registry(root)
@@ -96,7 +96,7 @@ def test_replaced_and_removed_assets_lie_whole_in_the_trash(root: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["twril", "../assets", "", ".lock"])
-def test_remove_of_what_is_not_there(root: Path, name: str) -> None:
+def test_remove_of_a_missing_asset(root: Path, name: str) -> None:
     put(root, "twirl", seed=1)
     with pytest.raises(NotFound):
         Registry(root).remove(name)
@@ -173,7 +173,7 @@ def test_a_copy_is_another_asset_of_the_same_content(root: Path) -> None:
     assert len(list(registry.trash.iterdir())) == 1
 
 
-def test_a_renamed_asset_stays_what_it_is(root: Path) -> None:
+def test_renaming_changes_only_the_name(root: Path) -> None:
     registry, before = Registry(root), put(root, "twirl", seed=1)
     renamed = registry.rename("twirl", "spin")
     assert registry.names() == ["spin"]
@@ -182,7 +182,7 @@ def test_a_renamed_asset_stays_what_it_is(root: Path) -> None:
 
 
 @pytest.mark.parametrize("verb", ["copy", "rename"])
-def test_a_damaged_asset_is_not_spread(root: Path, verb: str) -> None:
+def test_a_damaged_asset_is_not_copied(root: Path, verb: str) -> None:
     registry, asset = Registry(root), put(root, "twirl", seed=1)
     asset.reference.write_bytes(b"other")
     with pytest.raises(IntegrityFailure, match=r"`reference\.mp4` of `twirl` does not match its checksum"):
@@ -190,7 +190,7 @@ def test_a_damaged_asset_is_not_spread(root: Path, verb: str) -> None:
     assert registry.names() == ["twirl"]
 
 
-def test_tags_and_note_are_set_apart(root: Path) -> None:
+def test_tags_and_note_are_set_separately(root: Path) -> None:
     registry, before = Registry(root), put(root, "twirl", seed=1)
     registry.annotate("twirl", add=["slow", "dance", "slow"])
     registry.annotate("twirl", note="too fast")
@@ -201,7 +201,7 @@ def test_tags_and_note_are_set_apart(root: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [("copy", "spin"), ("rename", "spin"), ("annotate",)])
-def test_what_a_newer_version_wrote_is_read_and_not_changed(root: Path, change: tuple[str, ...]) -> None:
+def test_an_asset_of_a_newer_version_is_read_but_not_changed(root: Path, change: tuple[str, ...]) -> None:
     registry, path = Registry(root), put(root, "twirl", seed=1).folder / "record.toml"
     path.write_text(path.read_text().replace("schema = 3", "schema = 4\nmood = 'new'"))
     text = path.read_text()
@@ -212,7 +212,7 @@ def test_what_a_newer_version_wrote_is_read_and_not_changed(root: Path, change: 
     registry.remove("twirl")
 
 
-def test_read_passes_on_what_is_raised_and_gives_up_on_what_never_stands_still(root: Path) -> None:
+def test_read_raises_what_use_raises_and_gives_up_if_the_asset_keeps_changing(root: Path) -> None:
     put(root, "twirl", seed=1)
     registry = Registry(root)
     with pytest.raises(FileNotFoundError):
@@ -226,14 +226,14 @@ def test_read_passes_on_what_is_raised_and_gives_up_on_what_never_stands_still(r
         registry.read("twirl", change)
 
 
-def test_where_nothing_can_be_written_one_line_says_so(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RequirementError, match=r"cannot write to `.*assets`: Not a directory") as caught:
         Registry(tmp_path / "file" / "assets").remove("twirl")
     assert "CAV_HOME" in (caught.value.hint or "")
 
 
-def test_a_source_that_cannot_be_copied_leaves_no_trace(root: Path, tmp_path: Path) -> None:
+def test_a_failed_copy_leaves_nothing_behind(root: Path, tmp_path: Path) -> None:
     asset = put(root, "twirl", seed=1)
     files = sources(tmp_path / "sources", seed=2)
     files["reference.mp4"].unlink()

@@ -1,4 +1,4 @@
-"""What was removed can come back."""
+"""Removed assets can be restored."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,7 +22,7 @@ def registry(tmp_path: Path) -> Registry:
     return registry
 
 
-def test_no_trash_is_an_empty_one(tmp_path: Path) -> None:
+def test_a_missing_trash_is_empty(tmp_path: Path) -> None:
     registry = Registry(tmp_path / "assets")
     assert (list_trash(registry), empty(registry, [])) == ([], [])
     assert not registry.root.exists()
@@ -38,7 +38,7 @@ def test_the_newest_comes_first(registry: Registry) -> None:
     assert there[0].size > 30_000
 
 
-def test_a_name_brings_back_its_latest_and_an_id_any(registry: Registry) -> None:
+def test_a_name_restores_the_latest_and_an_id_any(registry: Registry) -> None:
     assert seed_of(restore(registry, "zoom-2")) == 4
     with pytest.raises(Conflict) as caught:
         restore(registry, "twirl")
@@ -53,14 +53,14 @@ def test_a_name_brings_back_its_latest_and_an_id_any(registry: Registry) -> None
     assert [entry.name for entry in list_trash(registry)] == ["twirl"]
 
 
-def test_what_was_broken_when_it_was_removed_stays_in_the_trash(registry: Registry) -> None:
+def test_an_unreadable_entry_stays_in_the_trash(registry: Registry) -> None:
     (list_trash(registry)[0].folder / "record.toml").write_text("")
     with pytest.raises(IntegrityFailure):
         restore(registry, "zoom-2")
     assert list_trash(registry)[0].name == "zoom-2"
 
 
-def test_what_is_damaged_or_newer_comes_back_under_its_own_name_only(registry: Registry) -> None:
+def test_a_damaged_or_newer_entry_is_restored_under_its_own_name_only(registry: Registry) -> None:
     record = list_trash(registry)[0].folder / "record.toml"
     text = record.read_text()
     record.write_text(text.replace("schema = 3", "schema = 4\nmood = 'new'"))
@@ -80,28 +80,28 @@ def test_a_close_name_is_offered(registry: Registry) -> None:
     assert caught.value.hint == "did you mean `zoom-2`?"
 
 
-def test_emptied_by_age_it_keeps_the_younger(registry: Registry) -> None:
+def test_emptying_by_age_keeps_younger_entries(registry: Registry) -> None:
     latest = list_trash(registry)[0].folder
     latest.rename(latest.with_name("zoom-2-20200101-000000-000000"))
     (registry.trash / ".tmp-half").mkdir()
-    (registry.trash / "a stranger").mkdir()
+    (registry.trash / "unrelated").mkdir()
     (registry.trash / "b-99999999-999999-999999").mkdir()
     assert [entry.name for entry in older_than(registry, timedelta(days=30))] == ["zoom-2"]
     assert [entry.name for entry in empty(registry, older_than(registry, timedelta(days=30)))] == ["zoom-2"]
     assert [entry.name for entry in list_trash(registry)] == ["twirl", "twirl"]
     empty(registry, list_trash(registry))
-    assert sorted(path.name for path in registry.trash.iterdir()) == ["a stranger", "b-99999999-999999-999999"]
+    assert sorted(path.name for path in registry.trash.iterdir()) == ["b-99999999-999999-999999", "unrelated"]
     assert registry.names() == ["twirl"]
 
 
-def test_what_is_thrown_away_while_one_waits_is_not_deleted(registry: Registry) -> None:
+def test_an_entry_added_after_the_choice_is_not_deleted(registry: Registry) -> None:
     chosen = list_trash(registry)
     registry.remove("twirl")
     assert {each.id for each in empty(registry, chosen)} == {each.id for each in chosen}
     assert restore(registry, "twirl").record.name == "twirl"
 
 
-def test_a_lost_record_is_told(registry: Registry) -> None:
+def test_a_missing_record_is_reported(registry: Registry) -> None:
     (list_trash(registry)[0].folder / "record.toml").unlink()
     for to in (None, "again"):
         with pytest.raises(IntegrityFailure, match=r"`zoom-2-.*` has no `record\.toml`"):

@@ -113,7 +113,7 @@ def test_a_finished_run_keeps_only_its_record_and_log(run: Run) -> None:
     assert (run.status, run.step) == ("done", 50)
 
 
-def test_write_shows_whole_files_only(run: Run) -> None:
+def test_write_shows_complete_files_only(run: Run) -> None:
     def save(path: Path) -> None:
         assert path.suffix == ".mp4"
         path.write_text("half")

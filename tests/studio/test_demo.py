@@ -32,7 +32,7 @@ def test_the_demo_reuses_what_is_learned_and_leaves_videos_and_a_sheet(
     made = module.demo(tmp_path / "demo", on_event=events.append)
     assert Workspace().registry.get("twirl") == learned
     assert Workspace().registry.names() == ["dolly_zoom", "dolly_zoom-look", "twirl", "twirl-look"]
-    assert [e.text for e in events if isinstance(e, Note) and "there already" in e.text] == ["`twirl` is there already"]
+    assert [e.text for e in events if isinstance(e, Note) and "been" in e.text] == ["`twirl` has been learned already"]
     assert {e.name for e in events if isinstance(e, Stage)} == {"absorber", "motion", "preview", "sampling"}
     assert [f.name for f in made.references] == ["reference-twirl.mp4", "reference-dolly_zoom.mp4"]
     assert [f.name for f in made.plain] == ["ironman-1.mp4"]

@@ -1,4 +1,4 @@
-"""What other systems do, by substitution: none of this was seen on Windows or macOS."""
+"""Other systems, simulated: none of this was run on Windows or macOS."""
 
 import os
 import subprocess
@@ -15,9 +15,7 @@ from tests.registry.samples import put
 from tests.runs.samples import begin
 
 
-def test_where_folders_cannot_be_opened_the_registry_works_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_registry_works_if_folders_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     really_open = os.open
 
     def open_no_folder(path: Any, *args: Any, **kwargs: Any) -> int:
@@ -32,9 +30,7 @@ def test_where_folders_cannot_be_opened_the_registry_works_all_the_same(
     Registry(tmp_path / "assets").verify("twirl")
 
 
-def test_where_open_files_cannot_be_moved_a_run_is_deleted_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_is_deleted_if_open_files_cannot_be_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     really_rename = Path.rename
 
     def rename_no_open_folder(self: Path, target: Path) -> Path:
@@ -51,7 +47,7 @@ def test_where_open_files_cannot_be_moved_a_run_is_deleted_all_the_same(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_memory_is_told_where_the_system_can_say(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resident_memory_is_none_on_windows_only(monkeypatch: pytest.MonkeyPatch) -> None:
     held = platform.resident_memory()
     assert held is None or held > 1_000_000
     monkeypatch.setattr(sys, "platform", "win32")
@@ -62,7 +58,7 @@ def test_memory_is_told_where_the_system_can_say(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="asks for the session, which is POSIX")
-def test_a_process_set_apart_is_a_leader_of_its_own() -> None:
+def test_a_detached_process_leads_its_own_session() -> None:
     code = "import os; print(os.getsid(0) == os.getpid())"
     done = subprocess.run(
         [sys.executable, "-c", code], **platform.APART, capture_output=True, encoding="utf-8", check=True
