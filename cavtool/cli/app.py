@@ -30,7 +30,7 @@ COMMANDS = {
     "generate": Entry("generate", "Generate videos of a prompt, with learned motions."),
     "history": Entry("history", "List generated videos, or generate one of them again."),
     "list": Entry("list_", "List motions and absorbers."),
-    "show": Entry("show", "Show everything that is known about a motion or absorber."),
+    "show": Entry("show", "Show the record of a motion or absorber."),
     "rm": Entry("rm", "Move motions and absorbers to the trash."),
     "cp": Entry("cp", "Copy a motion or absorber."),
     "mv": Entry("mv", "Rename a motion or absorber."),

@@ -37,7 +37,7 @@ def expand(requested: Iterable[str], known: Iterable[str], listed_by: str = "cav
 
 
 def for_each(out: Output, done: str, names: Iterable[str], act: Callable[[str], object]) -> Outcome:
-    """Call `act` on each name; show an error and go on if it fails. `done` is the verb for the count of successes."""
+    """Call `act` on each name; show an error and continue if it fails. `done` is the verb to count successes with."""
     succeeded, failures = [], []
     for name in names:
         try:

@@ -54,7 +54,7 @@ def command(app: typer.Typer, name: str) -> Callable[[Body], Body]:
 class FastCommand(TyperCommand):
     """A command that takes the defaults of its options as they are.
 
-    Typer checks even those, with pydantic, whose import takes as long as all the rest of a start.
+    Typer checks even those, with pydantic, whose import takes as long as the rest of the start-up.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -86,8 +86,8 @@ class FastGroup(TyperGroup):
 def new_app(help_text: str | None = None, *, cls: type[TyperGroup] = FastGroup, **options: Any) -> typer.Typer:
     """An app for one command, or for a group that `help_text` describes.
 
-    Plain help, because rich takes half of a start to load. No `--install-completion`, because it edits the user's
-    shell files.
+    The help is plain, because loading rich takes half of the start-up time. There is no `--install-completion`, because
+    it edits the user's shell files.
     """
     return typer.Typer(
         cls=cls,

@@ -77,7 +77,7 @@ class Output:
             _message("hint", "green", text)
 
     def error(self, error: CavError) -> None:
-        """Show an error and its hint, and go on."""
+        """Show an error and its hint, and continue."""
         _message("error", "red", error.message)
         if error.hint and not self.json:
             _message("hint", "green", error.hint)
@@ -153,8 +153,10 @@ def _as_cav_error(error: BaseException | None) -> CavError | None:
         case CavError():
             return error
         case KeyboardInterrupt():
-            run_id = getattr(error, "run_id", None)  # of `events.Interrupted`
-            return Stopped("interrupted", hint=f"continue with `cav runs resume {run_id}`" if run_id else None)
+            from cavtool.events import Interrupted
+
+            hint = f"continue with `cav runs resume {error.run_id}`" if isinstance(error, Interrupted) else None
+            return Stopped("interrupted", hint=hint)
         case OSError() if not isinstance(error, BrokenPipeError):  # for example a full disk or a read-only folder
             file = f": `{error.filename}`" if error.filename else ""
             return CavError(f"{error.strerror or error}{file}")
@@ -165,4 +167,5 @@ def _message(label: str, colour: str, text: str) -> None:
     label = f"{label}:"
     if sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
         label = typer.style(label, fg=colour, bold=True)
+    text = _printable(text, keep="\n\t")
     sys.stderr.write(f"{label} {text}\n")  # typer.echo would bypass the live display, which then overwrites the line

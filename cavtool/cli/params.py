@@ -15,7 +15,7 @@ Model = Annotated[
     str,
     typer.Option(help="Base model: a name, or the folder of a diffusers pipeline.", autocompletion=model_names),
 ]
-Replace = Annotated[bool, typer.Option("--replace", help="Move what has that name now to the trash.")]
+Replace = Annotated[bool, typer.Option("--replace", help="Replace an existing one, which goes to the trash.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Overwrite existing files.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be removed.")]

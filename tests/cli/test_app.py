@@ -76,6 +76,7 @@ def test_version(cav: Cav) -> None:
         ("frobnicate", "no such command `frobnicate`", "see `cav --help`"),
         ("runs lst", "no such command `lst`. Did you mean `list`?", "see `cav runs --help`"),
         ("list --motion", "no such option `--motion`", "did you mean `--motions`?"),
+        ("list \x1b[31m", "got unexpected extra argument(s) (?[31m)", "see `cav list --help`"),
         ("list all", "got unexpected extra argument(s) (all)", "see `cav list --help`"),
         (
             "learn a b --steps few",

@@ -67,7 +67,7 @@ def test_an_asset_removed_meanwhile_is_not_counted(home: Path, environment: dict
     assert (process.returncode, err) == (0, "note: 2 intact\n")
 
 
-def test_repair_goes_on_if_one_cannot_be_moved(cav: Cav, home: Path, tmp_path: Path) -> None:
+def test_repair_continues_if_one_cannot_be_moved(cav: Cav, home: Path, tmp_path: Path) -> None:
     put_motion(tmp_path / "theirs", "a-shared-one")
     put_motion(home, "mine")
     shared = tmp_path / "theirs" / "data" / "assets"

@@ -22,7 +22,9 @@ Key = Annotated[str, typer.Argument(help="Setting, as `cav config list` shows it
 
 @command(app, "config list")
 def list_(out: Output, workspace: Workspace) -> None:
-    """List all settings, and where each value comes from: the environment, the file or the default.
+    """List all settings and their sources.
+
+    The source of a value is the environment, the file or the default.
 
     Example: `cav config list`
     """

@@ -22,7 +22,7 @@ def demo(
 ) -> None:
     """Learn two motions and apply both to a new subject.
 
-    Takes less than five minutes on two cores. Motions that have been learned before are used again.
+    Takes less than five minutes on two cores. Motions that exist already are not learned again.
 
     Example: `cav demo -o my-demo`
     """

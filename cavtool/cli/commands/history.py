@@ -25,8 +25,10 @@ def history(
     out: Output,
     workspace: Workspace,
     *,
-    again: Annotated[int, typer.Option(metavar="N", help="Generate entry N again.")] = 0,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File or folder for that.")] = None,
+    again: Annotated[int, typer.Option(metavar="N", help="Generate entry N again.", show_default=False)] = 0,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File or folder (default: PROMPT-MOTION-SEED.mp4).")
+    ] = None,
     overwrite: Overwrite = False,
     num: Annotated[int, typer.Option("-n", min=1, help="Number of entries to list.")] = 20,
 ) -> None:

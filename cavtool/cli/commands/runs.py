@@ -80,7 +80,7 @@ def attach(out: Output, workspace: Workspace, run_id: RunId) -> None:
 
 @command(app, "runs stop")
 def stop(out: Output, workspace: Workspace, run_id: RunId) -> None:
-    """Stop a training run after its next checkpoint.
+    """Stop a training run; it writes a checkpoint first.
 
     Example: `cav runs stop twirl-20261122-1432-3f2a`
     """

@@ -26,9 +26,9 @@ def show(
     *,
     path: Annotated[bool, typer.Option("--path", help="Print only the folder.")] = False,
 ) -> None:
-    """Show everything that is known about a motion or absorber.
+    """Show the record of a motion or absorber.
 
-    A terminal also shows frames of the reference and of the preview.
+    On a terminal, also shows frames of the reference and of the preview.
 
     Example: `cav show twirl`
     """

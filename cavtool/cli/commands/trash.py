@@ -35,11 +35,8 @@ def list_(out: Output, workspace: Workspace) -> None:
 def restore(
     out: Output,
     workspace: Workspace,
-    wanted: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME", help="Name, which restores the newest of that name, or ID.", autocompletion=trash_ids
-        ),
+    name_or_id: Annotated[
+        str, typer.Argument(metavar="NAME", help="Name, for its newest entry, or ID.", autocompletion=trash_ids)
     ],
     *,
     to: Annotated[str | None, typer.Option("--as", help="Another name (default: the one it had).")] = None,
@@ -50,7 +47,7 @@ def restore(
     """
     from cavtool.registry import trash
 
-    asset = trash.restore(workspace.registry, wanted, to=to)
+    asset = trash.restore(workspace.registry, name_or_id, to=to)
     out.result(describe(asset), [asset.record.name])
 
 

@@ -22,6 +22,6 @@ def start_detached(run: Run) -> None:
         if process.poll() is not None:
             raise TrainingError(f"run `{run.id}` did not start: {run.last_output}")
         time.sleep(0.2)
-    process.returncode = 0  # nobody waits for this process, about which Python would warn
+    process.returncode = 0  # avoids Python's warning about a process that is still running
     if not run.exists:
         raise Conflict(f"run `{run.id}` was deleted before it started")
