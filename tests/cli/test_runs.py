@@ -71,5 +71,6 @@ def test_resume_of_a_damaged_record_ends_in_one_line(cav: Cav, root: Path) -> No
     message = f"`run.toml` of run `{run.id}` has an unknown key: `recipe.momentum`"
     done = cav("runs", "resume", run.id)
     assert (done.returncode, done.stdout, done.stderr) == (5, "", f"error: {message}\n")
+    assert cav("runs", "list").stderr == f"warning: {message}\n"
     answer = json.loads(cav("runs", "resume", run.id, "--json").stdout)
     assert answer["error"] == {"code": "integrity-failure", "message": message, "hint": None}

@@ -31,7 +31,10 @@ def list_(*, as_json: Json = False, quiet: Quiet = False) -> None:
     Example: `cav runs list`
     """
     with Output("runs list", json=as_json, quiet=quiet) as out:
-        data = [_describe(run) for run in Workspace().runs.list()]
+        runs = Workspace().runs
+        for failure in runs.broken():
+            out.warning(failure.message)
+        data = [_describe(run) for run in runs.list()]
         rows = [(run["id"], run["name"], run["status"], str(run["step"]), date_text(run["created"])) for run in data]
         out.table(("ID", "MOTION", "STATUS", "STEP", "CREATED"), rows, data)
 
