@@ -86,6 +86,7 @@ def test_a_whole_number_is_accepted_for_a_float_and_unknown_keys_are_ignored() -
         ({"name": "a", "more": [{"rate": 2**70}]}, "the file has no valid `more.rate`: the number is too large"),
         ({"name": ""}, "the file is not valid: the name is empty"),
         ([], "the file is not valid: expected `object`, got `array`"),
+        (2**64, "the file is not valid: the number is too large"),
     ],
 )
 @pytest.mark.parametrize("error", [IntegrityFailure, InvalidInput])

@@ -48,6 +48,17 @@ class Runs:
                 dated.append((run.record.created, run.id, run))
         return [run for *_, run in sorted(dated, reverse=True)]
 
+    def broken(self) -> builtins.list[IntegrityFailure]:
+        """The reasons why the other records cannot be read; each names its run."""
+        failures = []
+        for run in self._all():
+            try:
+                _ = run.record
+            except IntegrityFailure as failure:
+                if run.exists:  # it may have been deleted meanwhile
+                    failures.append(failure)
+        return failures
+
     def _all(self) -> builtins.list[Run]:
         try:
             folders = list(self.root.iterdir())

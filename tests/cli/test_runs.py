@@ -69,6 +69,7 @@ def test_a_damaged_record_is_an_error_of_one_line(cav: Cav, root: Path) -> None:
     file.write_text(file.read_text().replace("steps = 250", "steps = 250\nmomentum = 0.9"))
     message = f"`run.toml` of run `{run.id}` has an unknown key: `recipe.momentum`"
     assert cav("runs", "resume", run.id) == (5, "", f"error: {message}\n")
+    assert cav("runs", "list").stderr == f"warning: {message}\n"
     answer = json.loads(cav("runs", "resume", run.id, "--json").stdout)
     assert answer["error"] == {"code": "integrity-failure", "message": message, "hint": None}
 

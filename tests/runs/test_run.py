@@ -67,6 +67,8 @@ def test_list_is_newest_first_and_skips_unreadable_runs(root: Path) -> None:
     (root / "a-file").write_text("")
     (root / "empty").mkdir()
     assert [run.record.name for run in Runs(root).list()] == ["a", "c", "b"]
+    (failure,) = Runs(root).broken()
+    assert runs[3].id in failure.message
     with pytest.raises(IntegrityFailure, match=f"`run.toml` of run `{runs[3].id}` is not TOML"):
         _ = Runs(root).open(runs[3].id).record
     Runs(root).open(runs[3].id).remove()

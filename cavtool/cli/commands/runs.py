@@ -35,6 +35,8 @@ def list_(out: Output, workspace: Workspace) -> None:
 
     Example: `cav runs list`
     """
+    for failure in workspace.runs.broken():
+        out.warning(failure.message)
     data = [_describe(run) for run in workspace.runs.list()]
     rows = [(run["id"], run["name"], run["status"], str(run["step"]), date_text(run["created"])) for run in data]
     out.table(("ID", "MOTION", "STATUS", "STEP", "CREATED"), rows, data)
