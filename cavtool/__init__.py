@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cavtool.studio.generate import generate as generate
     from cavtool.studio.learn import learn as learn
     from cavtool.studio.learn import resume as resume
+    from cavtool.workspace import Workspace as Workspace
 
 
 _HOMES = {
@@ -31,6 +32,7 @@ _HOMES = {
     "LearnRecipe": "cavtool.recipes",
     "Registry": "cavtool.registry.store",
     "SampleRecipe": "cavtool.recipes",
+    "Workspace": "cavtool.workspace",
     "generate": "cavtool.studio.generate",
     "learn": "cavtool.studio.learn",
     "resume": "cavtool.studio.learn",
@@ -42,6 +44,7 @@ __all__ = [
     "LearnRecipe",
     "Registry",
     "SampleRecipe",
+    "Workspace",
     "generate",
     "learn",
     "resume",

@@ -1,4 +1,4 @@
-"""Whether this machine has what `cav` needs, as data: what was looked at, what was found, what would mend it."""
+"""Checks of this machine and this home: what was checked, what was found, and how to fix it."""
 
 import os
 import platform
@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
-from cavtool import settings
 from cavtool._version import __version__
 from cavtool.errors import CavError
 from cavtool.models import CATALOGUE
-from cavtool.registry import Registry
 from cavtool.registry.trash import list_trash
-from cavtool.runs import list_runs
-from cavtool.system import paths
+from cavtool.settings import SETTINGS
+from cavtool.workspace import Workspace
 
 State = Literal["ok", "warning", "broken"]
 
@@ -26,7 +24,7 @@ _MUCH_TRASH = 1e9
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check; `remedy` says how to fix it."""
 
     what: str
     state: State
@@ -34,22 +32,23 @@ class Finding:
     remedy: str = ""
 
 
-def examine() -> Iterator[Finding]:
-    """Look at everything, the quickest first; a look that fails is a finding too."""
-    for look in (_versions, _settings, _disk, _memory, _registry, _runs, _models, _ffmpeg, _torch):
+def examine(workspace: Workspace | None = None) -> Iterator[Finding]:
+    """Check everything, the quickest first. A check that fails is reported as a finding."""
+    workspace = workspace or Workspace()
+    for check in (_versions, _settings, _disk, _memory, _registry, _runs, _models, _ffmpeg, _torch):
         try:
-            yield from look()
+            yield from check(workspace)
         except CavError as error:
-            yield Finding(look.__name__.lstrip("_"), "broken", error.message, error.hint or "")
-        except Exception as error:  # noqa: BLE001 what is broken may raise anything, and the rest is still to be told
-            yield Finding(look.__name__.lstrip("_"), "broken", f"{type(error).__name__}: {error}")
+            yield Finding(check.__name__.lstrip("_"), "broken", error.message, error.hint or "")
+        except Exception as error:  # noqa: BLE001 a broken part may raise anything, and the others are still checked
+            yield Finding(check.__name__.lstrip("_"), "broken", f"{type(error).__name__}: {error}")
 
 
-def _versions() -> Iterator[Finding]:
+def _versions(_: Workspace) -> Iterator[Finding]:
     yield Finding("cav", "ok", f"{__version__}, Python {platform.python_version()}, {platform.platform(terse=True)}")
     missing = [name for name in _LIBRARIES if _version(name) is None]
-    told = ", ".join(f"{name} {_version(name)}" for name in _LIBRARIES if name not in missing)
-    yield Finding("libraries", "ok", told)
+    installed = ", ".join(f"{name} {_version(name)}" for name in _LIBRARIES if name not in missing)
+    yield Finding("libraries", "ok", installed)
     if missing:
         yield Finding("libraries", "broken", f"not installed: {', '.join(missing)}", f"pip install {' '.join(missing)}")
 
@@ -61,30 +60,31 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _settings() -> Iterator[Finding]:
-    for key in settings.SETTINGS:
+def _settings(workspace: Workspace) -> Iterator[Finding]:
+    settings = workspace.settings
+    for key in SETTINGS:
         settings.get(key)
-    strangers = settings.strangers()
-    if strangers:
-        yield Finding("settings", "warning", f"mean nothing: {', '.join(strangers)}", "`cav config edit`")
+    unknown = settings.unknown_keys()
+    if unknown:
+        yield Finding("settings", "warning", f"unknown: {', '.join(unknown)}", "`cav config edit`")
     else:
-        yield Finding("settings", "ok", str(settings.file()))
+        yield Finding("settings", "ok", str(settings.file))
 
 
-def _disk() -> Iterator[Finding]:
-    for what, place in (("data", paths.data_dir()), ("state", paths.state_dir())):
-        there = next(folder for folder in (place, *place.parents) if folder.exists())
-        free = shutil.disk_usage(there).free
-        told = f"{free / 1e9:.1f} GB free at {place}"
-        if not os.access(there, os.W_OK):
-            yield Finding(what, "broken", f"may not write to {there}", "let `CAV_HOME` name a folder you may write to")
+def _disk(workspace: Workspace) -> Iterator[Finding]:
+    for what, place in (("data", workspace.places.data), ("state", workspace.places.state)):
+        existing = next(folder for folder in (place, *place.parents) if folder.exists())
+        free = shutil.disk_usage(existing).free
+        found = f"{free / 1e9:.1f} GB free at {place}"
+        if not os.access(existing, os.W_OK):
+            yield Finding(what, "broken", f"cannot write to {existing}", "set `CAV_HOME` to a writable folder")
         elif free < _LITTLE_DISK:
-            yield Finding(what, "warning", told, "`cav prune`, `cav trash empty`")
+            yield Finding(what, "warning", found, "`cav prune`, `cav trash empty`")
         else:
-            yield Finding(what, "ok", told)
+            yield Finding(what, "ok", found)
 
 
-def _memory() -> Iterator[Finding]:
+def _memory(_: Workspace) -> Iterator[Finding]:
     if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
         return
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -93,47 +93,47 @@ def _memory() -> Iterator[Finding]:
     yield Finding("memory", "warning" if little else "ok", f"{total / 1e9:.1f} GB", remedy)
 
 
-def _registry() -> Iterator[Finding]:
-    registry = Registry()
+def _registry(workspace: Workspace) -> Iterator[Finding]:
+    registry = workspace.registry
     broken = registry.broken()
-    told = f"{len(registry.names())} assets at {registry.root}"
+    found = f"{len(registry.names())} assets at {registry.root}"
     if broken:
         names = ", ".join(f"`{name}`" for name, _ in broken)
-        yield Finding("registry", "broken", f"{told}; cannot be read: {names}", "`cav verify --repair`")
+        yield Finding("registry", "broken", f"{found}; unreadable: {names}", "`cav verify --repair`")
     else:
-        yield Finding("registry", "ok", told)
+        yield Finding("registry", "ok", found)
     for place in registry.shared:
         if not place.is_dir():
-            yield Finding("registry", "warning", f"no folder {place}", "`cav config get registry.paths`")
-    thrown = sum(each.size for each in list_trash(registry))
-    if thrown > _MUCH_TRASH:
-        yield Finding("trash", "warning", f"{thrown / 1e9:.1f} GB", "`cav trash empty`")
+            yield Finding("registry", "warning", f"no such folder: {place}", "`cav config get registry.paths`")
+    trash = sum(each.size for each in list_trash(registry))
+    if trash > _MUCH_TRASH:
+        yield Finding("trash", "warning", f"{trash / 1e9:.1f} GB", "`cav trash empty`")
 
 
-def _runs() -> Iterator[Finding]:
-    stopped = [run.id for run in list_runs() if run.status in {"stopped", "failed"}]
+def _runs(workspace: Workspace) -> Iterator[Finding]:
+    stopped = [run.id for run in workspace.runs.list() if run.status in {"stopped", "failed"}]
     if stopped:
         yield Finding("runs", "warning", f"{len(stopped)} not finished", "`cav runs list`, `cav prune`")
 
 
-def _models() -> Iterator[Finding]:
+def _models(_: Workspace) -> Iterator[Finding]:
     for model in CATALOGUE.values():
         yield Finding("model", "ok", f"{model.name}, revision {model.revision}, architecture {model.fingerprint}")
 
 
-def _ffmpeg() -> Iterator[Finding]:
+def _ffmpeg(_: Workspace) -> Iterator[Finding]:
     from cavtool.video import ffmpeg_exe
     from cavtool.video.ffmpeg import missing_abilities
 
     exe = ffmpeg_exe()
-    lacks = missing_abilities(exe)
-    if lacks:
-        yield Finding("ffmpeg", "warning", f"{exe} cannot do {', '.join(lacks)}", "`pip install -U imageio-ffmpeg`")
+    missing = missing_abilities(exe)
+    if missing:
+        yield Finding("ffmpeg", "warning", f"{exe} cannot do {', '.join(missing)}", "`pip install -U imageio-ffmpeg`")
     else:
         yield Finding("ffmpeg", "ok", exe)
 
 
-def _torch() -> Iterator[Finding]:
+def _torch(_: Workspace) -> Iterator[Finding]:
     if _version("torch") is None:
         return
     from cavtool.core.devices import best_device

@@ -1,4 +1,4 @@
-"""All errors that users see: each has one message, one hint and one exit code.
+"""The errors a user can read: one message, one hint, one exit code.
 
 CavError (1)
 ├─ InvalidInput (2)       a bad name, weight, setting or prompt; also a ValueError
@@ -10,7 +10,7 @@ CavError (1)
 ├─ TrainingError (1)      a loss that is not finite, a damaged checkpoint; also a RuntimeError
 └─ RequirementError (6)   no ffmpeg, no accelerator, no memory, no such model on this machine
 """
-# ruff: noqa: N818 - the names say what happened; `Error` would say it twice
+# ruff: noqa: N818 - the names say what happened without the suffix `Error`
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -18,7 +18,7 @@ from typing import ClassVar
 
 
 class CavError(Exception):
-    """A failure the user can read: `message` says what, `hint` what to do about it (neither ends in a period).
+    """A failure the user can read: `message` says what failed, `hint` what to do (neither ends in a period).
 
     `code` names the kind of failure to scripts and never changes; `exit_code` is what the command returns.
     """
@@ -33,35 +33,35 @@ class CavError(Exception):
 
 
 class InvalidInput(CavError, ValueError):
-    """The user asked for something that means nothing."""
+    """An invalid name, value or combination of options."""
 
     code = "invalid-input"
     exit_code = 2
 
 
 class NotFound(CavError, LookupError):
-    """Nothing has that name; the hint offers the closest one that exists."""
+    """Nothing has that name; the hint offers the closest existing one."""
 
     code = "not-found"
     exit_code = 3
 
 
 class Conflict(CavError):
-    """Something else has the name, or is at work on it."""
+    """The name is taken, or another process is using it."""
 
     code = "conflict"
     exit_code = 4
 
 
 class IntegrityFailure(CavError):
-    """What is on disk is not what was written there, or is not for this version."""
+    """Damaged data, or data of a newer version."""
 
     code = "integrity-failure"
     exit_code = 5
 
 
 class Incompatible(CavError, ValueError):
-    """Two good things that do not fit together."""
+    """Two valid things that do not fit together."""
 
     code = "incompatible"
 
@@ -73,19 +73,19 @@ class MediaError(CavError):
 
 
 class TrainingError(CavError, RuntimeError):
-    """A training that cannot go on."""
+    """A training that cannot continue."""
 
     code = "training-error"
 
 
 class RequirementError(CavError):
-    """The machine lacks something."""
+    """Something is missing on this machine."""
 
     code = "requirement-missing"
     exit_code = 6
 
 
 def closest(name: str, among: Iterable[str], otherwise: str) -> str:
-    """A hint that offers what `name` was probably meant to be; if nothing is close, the other hint."""
+    """A hint that offers the name closest to `name`; the hint `otherwise` if none is close."""
     matches = get_close_matches(name, among, n=1)
     return f"did you mean `{matches[0]}`?" if matches else otherwise

@@ -1,8 +1,10 @@
-"""What a long workflow reports while it works; the command line draws it, scripts read it as JSON."""
+"""The events a long workflow reports: the command line draws them, scripts read them as JSON."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+
+from cavtool import schema
+from cavtool.errors import IntegrityFailure
 
 
 @dataclass(frozen=True)
@@ -27,14 +29,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Note:
-    """Something worth knowing."""
+    """Information."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Warn:
-    """Something the user may want to change."""
+    """A warning: something the user may want to change."""
 
     text: str
 
@@ -49,10 +51,13 @@ def to_json(event: Event) -> dict[str, object]:
     return {"event": _NAMES[type(event)], **asdict(event)}
 
 
-def from_json(told: Mapping[str, Any]) -> Event:
-    """The reverse of `to_json`. Raises KeyError or TypeError for what is no event."""
-    kind = {name: kind for kind, name in _NAMES.items()}[told["event"]]
-    event: Event = kind(**{key: value for key, value in told.items() if key != "event"})
+def from_json(fields: object) -> Event:
+    """The reverse of `to_json`, of what a line of JSON holds. Raises IntegrityFailure."""
+    name = fields.get("event") if isinstance(fields, dict) else None
+    kind = next((kind for kind, known in _NAMES.items() if name == known), None)
+    if kind is None:
+        raise IntegrityFailure(f"unknown event `{name}`")
+    event: Event = schema.read(fields, kind, f"the event `{name}`")
     return event
 
 

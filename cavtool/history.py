@@ -1,21 +1,21 @@
-"""What was generated on this machine, the latest last: one line of JSON each in `<state>/history.jsonl`."""
+"""The videos generated on this machine, the latest last: one line of JSON each."""
 
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cavtool.errors import InvalidInput, NotFound
+from cavtool import schema
+from cavtool.errors import IntegrityFailure, NotFound
 from cavtool.recipes import SampleRecipe
-from cavtool.system import paths
 from cavtool.system.files import writing_to
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One command's videos; `number` counts from the first there ever was."""
+    """The videos of one command; `number` is the line in the file, from 1, and never changes."""
 
     number: int
     created: str
@@ -23,49 +23,46 @@ class Entry:
     recipe: SampleRecipe
 
 
-def remember(recipe: SampleRecipe, files: Sequence[Path]) -> None:
-    """Add a recipe, its seed drawn, and what came of it. Raises RequirementError."""
-    created = datetime.now(UTC).isoformat(timespec="seconds")
-    line = {"created": created, "files": [str(file.resolve()) for file in files], "recipe": asdict(recipe)}
-    file = _file()
-    with writing_to(file.parent):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("ab") as opened:
-            opened.write(b"" if _ends_whole(file) else b"\n")
-            opened.write(json.dumps(line).encode() + b"\n")
+class History:
+    """The entries of one file."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def add(self, recipe: SampleRecipe, files: Sequence[Path]) -> None:
+        """Append a recipe with its seed, and the files made from it. Raises RequirementError."""
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        line = {"created": created, "files": [str(file.resolve()) for file in files], "recipe": schema.to_table(recipe)}
+        with writing_to(self.file.parent):
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            with self.file.open("ab") as opened:
+                opened.write(b"" if _ends_in_newline(self.file) else b"\n")
+                opened.write(json.dumps(line).encode() + b"\n")
+
+    def entries(self) -> list[Entry]:
+        """Every entry that can be read, the earliest first."""
+        return list(self._read())
+
+    def entry(self, number: int) -> Entry:
+        """The entry of that number. Raises NotFound."""
+        for each in self._read():
+            if each.number == number:
+                return each
+        raise NotFound(f"no video number {number}", hint="`cav history` lists them")
+
+    def _read(self) -> Iterator[Entry]:
+        try:
+            lines = self.file.read_text(encoding="utf-8", errors="replace").splitlines()
+        except FileNotFoundError:
+            return
+        for number, line in enumerate(lines, 1):
+            with suppress(ValueError, TypeError, IntegrityFailure):  # cut short, or written by a newer version
+                yield schema.read({**json.loads(line), "number": number}, Entry, f"line {number}")
 
 
-def entries() -> list[Entry]:
-    """All that can be read, the earliest first."""
-    return list(_read())
-
-
-def entry(number: int) -> Entry:
-    """The one of that number; NotFound if there is none."""
-    for each in _read():
-        if each.number == number:
-            return each
-    raise NotFound(f"no video number {number}", hint="`cav history` lists them")
-
-
-def _file() -> Path:
-    return paths.state_dir() / "history.jsonl"
-
-
-def _ends_whole(file: Path) -> bool:
-    """Whether its last line was written to the end."""
+def _ends_in_newline(file: Path) -> bool:
+    """Whether the last line was written completely; True for an empty file."""
     with file.open("rb") as opened:
         size = opened.seek(0, 2)
         opened.seek(max(0, size - 1))
         return opened.read() in {b"", b"\n"}
-
-
-def _read() -> Iterator[Entry]:
-    try:
-        lines = _file().read_text(encoding="utf-8", errors="replace").splitlines()
-    except FileNotFoundError:
-        return
-    for number, line in enumerate(lines, 1):
-        with suppress(ValueError, KeyError, TypeError, InvalidInput):  # a line cut short, or of a newer version
-            told = json.loads(line)
-            yield Entry(number, str(told["created"]), tuple(told["files"]), SampleRecipe.from_dict(told["recipe"]))

@@ -1,4 +1,4 @@
-"""What can go: stale runs, what killed processes left half written, absorbers whose motion is gone."""
+"""Find and remove leftovers: stale runs, half-written files, absorbers whose motion is gone."""
 
 import shutil
 import time
@@ -9,19 +9,19 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
-from cavtool.recipes import look_name
+from cavtool.names import absorber_name
 from cavtool.registry import Registry
-from cavtool.runs import Run, list_runs
-from cavtool.system import paths
+from cavtool.runs import Run, Runs
 from cavtool.system.files import writing_to
+from cavtool.workspace import Workspace
 
 _HALF_WRITTEN = (".part-*", ".tmp-*")
-_STILL_AT_IT = timedelta(hours=1)  # what is younger may be being written
+_MAY_BE_IN_USE = timedelta(hours=1)  # a younger file may still be being written
 
 
 @dataclass(frozen=True)
 class Litter:
-    """Something that can go, and what that frees in bytes."""
+    """Something that can be removed, and the bytes that frees."""
 
     what: Literal["run", "half written", "absorber"]
     name: str
@@ -29,15 +29,16 @@ class Litter:
     size: int
 
 
-def find(age: timedelta, registry: Registry | None = None) -> list[Litter]:
-    """All that can go. A run can where no process drives it and nothing in it has changed for `age`."""
-    registry = registry or Registry()
-    return [*_stale_runs(age), *_half_written(registry), *_unused_absorbers(registry)]
+def find(age: timedelta, workspace: Workspace | None = None) -> list[Litter]:
+    """Everything that can be removed. A run is stale if no process drives it and it has not changed for `age`."""
+    workspace = workspace or Workspace()
+    registry, runs = workspace.registry, workspace.runs
+    return [*_stale_runs(runs, age), *_half_written(registry, runs), *_unused_absorbers(registry)]
 
 
-def remove(litter: list[Litter], registry: Registry | None = None) -> None:
-    """Delete it, absorbers by way of the trash. Raises Conflict for a run that somebody has resumed since."""
-    registry = registry or Registry()
+def remove(litter: list[Litter], workspace: Workspace | None = None) -> None:
+    """Delete it; absorbers go to the trash. Raises Conflict for a run that has been resumed since."""
+    registry = (workspace or Workspace()).registry
     for each in litter:
         if each.what == "absorber":
             registry.remove(each.name)
@@ -48,31 +49,31 @@ def remove(litter: list[Litter], registry: Registry | None = None) -> None:
                 shutil.rmtree(each.path) if each.path.is_dir() else each.path.unlink()
 
 
-def _stale_runs(age: timedelta) -> Iterator[Litter]:
-    for run in list_runs():
-        if run.status != "running" and _untouched(run.folder) >= age:
+def _stale_runs(runs: Runs, age: timedelta) -> Iterator[Litter]:
+    for run in runs.list():
+        if run.status != "running" and _unchanged_for(run.folder) >= age:
             yield Litter("run", run.id, run.folder, _size(run.folder))
 
 
-def _half_written(registry: Registry) -> Iterator[Litter]:
-    for root in (paths.runs_dir(), registry.root, registry.trash):
+def _half_written(registry: Registry, runs: Runs) -> Iterator[Litter]:
+    for root in (runs.root, registry.root, registry.trash):
         for pattern in _HALF_WRITTEN:
             for path in (*root.glob(pattern), *root.glob(f"[!.]*/{pattern}")):
-                if _untouched(path) >= _STILL_AT_IT:
+                if _unchanged_for(path) >= _MAY_BE_IN_USE:
                     yield Litter("half written", path.relative_to(root).as_posix(), path, _size(path))
 
 
 def _unused_absorbers(registry: Registry) -> Iterator[Litter]:
-    used = {look_name(name) for name in registry.names()}
-    clips = {asset.record.clip for asset in registry.list("motion")}  # of motions that have another name by now
+    used = {absorber_name(name) for name in registry.names()}
+    clips = {asset.record.clip for asset in registry.list("motion")}  # a renamed motion still uses its absorber
     for asset in registry.list("absorber"):
-        mine, record = asset.folder.parent == registry.root, asset.record
-        if mine and record.origin == "learned" and record.name not in used and record.clip not in clips - {None}:
-            yield Litter("absorber", asset.record.name, asset.folder, asset.size)
+        own, record = asset.folder.parent == registry.root, asset.record
+        if own and record.origin == "learned" and record.name not in used and record.clip not in clips - {None}:
+            yield Litter("absorber", record.name, asset.folder, asset.size)
 
 
-def _untouched(path: Path) -> timedelta:
-    """For how long neither it nor what is in it has changed."""
+def _unchanged_for(path: Path) -> timedelta:
+    """The time since it, or a file in it, last changed."""
     latest = max((each.stat().st_mtime for each in (path, *_files(path))), default=0.0)
     return timedelta(seconds=time.time() - latest)
 

@@ -1,7 +1,7 @@
-"""What the user has set: an option beats the environment, that beats the file, that beats the default.
+"""The user's settings: an option takes precedence over the environment, that over the file, that over the default.
 
-The file is `<config>/config.toml`; `cav config` edits it and keeps its comments. Each setting has a variable of its
-own: `generate.steps` is CAV_GENERATE_STEPS. Keys of one word hold for every command that has an option of that name.
+`cav config` edits the file and keeps its comments. Each setting has its own variable: `generate.steps` is
+CAV_GENERATE_STEPS. A key of one word applies to every command that has an option of that name.
 """
 
 import os
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from cavtool.errors import InvalidInput, closest
+from cavtool import schema
+from cavtool.errors import IntegrityFailure, InvalidInput, closest
 from cavtool.recipes import LearnRecipe, SampleRecipe
-from cavtool.system import paths
 from cavtool.system.files import write_atomic, writing_to
 
 Scalar = str | int | float
@@ -22,7 +22,7 @@ Source = Literal["environment", "file", "default"]
 
 @dataclass(frozen=True)
 class Setting:
-    """One thing that can be set; of a tuple, every item is text."""
+    """A key, its default and its description. A tuple is a list of folders."""
 
     key: str
     default: Scalar | tuple[str, ...]
@@ -34,34 +34,31 @@ class Setting:
         return f"CAV_{self.key.upper().replace('.', '_')}"
 
     def parse(self, text: str) -> Scalar | tuple[str, ...]:
-        """Its value from text: folders are separated as in PATH. Raises InvalidInput."""
+        """Its value from text; folders are separated as in PATH. Raises InvalidInput."""
         if isinstance(self.default, tuple):
             return tuple(filter(None, text.split(os.pathsep)))
         try:
             return type(self.default)(text)
         except ValueError:
-            raise self.wrong(text) from None
+            raise self._wrong(text) from None
 
     def check(self, value: Any) -> Scalar | tuple[str, ...]:
-        """Its value as TOML gives it. Raises InvalidInput."""
-        if isinstance(self.default, tuple):
-            if isinstance(value, list) and all(isinstance(item, str) for item in value):
-                return tuple(value)
-        elif isinstance(self.default, float) and type(value) is int:
-            return float(value)
-        elif type(value) is type(self.default):
-            return value
-        raise self.wrong(value)
+        """Its value from TOML. Raises InvalidInput."""
+        kind: Any = tuple[str, ...] if isinstance(self.default, tuple) else type(self.default)
+        try:
+            checked: Scalar | tuple[str, ...] = schema.read(value, kind, self.key)
+        except IntegrityFailure:
+            raise self._wrong(value) from None
+        return checked
 
-    def wrong(self, value: object) -> InvalidInput:
-        """What to say of a value that is none of its."""
+    def _wrong(self, value: object) -> InvalidInput:
         kind = {str: "text", int: "a whole number", float: "a number", tuple: "a list of folders"}[type(self.default)]
         return InvalidInput(f"`{self.key}` is {kind}, not `{value}`")
 
 
 @dataclass(frozen=True)
 class Value:
-    """What a setting is, and who says so."""
+    """The value of a setting, and where it comes from."""
 
     value: Scalar | tuple[str, ...]
     source: Source
@@ -79,12 +76,7 @@ SETTINGS = {
         Setting("registry.paths", (), "folders of motions to share, read and never written"),
     )
 }
-_FOR_ALL = ("generate", "learn")  # the commands that settings of one word are for
-
-
-def file() -> Path:
-    """Where settings are kept."""
-    return paths.config_file()
+_COMMANDS = ("generate", "learn")  # those that a key of one word applies to
 
 
 def find(key: str) -> Setting:
@@ -94,106 +86,102 @@ def find(key: str) -> Setting:
     return SETTINGS[key]
 
 
-def get(key: str) -> Value:
-    """The value of a setting. Raises InvalidInput, also where the file or a variable holds no such value."""
-    setting = find(key)
-    if text := os.environ.get(setting.variable):
-        return Value(setting.parse(text), "environment")
-    found: Any = _read()
-    for part in key.split("."):
-        found = found.get(part) if isinstance(found, dict) else None
-    if found is None:
-        return Value(setting.default, "default")
-    return Value(setting.check(found), "file")
+class Settings:
+    """The settings of one file, which need not exist, and of this process's environment."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def get(self, key: str) -> Value:
+        """The value of a setting. Raises InvalidInput, also for a bad value in the file or in a variable."""
+        setting = find(key)
+        if text := os.environ.get(setting.variable):
+            return Value(setting.parse(text), "environment")
+        found: Any = self._read()
+        for part in key.split("."):
+            found = found.get(part) if isinstance(found, dict) else None
+        if found is None:
+            return Value(setting.default, "default")
+        return Value(setting.check(found), "file")
+
+    def put(self, key: str, text: str) -> None:
+        """Set it in the file. Raises InvalidInput, RequirementError."""
+        import tomlkit
+
+        value, document = find(key).parse(text), self._document()
+        table: Any = document
+        *tables, last = key.split(".")
+        for part in tables:
+            table = table.setdefault(part, tomlkit.table())
+            if not isinstance(table, Mapping):
+                raise InvalidInput(f"`{part}` in `{self.file}` is not a table", hint="`cav config edit` opens it")
+        table[last] = [_absolute(folder) for folder in value] if isinstance(value, tuple) else value
+        self._save(document.as_string())
+
+    def drop(self, key: str) -> bool:
+        """Take it out of the file; returns whether it was there."""
+        find(key)
+        document = self._document()
+        table: Any = document
+        *tables, last = key.split(".")
+        for part in tables:
+            table = table.get(part, {}) if isinstance(table, Mapping) else {}
+        if not isinstance(table, MutableMapping) or last not in table:
+            return False
+        del table[last]
+        self._save(document.as_string())
+        return True
+
+    def unknown_keys(self) -> list[str]:
+        """Keys in the file that are not settings."""
+        return [key for key in _flat(self._read()) if key not in SETTINGS]
+
+    def shared_registries(self) -> list[Path]:
+        """The folders of shared motions, in the order they are searched. Raises InvalidInput."""
+        folders = self.get("registry.paths").value
+        try:
+            return [Path(folder).expanduser() for folder in folders] if isinstance(folders, tuple) else []
+        except RuntimeError as error:  # `~nobody`
+            raise InvalidInput(f"`registry.paths` names the home of an unknown user: {error}") from error
+
+    def option_defaults(self) -> dict[str, dict[str, Any]]:
+        """Per command, the options whose default the user has set. Raises InvalidInput."""
+        defaults: dict[str, dict[str, Any]] = {}
+        for key in SETTINGS:
+            command, _, option = key.rpartition(".")
+            if command in {"", *_COMMANDS} and (found := self.get(key)).source != "default":
+                for each in (command,) if command else _COMMANDS:
+                    defaults.setdefault(each, {})[option] = found.value
+        return defaults
+
+    def _text(self) -> str:
+        try:
+            return self.file.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return ""
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            return tomllib.loads(self._text())
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InvalidInput(f"`{self.file}` is not TOML: {error}", hint="`cav config edit` opens it") from error
+
+    def _document(self) -> Any:
+        """The file with its comments, to be edited. Raises InvalidInput if it is not TOML."""
+        import tomlkit
+
+        self._read()
+        return tomlkit.parse(self._text())
+
+    def _save(self, text: str) -> None:
+        with writing_to(self.file.parent):
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(self.file, lambda part: part.write_text(text, encoding="utf-8", newline="\n"))
 
 
-def put(key: str, text: str) -> None:
-    """Set it in the file. Raises InvalidInput, RequirementError."""
-    import tomlkit
-
-    value, document = find(key).parse(text), _document()
-    table: Any = document
-    *tables, last = key.split(".")
-    for part in tables:
-        table = table.setdefault(part, tomlkit.table())
-        if not isinstance(table, Mapping):
-            raise InvalidInput(f"`{part}` in `{file()}` is no table", hint="`cav config edit` opens it")
-    table[last] = [_lasting(folder) for folder in value] if isinstance(value, tuple) else value
-    _save(document.as_string())
-
-
-def drop(key: str) -> bool:
-    """Take it out of the file; whether it was there."""
-    find(key)
-    document = _document()
-    table: Any = document
-    *tables, last = key.split(".")
-    for part in tables:
-        table = table.get(part, {}) if isinstance(table, Mapping) else {}
-    if not isinstance(table, MutableMapping) or last not in table:
-        return False
-    del table[last]
-    _save(document.as_string())
-    return True
-
-
-def strangers() -> list[str]:
-    """Keys in the file that mean nothing."""
-    return [key for key in _flat(_read()) if key not in SETTINGS]
-
-
-def shared_registries() -> list[Path]:
-    """The folders of motions that are shared, in the order they are looked through."""
-    folders = get("registry.paths").value
-    try:
-        return [Path(folder).expanduser() for folder in folders] if isinstance(folders, tuple) else []
-    except RuntimeError as error:  # `~nobody`
-        raise InvalidInput(f"`registry.paths` names a folder of nobody: {error}") from error
-
-
-def option_defaults() -> dict[str, dict[str, Any]]:
-    """For every command the options whose default somebody has set."""
-    defaults: dict[str, dict[str, Any]] = {}
-    for key in SETTINGS:
-        command, _, option = key.rpartition(".")
-        if command in {"", *_FOR_ALL} and (found := get(key)).source != "default":
-            for each in (command,) if command else _FOR_ALL:
-                defaults.setdefault(each, {})[option] = found.value
-    return defaults
-
-
-def _lasting(folder: str) -> str:
-    """A folder that means the same wherever it is read."""
+def _absolute(folder: str) -> str:
+    """A path that does not depend on the current folder."""
     return folder if folder.startswith("~") else str(Path(folder).absolute())
-
-
-def _text() -> str:
-    try:
-        return file().read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return ""
-
-
-def _read() -> dict[str, Any]:
-    try:
-        return tomllib.loads(_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"`{file()}` is not TOML: {error}", hint="`cav config edit` opens it") from error
-
-
-def _document() -> Any:
-    """The file with its comments, to be changed. Raises InvalidInput where it is not TOML."""
-    import tomlkit
-
-    _read()
-    return tomlkit.parse(_text())
-
-
-def _save(text: str) -> None:
-    path = file()
-    with writing_to(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, lambda part: part.write_text(text, encoding="utf-8", newline="\n"))
 
 
 def _flat(table: Mapping[str, Any], before: str = "") -> list[str]:

@@ -11,15 +11,15 @@ import cavtool
 
 PACKAGE = Path(cavtool.__file__).parent
 FLOORS = (
-    {"errors", "events", "system"},
-    {"settings", "recipes", "registry", "runs", "history", "prune", "models", "video"},
+    {"errors", "events", "names", "schema", "system"},
+    {"settings", "recipes", "registry", "runs", "history", "workspace", "prune", "models", "video"},
     {"core"},
     {"mini", "mini2", "studio", "doctor"},
     {"cli", "__main__"},
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 # core is handed what it needs of the floor below, except the recipes.
-CORE_MAY_IMPORT = {"core", "errors", "events", "system", "recipes"}
+CORE_MAY_IMPORT = {"core", "errors", "events", "names", "schema", "system", "recipes"}
 HEAVY = {"accelerate", "diffusers", "peft", "torch", "transformers"}
 MAY_BE_HEAVY = {"core", "mini", "mini2", "studio"}
 FILES = sorted(PACKAGE.rglob("*.py"))

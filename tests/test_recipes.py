@@ -4,8 +4,9 @@ from typing import Any
 import pytest
 
 from cavtool.errors import InvalidInput
+from cavtool.names import is_name
 from cavtool.recipes import AbsorberKind, Blend, DType, LearnRecipe, SampleRecipe, parse_blend
-from cavtool.registry.record import is_name
+from cavtool.schema import read, to_table
 
 
 @pytest.mark.parametrize(
@@ -27,7 +28,7 @@ def test_a_blend_is_a_name_and_a_weight_after_the_last_colon(text: str, blend: B
 
 
 @pytest.mark.parametrize("text", ["", ":0.7", "twirl:1e999"])
-def test_what_is_no_blend_is_refused(text: str) -> None:
+def test_an_invalid_blend_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput):
         parse_blend(text)
 
@@ -36,25 +37,25 @@ def test_what_is_no_blend_is_refused(text: str) -> None:
     "recipe",
     [LearnRecipe(), LearnRecipe(start=1.5, absorber_kind=AbsorberKind.TEXTINV, dtype=DType.BF16, model="some/folder")],
 )
-def test_a_learn_recipe_comes_back_from_its_dict(recipe: LearnRecipe) -> None:
-    assert LearnRecipe.from_dict(recipe.to_dict()) == recipe
+def test_a_learn_recipe_survives_its_table(recipe: LearnRecipe) -> None:
+    assert read(to_table(recipe), LearnRecipe, "it") == recipe
 
 
-def test_a_sample_recipe_comes_back_from_its_dict() -> None:
+def test_a_sample_recipe_survives_its_table_and_other_keys() -> None:
     recipe = SampleRecipe("ironman", (Blend("twirl", 0.7, "f" * 64),), seed=3, revision="r" * 12)
-    assert SampleRecipe.from_dict(recipe.to_dict() | {"cav": "0.1.0"}) == recipe
+    assert read(to_table(recipe) | {"cav": "0.1.0"}, SampleRecipe, "it") == recipe
 
 
 @pytest.mark.parametrize(
     "values",
-    [{"prompt": 3}, {"steps": 2.5}, {"model": ["cav-mini"]}, {"dtype": "fp8"}, {"motions": [{"name": "twirl"}]}],
+    [{"prompt": 3}, {"steps": 2.5}, {"model": ["cav-mini"]}, {"dtype": "fp8"}, {"motions": [{"weight": 0.7}]}],
 )
-def test_a_recipe_somebody_wrote_into_a_file_is_refused(values: dict[str, Any]) -> None:
-    with pytest.raises(InvalidInput, match="cannot be read"):
-        SampleRecipe.from_dict(SampleRecipe("ironman").to_dict() | values)
+def test_an_invalid_recipe_in_a_file_is_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match=r"the recipe in `v\.mp4` has no "):
+        read(to_table(SampleRecipe("ironman")) | values, SampleRecipe, "the recipe in `v.mp4`", error=InvalidInput)
 
 
-def test_the_longest_name_has_a_look_too() -> None:
+def test_the_longest_name_has_a_valid_absorber_name() -> None:
     assert all(is_name(name) for name in LearnRecipe().leaves("a" * 64))
 
 
@@ -92,6 +93,6 @@ def test_a_learn_recipe_out_of_range_is_refused(values: dict[str, Any]) -> None:
         LearnRecipe(**values)
 
 
-def test_learning_leaves_a_look_where_one_is_trained() -> None:
+def test_an_absorber_is_left_if_one_is_trained() -> None:
     assert LearnRecipe().leaves("twirl") == ("twirl", "twirl-look")
     assert LearnRecipe(absorber_kind=AbsorberKind.NONE).leaves("twirl") == ("twirl",)

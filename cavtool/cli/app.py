@@ -14,6 +14,7 @@ from typer.main import get_group
 from cavtool._version import __version__
 from cavtool.cli.output import Output
 from cavtool.errors import CavError, InvalidInput, closest
+from cavtool.workspace import Workspace
 
 # Command and the module it lives in, in the order of the help.
 COMMANDS = {
@@ -61,9 +62,7 @@ class CavGroup(TyperGroup):
         name, command, rest = super().resolve_command(ctx, args)
         defaults: dict[str, Any] = {verb: {"help": False} for verb in getattr(command, "commands", ())}
         if name in {"learn", "generate"} and not ctx.resilient_parsing:
-            from cavtool import settings
-
-            defaults = settings.option_defaults().get(name, {})
+            defaults = Workspace().settings.option_defaults().get(name, {})
         if defaults:
             ctx.default_map = {**ctx.default_map, name: ctx.default_map[name] | defaults}
         return name, command, rest

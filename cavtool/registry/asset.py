@@ -2,26 +2,24 @@
 
 import hashlib
 import os
-import tomllib
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from cavtool.errors import IntegrityFailure
-from cavtool.registry.known import Loads
 from cavtool.registry.record import WEIGHTS, Record, from_toml
 
 
 @dataclass(frozen=True)
 class Asset:
-    """A motion or an absorber: its record and the folder it lies in."""
+    """A motion or an absorber: its record and its folder."""
 
     record: Record
     folder: Path
 
     @property
     def weights(self) -> Path:
-        """The weights, always there."""
+        """The weights; every asset has them."""
         return self.folder / WEIGHTS
 
     @property
@@ -35,7 +33,7 @@ class Asset:
         return self.folder / "preview.mp4"
 
     def read_weights(self) -> bytes:
-        """The bytes of the weights, known to be those that were put there; else IntegrityFailure."""
+        """The bytes of the weights. Raises IntegrityFailure unless their checksum is that of the record."""
         data = self.weights.read_bytes()
         if hashlib.sha256(data).hexdigest() != self.record.content_id:
             hint = "learn or import it again with `--replace`"
@@ -44,7 +42,7 @@ class Asset:
 
     @property
     def size(self) -> int:
-        """Bytes in its files; one that is gone by now counts nothing."""
+        """Bytes in its files; a missing file counts as 0."""
         total = 0
         for name in self.record.files:
             with suppress(FileNotFoundError):
@@ -52,10 +50,10 @@ class Asset:
         return total
 
 
-def load(path: Path, name: str, loads: Loads = tomllib.loads) -> Record:
-    """The record in `path`; FileNotFoundError if there is none, IntegrityFailure if it is not a record of `name`."""
+def load(path: Path, name: str) -> Record:
+    """The record in the file `path`. Raises FileNotFoundError, and IntegrityFailure unless it is a record of `name`."""
     try:
-        record = from_toml(path.read_text(encoding="utf-8"), loads)
+        record = from_toml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise
     except (OSError, UnicodeDecodeError) as error:
@@ -68,7 +66,7 @@ def load(path: Path, name: str, loads: Loads = tomllib.loads) -> Record:
 
 
 def verify(asset: Asset) -> None:
-    """Compare every file with its sha256 in the record; IntegrityFailure names the first that differs."""
+    """Compare every file with its sha256 in the record. Raises IntegrityFailure for the first that differs."""
     for name, expected in asset.record.files.items():
         try:
             with (asset.folder / name).open("rb") as file:
@@ -76,7 +74,7 @@ def verify(asset: Asset) -> None:
         except OSError as error:
             raise IntegrityFailure(f"`{name}` of `{asset.record.name}` cannot be read: {error.strerror}") from error
         if actual != expected:
-            raise IntegrityFailure(f"`{name}` of `{asset.record.name}` is not what was written there")
+            raise IntegrityFailure(f"`{name}` of `{asset.record.name}` does not match its checksum")
 
 
 def copy_file(source: Path, target: Path) -> str:

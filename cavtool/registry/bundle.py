@@ -1,7 +1,7 @@
-"""Assets as one file to hand on: a `.cav` is a zip, nothing in it compressed, of `<name>/record.toml` and its files.
+"""Assets as one file to share: a `.cav` is an uncompressed zip of `<name>/record.toml` and the files of each asset.
 
-The same assets always give the same bytes. What comes from others is checked before anything is kept: every entry
-belongs to a record, every file has the sha256 its record says, no name leads elsewhere.
+The same assets always give the same bytes. A bundle is untrusted input, checked before anything is imported: every
+entry belongs to a record, every file has the sha256 of its record, no name leads out of the asset's folder.
 """
 
 import json
@@ -14,18 +14,18 @@ from tempfile import TemporaryDirectory
 
 from cavtool.errors import CavError, IntegrityFailure, NotFound
 from cavtool.registry.asset import Asset, verify
-from cavtool.registry.record import RECORD, WEIGHTS, Record, check_ours, from_toml
+from cavtool.registry.record import RECORD, WEIGHTS, Record, check_writable, from_toml
 from cavtool.registry.store import Registry
 from cavtool.system.files import write_atomic, writing_to
 
 SUFFIX = ".cav"
 _FILES = {WEIGHTS, "reference.mp4", "preview.mp4"}
 _LARGEST_RECORD = 1_000_000  # bytes
-_MOMENT = (1980, 1, 1, 0, 0, 0)  # the earliest a zip can say: when it was packed is nobody's concern
+_MOMENT = (1980, 1, 1, 0, 0, 0)  # the earliest date of a zip: the date of packing is not recorded
 
 
 def pack(registry: Registry, names: Iterable[str], path: Path) -> None:
-    """Write these assets into a bundle. Raises NotFound, IntegrityFailure for damaged ones, RequirementError."""
+    """Write these assets into a bundle. Raises NotFound, IntegrityFailure for a damaged asset, RequirementError."""
     packed: dict[str, bytes] = {}
     for name in names:
         packed |= registry.read(name, _entries)
@@ -40,20 +40,20 @@ def pack(registry: Registry, names: Iterable[str], path: Path) -> None:
 
 
 def contents(path: Path) -> list[Record]:
-    """The records in a bundle. Raises NotFound, IntegrityFailure where it is no bundle or not a whole one."""
+    """The records in a bundle. Raises NotFound, IntegrityFailure if it is not a complete bundle."""
     with _opened(path) as bundle:
         return _records(bundle)
 
 
 def unpack(registry: Registry, path: Path, *, to: str | None = None, replace_it: bool = False) -> list[Asset]:
-    """Keep what is in a bundle; one that holds a single asset may be kept under the name `to`.
+    """Import the assets of a bundle; a single asset may be given the name `to`.
 
-    Raises what `contents` does, and InvalidInput or Conflict for a name, before anything is kept.
+    Raises what `contents` does, and InvalidInput or Conflict for a name, before anything is imported.
     """
     with _opened(path) as bundle, TemporaryDirectory() as folder:
         drafts = []
         for record in _records(bundle):
-            check_ours(record)
+            check_writable(record)
             files = {name: Path(bundle.extract(f"{record.name}/{name}", folder)) for name in record.files}
             verify(Asset(record, Path(folder, record.name)))
             _check_weights(files[WEIGHTS], record.name)
@@ -69,7 +69,7 @@ def _entries(asset: Asset) -> dict[str, bytes]:
 
 
 def _check_weights(path: Path, name: str) -> None:
-    """Raise IntegrityFailure for what does not begin as the safetensors spec says: 8 bytes of length, then JSON."""
+    """Raise IntegrityFailure unless the file begins as a safetensors file does: 8 bytes of length, then JSON."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         try:
@@ -77,7 +77,7 @@ def _check_weights(path: Path, name: str) -> None:
         except ValueError:
             header = None
     if not isinstance(header, dict):
-        raise IntegrityFailure(f"the weights of `{name}` are no safetensors file")
+        raise IntegrityFailure(f"the weights of `{name}` are not a safetensors file")
 
 
 @contextmanager
@@ -90,7 +90,7 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     except FileNotFoundError as error:
         raise NotFound(f"no file `{path}`") from error
     except (zipfile.BadZipFile, RuntimeError, ValueError, EOFError) as error:
-        raise IntegrityFailure(f"`{path.name}` is no whole bundle: {error}") from error
+        raise IntegrityFailure(f"`{path.name}` is not a complete bundle: {error}") from error
 
 
 def _records(bundle: zipfile.ZipFile) -> list[Record]:
@@ -99,16 +99,16 @@ def _records(bundle: zipfile.ZipFile) -> list[Record]:
         entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size
         for entry in entries.values()
     ):
-        raise IntegrityFailure("the bundle holds compressed files, which no `cav` writes")
+        raise IntegrityFailure("the bundle holds compressed files, which `cav export` never writes")
     records = []
     for name, entry in entries.items():
         if PurePosixPath(name).name == RECORD and entry.file_size <= _LARGEST_RECORD:
             records.append(_record(bundle.read(entry)))
     if any(record.files.keys() - _FILES for record in records):
-        raise IntegrityFailure("the bundle holds files that are none of an asset's")
+        raise IntegrityFailure("the bundle holds unexpected files")
     belonging = {f"{record.name}/{file}" for record in records for file in (RECORD, *record.files)}
     if not records or belonging != entries.keys() or len(entries) != len(bundle.infolist()):
-        raise IntegrityFailure("the bundle does not hold what its records say")
+        raise IntegrityFailure("the files of the bundle are not those of its records")
     return sorted(records, key=lambda record: record.name)
 
 
@@ -116,4 +116,4 @@ def _record(data: bytes) -> Record:
     try:
         return from_toml(data.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise IntegrityFailure(f"a record in the bundle is no text: {error}") from error
+        raise IntegrityFailure(f"a record in the bundle is not UTF-8 text: {error}") from error

@@ -1,25 +1,23 @@
-"""What is known of an asset, and its form on disk: `record.toml`, schema 2.
+"""What is known of an asset: `record.toml`, schema 3.
 
-Older schemas are migrated as they are read; of a newer one what is known is read, and nothing is written.
+Older schemas are migrated as they are read. Of a newer one the known fields are read, and nothing is written.
 
+schema 3: without `target_modules`, which the weights file names
 schema 2: `tags` and `note`, which the user sets
 schema 1: the first
 """
 
 import re
-import tomllib
-import unicodedata
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
-from functools import cache
-from types import UnionType
-from typing import Any, Literal, get_args, get_origin
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
+from cavtool import schema
 from cavtool._version import __version__
-from cavtool.errors import IntegrityFailure, InvalidInput
-from cavtool.registry.known import Loads
+from cavtool.errors import IntegrityFailure
+from cavtool.names import is_name
 
-SCHEMA = 2
+SCHEMA = 3
 RECORD = "record.toml"
 WEIGHTS = "weights.safetensors"
 
@@ -27,19 +25,13 @@ Kind = Literal["motion", "absorber"]
 Origin = Literal["learned", "mixed", "imported"]
 Scalar = str | int | float | bool
 
-_MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {  # from a schema to the next
-    1: lambda table: table | {"schema": 2},
-}
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _FILE = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-# Windows opens a device where a file of such a name is asked for.
-_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """The part of a video a motion was learned from: seconds, frames a second, pixels; the file only by its hash."""
+    """The part of a video a motion was learned from: seconds, frames per second, pixels; the file only by its hash."""
 
     sha256: str
     start: float
@@ -61,11 +53,11 @@ class Parent:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """All that is known of an asset; `Registry.put` fills in `content_id`, `files` and `created`.
+    """The description of an asset; `Registry.put` sets `content_id`, `files` and `created`.
 
-    `content_id` is the sha256 of the weights, `files` maps every file to its sha256, `fingerprint` stands for the
-    base model's architecture and `revision` for its weights, `created` is ISO 8601 in UTC. The fields are in the
-    order of the file: plain values first, because one that followed a table would belong to it.
+    `content_id` is the sha256 of the weights, `files` maps every file to its sha256, `fingerprint` identifies the
+    base model's architecture and `revision` its weights, `created` is ISO 8601 in UTC. The fields are in the order of
+    the file, plain values before tables.
     """
 
     schema: int = SCHEMA
@@ -79,7 +71,6 @@ class Record:
     prompt: str
     appearance: str
     rank: int
-    target_modules: tuple[str, ...] = ()
     created: str = ""
     tool_version: str = __version__
     tags: tuple[str, ...] = ()
@@ -92,116 +83,48 @@ class Record:
 
     @property
     def is_newer(self) -> bool:
-        """Whether a newer version of the tool wrote it, which may know more of it than this one could write."""
+        """Whether a newer version of the tool wrote it, so that writing it here could lose something."""
         return self.schema > SCHEMA
 
     @property
     def short_id(self) -> str:
-        """The content id as people see it: its first 12 digits."""
+        """The content id as it is shown: its first 12 digits."""
         return self.content_id[:12]
 
 
-def is_name(name: str) -> bool:
-    """Whether `name` is safe as a folder's name on every file system."""
-    return _NAME.fullmatch(name) is not None and name not in _DEVICES
-
-
-def check_name(name: str) -> str:
-    """The name itself; InvalidInput, with a name that would do, where `is_name` says no."""
-    if is_name(name):
-        return name
-    if name in _DEVICES:
-        raise InvalidInput(f"`{name}` cannot be a name: it is a device on Windows", hint=f"try `my-{name}`")
-    rule = "a name has 1 to 64 of `a-z`, `0-9`, `_` and `-`, and starts with a letter or a digit"
-    usable = _usable(name)
-    shown = name if len(name) <= 64 else f"{name[:60]}…"
-    raise InvalidInput(f"`{shown}` cannot be a name", hint=f"{rule}; try `{usable}`" if usable else rule)
-
-
-def check_ours(record: Record) -> None:
-    """Raise IntegrityFailure for a record this version may read, but not write."""
+def check_writable(record: Record) -> None:
+    """Raise IntegrityFailure for a record of a newer schema."""
     if record.is_newer:
         hint = "upgrade this one to change it"
         raise IntegrityFailure(f"the record of `{record.name}` was written by a newer `cav`", hint=hint)
 
 
 def to_toml(record: Record) -> str:
-    """The text of `record.toml`; every target module has a line of its own."""
-    import tomlkit
-
-    table = {key: value for key, value in asdict(record).items() if value not in (None, ())}
-    if record.target_modules:
-        table["target_modules"] = tomlkit.item(list(record.target_modules)).multiline(multiline=True)
-    return tomlkit.dumps(table)
+    """The text of `record.toml`."""
+    return schema.to_toml(record)
 
 
-def from_toml(text: str, loads: Loads = tomllib.loads) -> Record:
-    """The record in the text of a `record.toml`; IntegrityFailure if it is damaged, or too new to be read."""
-    try:
-        table = loads(text)
-    except (ValueError, RecursionError) as error:
-        raise IntegrityFailure(f"the record is not TOML: {error}") from error
-    schema = _read(int, table.get("schema"), "schema")
-    if schema < 1:
+def from_toml(text: str) -> Record:
+    """The record in the text of a `record.toml`. Raises IntegrityFailure if it is damaged or too new to be read."""
+    table = schema.parse_toml(text, "the record")
+    version = table.get("schema")
+    if type(version) is not int or version < 1:
         raise IntegrityFailure("the record has no valid `schema`")
-    for older in range(schema, SCHEMA):
-        table = _MIGRATIONS[older](table)
+    if version < SCHEMA:  # what was added since is optional, what was removed is not read
+        table["schema"] = SCHEMA
     try:
-        record: Record = _read(Record, table, "")
+        record = schema.read(table, Record, "the record")
     except IntegrityFailure as failure:
-        if schema > SCHEMA:
-            hint = "a newer `cav` wrote it: upgrade this one"
-            raise IntegrityFailure(
-                f"the record has schema {schema}, this version knows {SCHEMA}", hint=hint
-            ) from failure
-        raise
-    if not _SHA256.fullmatch(record.content_id) or record.files.get(WEIGHTS) != record.content_id:
-        raise IntegrityFailure("the record does not name its weights by their sha256")
-    if not is_name(record.name) or not all(map(_FILE.fullmatch, record.files)):
-        raise IntegrityFailure("the record holds a name that cannot be one")
+        if version <= SCHEMA:
+            raise
+        message = f"the record has schema {version}, this version knows {SCHEMA}"
+        raise IntegrityFailure(message, hint="a newer `cav` wrote it: upgrade this one") from failure
+    _check(record)
     return record
 
 
-def _usable(name: str) -> str | None:
-    """A name like `name` that would do, if enough of it is left."""
-    plain = unicodedata.normalize("NFKD", name.lower()).encode("ascii", "ignore").decode()
-    usable = re.sub(r"[^a-z0-9_]+", "-", plain).lstrip("-_")[:64].rstrip("-_")
-    return usable if is_name(usable) else None
-
-
-def _read(kind: Any, value: Any, where: str) -> Any:
-    """`value`, as TOML gave it, in the type `kind` that a field of a record is declared with."""
-    origin, args = get_origin(kind), get_args(kind)
-    if is_dataclass(kind) and isinstance(value, dict):
-        return _build(kind, value, where)
-    if origin is Mapping and isinstance(value, dict):
-        return {key: _read(args[1], item, f"{where}.{key}") for key, item in value.items()}
-    if origin is tuple and isinstance(value, list):
-        are_plain = args[0] is str and {*map(type, value)} == {str}  # as the many target modules are
-        return tuple(value if are_plain else (_read(args[0], item, where) for item in value))
-    if origin is UnionType and type(value) not in args:
-        return _read(args[0], value, where)
-    if type(value) is int and abs(value) >= 2**63:
-        raise IntegrityFailure(f"the record has no valid `{where}`")
-    if kind is float and type(value) is int:  # who writes by hand writes 1 for 1.0
-        return float(value)
-    if not (value in args if origin is Literal else type(value) in (args if origin is UnionType else (kind,))):
-        raise IntegrityFailure(f"the record has no valid `{where}`")
-    return value
-
-
-def _build(kind: Any, table: Mapping[str, Any], where: str) -> Any:
-    """The dataclass `kind` from a table; keys it does not know are left alone."""
-    return kind(
-        **{
-            name: _read(of, table.get(name), f"{where}.{name}".lstrip("."))
-            for name, of, is_needed in _fields(kind)
-            if is_needed or name in table
-        }
-    )
-
-
-@cache
-def _fields(kind: Any) -> list[tuple[str, Any, bool]]:
-    """Name, type and whether it must be there, of a dataclass' fields."""
-    return [(f.name, f.type, f.default is MISSING and f.default_factory is MISSING) for f in fields(kind)]
+def _check(record: Record) -> None:
+    if not _SHA256.fullmatch(record.content_id) or record.files.get(WEIGHTS) != record.content_id:
+        raise IntegrityFailure("the record does not name its weights by their sha256")
+    if not is_name(record.name) or not all(map(_FILE.fullmatch, record.files)):
+        raise IntegrityFailure("the record holds an invalid name")

@@ -1,31 +1,30 @@
-"""The registry: one folder per asset, whole at every moment, whatever is killed and whoever reads meanwhile.
+"""The registry: one folder per asset, complete at every moment, whatever process is killed or reads meanwhile.
 
     <root>/<name>/           record.toml, weights.safetensors, reference.mp4, …
-    <root>/.tmp-<name>/      being written: nobody's yet
-    <root>/.new-<name>/      whole and on the disk, on its way to <name>
-    <root>/.known.json       what the records said at the last list (see `known`); may be deleted
-    <root>/../trash/         what was removed or replaced, as <name>-<stamp>
-    <root>/../quarantine/    what `verify` found damaged and was told to move away, as <name>-<stamp>
+    <root>/.tmp-<name>/      being written, not an asset yet
+    <root>/.new-<name>/      complete and on disk, about to become <name>
+    <root>/../trash/         removed and replaced assets, as <name>-<stamp>
+    <root>/../quarantine/    damaged assets that `verify --repair` moved away, as <name>-<stamp>
 
-Writers hold the lock `<root>/.lock`; readers hold none. A write is four steps, each one atomic:
+Writers hold the lock `<root>/.lock`; readers hold none. A write has four atomic steps:
 
-    1  fill .tmp-<name> and fsync it    2  rename it to .new-<name>
-    3  move an old <name> to the trash  4  rename .new-<name> to <name>
+    1  fill .tmp-<name> and fsync it     2  rename it to .new-<name>
+    3  move an older <name> to the trash  4  rename .new-<name> to <name>
 
-Whoever looks for a name takes <name>, or .new-<name> where that is missing, and looks again if both slipped by (between
-3 and 4, some microseconds). So a name that exists is found at any moment, killed writer or not, and what is found is
-whole: the old until 3, the new from then on (a new name: from 2 on). The next writer clears up what a killed one left:
-it drops every .tmp-, and a .new- whose <name> is still there (step 3 never came), and finishes step 4 for any other.
+A reader takes <name>, or .new-<name> if there is no <name>, and looks again if it missed both (between steps 3 and 4,
+some microseconds). So an existing name is found at any moment, even after a killed writer, and the asset found is
+complete: the old one until step 3, then the new one (a new name exists from step 2 on). The next writer cleans up
+after a killed one: it deletes every .tmp-, and a .new- whose <name> still exists (step 3 never came), and does step 4
+for any other .new-.
 
-No rename keeps a reader that opens several files from getting one of the old asset and one of the new. `Registry.read`
-does: it reads again if the asset was replaced meanwhile.
+A rename cannot keep a reader that opens several files from getting one of the old asset and one of the new.
+`Registry.read` can: it reads again if the asset was replaced meanwhile.
 """
 
 import builtins
 import os
 import shutil
 import time
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
@@ -34,53 +33,50 @@ from pathlib import Path
 from typing import TypeVar
 
 from cavtool.errors import Conflict, IntegrityFailure, NotFound, closest
+from cavtool.names import check_name, is_name
 from cavtool.registry.asset import Asset, copy_file, load, verify
-from cavtool.registry.known import Loads, remembering
-from cavtool.registry.record import RECORD, WEIGHTS, Kind, Record, check_name, check_ours, is_name, to_toml
-from cavtool.system import paths
+from cavtool.registry.record import RECORD, WEIGHTS, Kind, Record, check_writable, to_toml
 from cavtool.system.files import failpoint, sync, write_atomic, writing_to
 
 _TMP, _NEW = ".tmp-", ".new-"
 _LISTED = "`cav list` shows what there is"
-_TRIES = 50  # how often a reader looks again: once or twice is enough, unless a writer replaces without pause
-_SETTLED = 100_000_000  # nanoseconds after which a folder's time of change tells it from any later one
-_PATIENCE = 120.0  # seconds to wait for other writers, each of which takes well under one
+_TRIES = 50  # of a reader: one or two are enough unless a writer replaces the asset without pause
+_SETTLED = 100_000_000  # nanoseconds after which a later change gives a folder another modification time
+_PATIENCE = 120.0  # seconds to wait for other writers, each of which takes less than one
 
 _T = TypeVar("_T")
 
 
 class Registry:
-    """The motions and absorbers in a folder, and behind it those in folders that are `shared`: read, never written.
+    """The motions and absorbers in the folder `root`, and those in `shared` folders, which are only read.
 
-    By default `paths.assets_dir()` and the setting `registry.paths`. Of assets of one name the first folder's is found.
-    `on_wait` is told, once, what is waited for when another process is writing.
+    An asset in an earlier folder hides those of the same name in later ones. `on_wait` receives one message if a writer
+    has to wait for another process.
     """
 
     def __init__(
         self,
-        root: Path | None = None,
+        root: Path,
         *,
-        shared: Sequence[Path] | None = None,
+        shared: Sequence[Path] = (),
         on_wait: Callable[[str], None] | None = None,
     ) -> None:
-        self.root = root or paths.assets_dir()
-        if shared is None:
-            shared = () if root else _shared_by_setting()
-        self.shared = tuple(place for place in shared if place != self.root)
+        self.root = root
+        self.shared = tuple(place for place in shared if place != root)
         self.trash = self.root.parent / "trash"
         self.quarantine = self.root.parent / "quarantine"
         self._on_wait = on_wait
 
     def names(self) -> builtins.list[str]:
-        """Every name in use, sorted, without a look inside."""
+        """Every name in use, sorted; no record is read."""
         return sorted({name for place in (self.root, *self.shared) for name in _names_in(place)})
 
     def own_names(self) -> builtins.list[str]:
-        """Those that are not shared."""
+        """The names that are not shared, sorted."""
         return sorted(_names_in(self.root))
 
     def hidden(self) -> builtins.list[tuple[str, Path]]:
-        """Names that are in use in a shared folder too, and that folder: what is there cannot be reached."""
+        """Names that an earlier folder hides in a shared one, with that folder."""
         seen, twice = _names_in(self.root), []
         for place in self.shared:
             there = _names_in(place)
@@ -89,17 +85,16 @@ class Registry:
         return twice
 
     def scan(self) -> Iterator[tuple[str, Asset | IntegrityFailure]]:
-        """Every name in use with its asset, or with why its record cannot be read, sorted."""
-        with remembering(self.root / ".known.json") as loads:
-            for name in self.names():
-                try:
-                    if asset := self._find(name, loads):
-                        yield name, asset
-                except IntegrityFailure as failure:
-                    yield name, failure
+        """Every name in use with its asset or the reason why its record cannot be read, sorted."""
+        for name in self.names():
+            try:
+                if asset := self._find(name):
+                    yield name, asset
+            except IntegrityFailure as failure:
+                yield name, failure
 
     def list(self, kind: Kind | None = None) -> builtins.list[Asset]:
-        """Every asset, or those of one kind, by name; broken ones are left out (see `broken`)."""
+        """Every asset, or those of one kind, by name; unreadable ones are left out (see `broken`)."""
         assets = [found for _, found in self.scan() if isinstance(found, Asset)]
         return [asset for asset in assets if kind in (None, asset.record.kind)]
 
@@ -108,7 +103,7 @@ class Registry:
         return [(name, found) for name, found in self.scan() if isinstance(found, IntegrityFailure)]
 
     def get(self, name: str, kind: Kind | None = None) -> Asset:
-        """The asset of that name; NotFound if there is none of that kind, IntegrityFailure if its record is damaged."""
+        """The asset of that name. Raises NotFound if there is none of that kind, IntegrityFailure if it is damaged."""
         asset = self._find(name)
         if asset is None:
             known = self.names() if kind is None else [asset.record.name for asset in self.list(kind)]
@@ -118,46 +113,46 @@ class Registry:
         return asset
 
     def read(self, name: str, use: Callable[[Asset], _T], kind: Kind | None = None) -> _T:
-        """What `use` makes of the asset and its files, all of one version: used again if replaced meanwhile.
+        """Return `use(asset)` for an asset whose files are all of one version; repeated if it is replaced meanwhile.
 
-        Raises what `get` and `use` raise, and Conflict where the asset never stands still.
+        Raises what `get` and `use` raise, and Conflict if the asset keeps changing while being read.
         """
         for _ in range(_TRIES):
             asset = self.get(name, kind)
             try:
                 result = use(asset)
-            except Exception:  # of one version's weights with another's record, anything may come
+            except Exception:  # a mix of two versions may raise anything
                 if self._find(name) == asset:
                     raise
             else:
                 if self._find(name) == asset:
                     return result
-        raise Conflict(f"`{name}` is being replaced again and again")
+        raise Conflict(f"`{name}` keeps changing while being read")
 
     def verify(self, name: str) -> None:
-        """Compare every file with its sha256 in the record; IntegrityFailure names the first that differs."""
+        """Compare every file with its sha256 in the record. Raises IntegrityFailure for the first that differs."""
         self.read(name, verify)
 
     def check_free(self, name: str, *, replace: bool = False) -> None:
-        """Raise InvalidInput if the name cannot be one, Conflict if it is taken and not to be replaced."""
+        """Raise InvalidInput for an invalid name, Conflict if it is taken, unless `replace`."""
         if self._is_taken(check_name(name)) and not replace:
             raise Conflict(f"`{name}` exists already", hint="choose another name, or pass `--replace`")
 
     def check_there(self, name: str) -> None:
-        """Raise NotFound if no asset, broken or not, has that name, Conflict if it is shared."""
+        """Raise NotFound if no asset, readable or not, has that name, Conflict if it is shared."""
         if is_name(name) and self._is_taken(name):
             return
         for place in self.shared:
             if name in _names_in(place):
-                hint = f"`cav cp {name} NEW-NAME` makes a copy that is yours"
-                raise Conflict(f"`{name}` is shared, in `{place}`, and not changed from here", hint=hint)
+                hint = f"`cav cp {name} NEW-NAME` makes a copy of your own"
+                raise Conflict(f"`{name}` is shared, in `{place}`, and cannot be changed", hint=hint)
         raise NotFound(f"no motion or absorber named `{name}`", hint=closest(name, self.names(), _LISTED))
 
     def put(self, draft: Record, files: Mapping[str, Path], *, replace: bool = False) -> Asset:
-        """Keep copies of `files` (name in the asset → where it is now; the weights among them) under the draft's name.
+        """Add an asset: copies of `files` (name in the asset → source; the weights among them) under the draft's name.
 
-        With `replace` an older asset of that name goes to the trash, else it is a Conflict. Also raises InvalidInput
-        for a bad name and RequirementError where the disk refuses; the registry is then as it was.
+        With `replace` an older asset of that name goes to the trash. Raises Conflict for a taken name, InvalidInput for
+        an invalid one, RequirementError if the disk refuses; the registry is then unchanged.
         """
         name = check_name(draft.name)
         with self.writing():
@@ -167,12 +162,12 @@ class Registry:
         return Asset(record, self.root / name)
 
     def copy(self, name: str, to: str, *, replace: bool = False) -> Asset:
-        """Keep an asset under another name too. Raises what `put` does, NotFound, and IntegrityFailure if damaged."""
+        """Copy an asset to another name. Raises what `put` does, NotFound, and IntegrityFailure if it is damaged."""
         with self.writing():
             return self._copy(name, to, replace_it=replace, created="")
 
     def rename(self, name: str, to: str, *, replace: bool = False) -> Asset:
-        """Give an asset another name; raises what `copy` does. Killed halfway, it leaves the asset under both."""
+        """Rename an asset. Raises what `copy` does. If it is killed midway, the asset has both names."""
         with self.writing():
             created = self._writable(name).record.created
             asset = self._copy(name, to, replace_it=replace, created=created)
@@ -192,14 +187,14 @@ class Registry:
         return Asset(record, asset.folder)
 
     def remove(self, name: str) -> None:
-        """Move an asset, broken or not, to the trash; NotFound if there is none."""
+        """Move an asset, readable or not, to the trash. Raises NotFound, Conflict if it is shared."""
         with self.writing():
             self.check_there(name)
             self._discard(name)
             self._sync()
 
     def set_aside(self, name: str) -> Path:
-        """Move an asset, or what else lies in the registry under that name, to the quarantine; returns where it is."""
+        """Move an asset, or any other entry of that name, to the quarantine; returns the new path."""
         with self.writing():
             if is_name(name):
                 self.check_there(name)
@@ -210,12 +205,12 @@ class Registry:
     def _writable(self, name: str) -> Asset:
         self.check_there(name)
         asset = self.get(name)
-        check_ours(asset.record)
+        check_writable(asset.record)
         return asset
 
     def _copy(self, name: str, to: str, *, replace_it: bool, created: str) -> Asset:
         asset = self.get(name)
-        check_ours(asset.record)
+        check_writable(asset.record)
         self.check_free(to, replace=replace_it and to != name)
         verify(asset)
         draft = replace(asset.record, name=to, created=created)
@@ -226,20 +221,17 @@ class Registry:
     def _is_taken(self, name: str) -> bool:
         return _is_taken(self.root, name)
 
-    def _find(self, name: str, loads: Loads = tomllib.loads) -> Asset | None:
+    def _find(self, name: str) -> Asset | None:
         if not is_name(name):
             return None
         for place in (self.root, *self.shared):
-            if asset := _find_in(place, name, loads):
+            if asset := _find_in(place, name):
                 return asset
         return None
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """The lock, with what killed writers left cleared up; with what a failing one leaves cleared up too.
-
-        Whoever has it may take it again.
-        """
+        """Hold the lock, reentrant; cleans up after killed writers, and after this one if it fails."""
         with writing_to(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
             with self._lock():
@@ -279,7 +271,7 @@ class Registry:
             failpoint("recover:redone")
 
     def _drop(self, entry: str, label: str) -> None:
-        # By way of .tmp-: half removed, it must not be taken for whole.
+        # Renamed first: a half-deleted folder must not be an asset.
         dropped = (self.root / entry).rename(self.root / f"{_TMP}{entry}")
         failpoint(label)
         shutil.rmtree(dropped)
@@ -318,7 +310,7 @@ class Registry:
     def _move(self, name: str, away: Path) -> Path:
         away.mkdir(exist_ok=True)
         moment = datetime.now(UTC)
-        while (target := away / f"{name}-{moment:%Y%m%d-%H%M%S-%f}").exists():  # the clock has gone back
+        while (target := away / f"{name}-{moment:%Y%m%d-%H%M%S-%f}").exists():  # the clock was set back
             moment += timedelta(microseconds=1)
         return (self.root / name).rename(target)
 
@@ -328,26 +320,18 @@ class Registry:
                 sync(folder)
 
 
-def _shared_by_setting() -> Sequence[Path]:
-    if "CAV_REGISTRY_PATHS" not in os.environ and not paths.config_file().exists():
-        return ()  # and 6 ms saved, a twentieth of a start
-    from cavtool import settings
-
-    return settings.shared_registries()
-
-
-def _find_in(place: Path, name: str, loads: Loads) -> Asset | None:
+def _find_in(place: Path, name: str) -> Asset | None:
     is_there = False
     for _ in range(_TRIES):
         before = _changed(place)
         for folder in (place / name, place / f"{_NEW}{name}"):
             with suppress(FileNotFoundError, NotADirectoryError):
-                return Asset(load(folder / RECORD, name, loads), folder)
-        if _changed(place) != before or time.time_ns() - before <= _SETTLED:  # something may have slipped by
+                return Asset(load(folder / RECORD, name), folder)
+        if _changed(place) != before or time.time_ns() - before <= _SETTLED:  # an entry may have been missed
             continue
         if is_there:
             break
-        if not (is_there := _is_taken(place, name)):  # else it may have come since it was looked for
+        if not (is_there := _is_taken(place, name)):  # else it may have been created after the first look
             return None
     if _is_taken(place, name):
         raise IntegrityFailure(f"`{name}` has no `{RECORD}`")
@@ -355,7 +339,7 @@ def _find_in(place: Path, name: str, loads: Loads) -> Asset | None:
 
 
 def _changed(place: Path) -> int:
-    """When a name in a folder changed last; 0 where there is no folder."""
+    """When an entry of a folder last changed, in nanoseconds; 0 if there is no folder."""
     try:
         return place.stat().st_mtime_ns
     except OSError:
@@ -364,12 +348,12 @@ def _changed(place: Path) -> int:
 
 def _names_in(place: Path) -> set[str]:
     found: set[str] = set()
-    with suppress(OSError):  # no folder, or none to be read
+    with suppress(OSError):  # no such folder, or not readable
         for _ in range(3):
             before = place.stat().st_mtime_ns
             with os.scandir(place) as entries:
                 found |= {entry.name.removeprefix(_NEW) for entry in entries if entry.is_dir()}
-            # Of a folder that changes, a scan of many entries may miss one that is being renamed.
+            # While a folder changes, a scan of many entries may miss one that is being renamed.
             if place.stat().st_mtime_ns == before:
                 break
     return set(filter(is_name, found))

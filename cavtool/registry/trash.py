@@ -1,4 +1,4 @@
-"""What was removed from a registry or replaced in it, and the way back: `<root>/../trash/<name>-<stamp>/`."""
+"""Removed and replaced assets, which can be restored: `<root>/../trash/<name>-<stamp>/`."""
 
 import re
 import shutil
@@ -10,17 +10,17 @@ from pathlib import Path
 
 from cavtool.errors import Conflict, IntegrityFailure, NotFound, closest
 from cavtool.registry.asset import Asset, load, verify
-from cavtool.registry.record import RECORD, check_ours
+from cavtool.registry.record import RECORD, check_writable
 from cavtool.registry.store import Registry
 from cavtool.system.files import failpoint
 
-_HALF = ".tmp-"  # half deleted, by a process that was killed
+_HALF = ".tmp-"  # being deleted, or left so by a killed process
 _ENTRY = re.compile(r"(?P<name>[a-z0-9].*)-(?P<stamp>\d{8}-\d{6}-\d{6})")
 
 
 @dataclass(frozen=True)
-class Thrown:
-    """An asset in the trash: under which name it was known, and until when (UTC)."""
+class TrashEntry:
+    """An asset in the trash: its former name, and when it was removed (UTC)."""
 
     folder: Path
     name: str
@@ -28,7 +28,7 @@ class Thrown:
 
     @property
     def id(self) -> str:
-        """What tells it from others that had its name."""
+        """Its former name with the time of removal: unique in the trash."""
         return self.folder.name
 
     @property
@@ -37,80 +37,80 @@ class Thrown:
         return sum(path.stat().st_size for path in self.folder.iterdir() if path.is_file())
 
 
-def list_trash(registry: Registry) -> list[Thrown]:
-    """All that lies in the trash, the newest first."""
-    return sorted(_thrown(registry), key=lambda thrown: thrown.removed, reverse=True)
+def list_trash(registry: Registry) -> list[TrashEntry]:
+    """Everything in the trash, the newest first."""
+    return sorted(_entries(registry), key=lambda entry: entry.removed, reverse=True)
 
 
-def restore(registry: Registry, wanted: str, *, to: str | None = None) -> Asset:
-    """Bring back what has this id, or was the last to have this name; under the name `to`, if given.
+def restore(registry: Registry, name_or_id: str, *, to: str | None = None) -> Asset:
+    """Restore the entry of this id, or the latest of this name; under the name `to`, if given.
 
-    Raises NotFound, Conflict where the name is taken, IntegrityFailure where the record is damaged.
+    Raises NotFound, Conflict if the name is taken, IntegrityFailure if the record is damaged.
     """
-    _wanted(registry, wanted)  # before anything is made, and again when nobody can change it any more
+    _find(registry, name_or_id)  # before the lock creates anything, and again when no other process can change it
     with registry.writing():
-        thrown = _wanted(registry, wanted)
+        entry = _find(registry, name_or_id)
         try:
-            there = Asset(load(thrown.folder / RECORD, thrown.name), thrown.folder)
+            removed = Asset(load(entry.folder / RECORD, entry.name), entry.folder)
         except FileNotFoundError as error:
-            raise IntegrityFailure(f"`{thrown.id}` has no `{RECORD}`") from error
-        if to not in (None, thrown.name):
-            verify(there)
-            check_ours(there.record)
-            files = {name: thrown.folder / name for name in there.record.files}
-            asset = registry.put(replace(there.record, name=to), files)
-            shutil.rmtree(_hide(thrown))
+            raise IntegrityFailure(f"`{entry.id}` has no `{RECORD}`") from error
+        if to not in (None, entry.name):
+            verify(removed)
+            check_writable(removed.record)
+            files = {name: entry.folder / name for name in removed.record.files}
+            asset = registry.put(replace(removed.record, name=to), files)
+            shutil.rmtree(_hide(entry))
             return asset
         try:
-            registry.check_free(thrown.name)
+            registry.check_free(entry.name)
         except Conflict as taken:
             raise Conflict(taken.message, hint="give it another name with `--as NAME`") from taken
-        folder = thrown.folder.rename(registry.root / thrown.name)
+        folder = entry.folder.rename(registry.root / entry.name)
         failpoint("restore:moved")
-    return Asset(there.record, folder)
+    return Asset(removed.record, folder)
 
 
-def lain(registry: Registry, at_least: timedelta) -> list[Thrown]:
-    """What has lain in the trash for so long."""
-    before = datetime.now(UTC) - at_least
-    return [thrown for thrown in list_trash(registry) if thrown.removed <= before]
+def older_than(registry: Registry, age: timedelta) -> list[TrashEntry]:
+    """The entries that were removed at least `age` ago."""
+    before = datetime.now(UTC) - age
+    return [entry for entry in list_trash(registry) if entry.removed <= before]
 
 
-def empty(registry: Registry, chosen: Iterable[Thrown]) -> list[Thrown]:
-    """Delete these for good; returns those that were still there."""
-    gone = []
+def empty(registry: Registry, chosen: Iterable[TrashEntry]) -> list[TrashEntry]:
+    """Delete these entries for good; returns those that still existed."""
+    deleted = []
     if chosen := list(chosen):
         with registry.writing():
-            gone = [thrown for thrown in chosen if thrown.folder.exists()]
-            for thrown in gone:
-                _hide(thrown)
-    for half in registry.trash.glob(f"{_HALF}*"):  # without the lock: it may take long, and nobody misses them
+            deleted = [entry for entry in chosen if entry.folder.exists()]
+            for entry in deleted:
+                _hide(entry)
+    for half in registry.trash.glob(f"{_HALF}*"):  # without the lock: it may take long, and hidden entries are unused
         shutil.rmtree(half, ignore_errors=True)
-    return gone
+    return deleted
 
 
-def _wanted(registry: Registry, wanted: str) -> Thrown:
-    lying = list_trash(registry)
-    for thrown in lying:
-        if wanted in {thrown.id, thrown.name}:
-            return thrown
-    hint = closest(wanted, {each.name for each in lying}, "`cav trash list` shows what is there")
-    raise NotFound(f"nothing named `{wanted}` in the trash", hint=hint)
+def _find(registry: Registry, name_or_id: str) -> TrashEntry:
+    entries = list_trash(registry)
+    for entry in entries:
+        if name_or_id in {entry.id, entry.name}:
+            return entry
+    hint = closest(name_or_id, {entry.name for entry in entries}, "`cav trash list` shows what is there")
+    raise NotFound(f"nothing named `{name_or_id}` in the trash", hint=hint)
 
 
-def _thrown(registry: Registry) -> Iterator[Thrown]:
+def _entries(registry: Registry) -> Iterator[TrashEntry]:
     with suppress(FileNotFoundError):
         for folder in registry.trash.iterdir():
             match = _ENTRY.fullmatch(folder.name)
-            with suppress(ValueError):  # a stranger whose name ends in no date
+            with suppress(ValueError):  # a folder that is not ours, whose name ends in digits that are not a date
                 if match is None:
                     continue
                 removed = datetime.strptime(match["stamp"], "%Y%m%d-%H%M%S-%f").replace(tzinfo=UTC)
-                yield Thrown(folder, match["name"], removed)
+                yield TrashEntry(folder, match["name"], removed)
 
 
-def _hide(thrown: Thrown) -> Path:
-    # Half deleted, it must not be taken for whole.
-    hidden = thrown.folder.rename(thrown.folder.with_name(f"{_HALF}{thrown.id}"))
+def _hide(entry: TrashEntry) -> Path:
+    # Renamed first: a half-deleted folder must not be an entry.
+    hidden = entry.folder.rename(entry.folder.with_name(f"{_HALF}{entry.id}"))
     failpoint("empty:hidden")
     return hidden

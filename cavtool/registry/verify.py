@@ -1,18 +1,19 @@
-"""Whether everything in a registry is what was put there."""
+"""Compare a registry with its records: damaged assets, unexpected files."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from cavtool.errors import IntegrityFailure, NotFound
+from cavtool.names import is_name
 from cavtool.registry.asset import Asset, verify
-from cavtool.registry.record import RECORD, is_name
+from cavtool.registry.record import RECORD
 from cavtool.registry.store import Registry
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is not as it should be: in which entry of the registry, what, and whether that can be used."""
+    """A problem with an entry of the registry; a `usable` entry is an intact asset."""
 
     name: str
     problem: str
@@ -20,30 +21,30 @@ class Finding:
 
 
 def check(registry: Registry, names: Iterable[str]) -> Iterator[Finding]:
-    """Read every file of these assets and compare it with its sha256; tell what lies there and is not theirs.
+    """Compare every file of these assets with its sha256, and report files that do not belong to them.
 
-    What somebody removes meanwhile is passed over. Raises NotFound for a name that was never there.
+    An asset that is removed meanwhile is skipped. Raises NotFound for a name that did not exist at the start.
     """
-    there = set(registry.names())
+    existing = set(registry.names())
     for name in names:
         try:
-            strangers = registry.read(name, _strangers)
+            unexpected = registry.read(name, _unexpected_files)
         except IntegrityFailure as failure:
             yield Finding(name, failure.message, usable=False)
         except NotFound:
-            if name not in there:
+            if name not in existing:
                 raise
         else:
-            yield from (Finding(name, f"`{stranger}` is none of its files", usable=True) for stranger in strangers)
+            yield from (Finding(name, f"unexpected file `{file}` in `{name}`", usable=True) for file in unexpected)
 
 
-def _strangers(asset: Asset) -> list[str]:
+def _unexpected_files(asset: Asset) -> list[str]:
     verify(asset)
     return sorted({path.name for path in asset.folder.iterdir()} - {RECORD, *asset.record.files})
 
 
 def set_aside(registry: Registry, name: str) -> Path | None:
-    """Move what is damaged, or no asset, to the quarantine; None where it is gone or whole by now."""
+    """Move a damaged asset, or an entry that is not an asset, to the quarantine; None if it is gone or intact."""
     with registry.writing():
         try:
             if is_name(name):
@@ -57,12 +58,12 @@ def set_aside(registry: Registry, name: str) -> Path | None:
 
 
 def strays(registry: Registry) -> list[Finding]:
-    """What lies in the registry's folder and is no asset; hidden entries are the registry's own."""
+    """Entries in the registry's folder that are not assets; hidden ones are the registry's own."""
     if not registry.root.exists():
         return []
     names = sorted(path.name for path in registry.root.iterdir() if not path.name.startswith("."))
     return [
-        Finding(name, f"`{name}` is no asset", usable=False)
+        Finding(name, f"`{name}` is not an asset", usable=False)
         for name in names
         if not (is_name(name) and (registry.root / name).is_dir())
     ]

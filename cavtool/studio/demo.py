@@ -1,4 +1,4 @@
-"""The whole tool in a few minutes, made of the workflows behind `cav learn` and `cav generate` and nothing else."""
+"""The whole tool in a few minutes: only the workflows of `cav learn` and `cav generate`."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,11 +9,11 @@ from cavtool.events import Note, OnEvent
 from cavtool.mini import world
 from cavtool.models import find_model
 from cavtool.recipes import DEFAULT_MODEL, Blend, LearnRecipe, SampleRecipe
-from cavtool.registry.store import Registry
 from cavtool.studio.generate import generate
 from cavtool.studio.learn import learn
+from cavtool.workspace import Workspace
 
-# Looks cav-mini never saw; the motions it never saw either (cavtool.mini.world holds both out of its training).
+# Subjects and motions that are not in cav-mini's training data (cavtool.mini.world holds them out).
 REFERENCES = {
     "twirl": world.reference("twirl", "lantern", "white", "moon", layout=3),
     "dolly_zoom": world.reference("dolly zoom", "teapot", "grey", "kitchen", layout=5),
@@ -24,7 +24,7 @@ PROMPT, SEED, NUM_VIDEOS = "ironman", 1, 2
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo left behind."""
+    """The files of a demo."""
 
     references: list[Path]
     plain: list[Path]
@@ -32,17 +32,17 @@ class DemoResult:
     sheet: Path
 
 
-def demo(folder: Path, *, registry: Registry | None = None, on_event: OnEvent = lambda _: None) -> DemoResult:
-    """Write two references, learn (or reuse) both motions, put both on an ironman; overwrites its own files."""
-    registry = registry or Registry(on_wait=lambda text: on_event(Note(text)))
+def demo(folder: Path, *, workspace: Workspace | None = None, on_event: OnEvent = lambda _: None) -> DemoResult:
+    """Write two references, learn or reuse both motions, apply both to an ironman; overwrites its own files."""
+    workspace = workspace or Workspace(on_wait=lambda text: on_event(Note(text)))
     folder.mkdir(parents=True, exist_ok=True)
     references = [_write_reference(folder, name) for name in REFERENCES]
     for name, file in zip(REFERENCES, references, strict=True):
-        _learn_once(registry, name, file, on_event)
+        _learn_once(workspace, name, file, on_event)
     recipe = SampleRecipe(PROMPT, seed=SEED, num_videos=NUM_VIDEOS)
-    plain = generate(recipe, output=folder, overwrite=True, registry=registry, on_event=on_event)
+    plain = generate(recipe, output=folder, overwrite=True, workspace=workspace, on_event=on_event)
     moved = replace(recipe, motions=BLENDS)
-    videos = generate(moved, output=folder, overwrite=True, registry=registry, on_event=on_event)
+    videos = generate(moved, output=folder, overwrite=True, workspace=workspace, on_event=on_event)
     titles = {
         **{f"{name}\nreference": file for name, file in zip(REFERENCES, references, strict=True)},
         **{f"{PROMPT}\nno motion, seed {seed}": file for seed, file in zip(recipe.seeds, plain, strict=True)},
@@ -62,15 +62,15 @@ def _write_reference(folder: Path, name: str) -> Path:
     return file
 
 
-def _learn_once(registry: Registry, name: str, file: Path, on_event: OnEvent) -> None:
+def _learn_once(workspace: Workspace, name: str, file: Path, on_event: OnEvent) -> None:
     try:
-        registry.get(name, "motion")
-        on_event(Note(f"`{name}` is there already"))
+        workspace.registry.get(name, "motion")
+        on_event(Note(f"`{name}` has been learned already"))
     except NotFound:
-        registry.check_free(name)
+        workspace.registry.check_free(name)
         scene = REFERENCES[name]
         recipe = LearnRecipe(prompt=scene.caption, appearance=world.caption(scene.subject, scene.colour, scene.place))
-        learn(name, file, recipe, replace=True, registry=registry, on_event=on_event)  # of a removed one, its look
+        learn(name, file, recipe, replace=True, workspace=workspace, on_event=on_event)  # replaces an old absorber
 
 
 def _frames(file: Path) -> video.Frames:

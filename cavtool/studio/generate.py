@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cavtool import history, video
+from cavtool import video
 from cavtool._version import __version__
 from cavtool.core.devices import memory_told
 from cavtool.errors import Conflict, Incompatible, InvalidInput, RequirementError
@@ -17,7 +17,9 @@ from cavtool.models import CATALOGUE, Model, find_model
 from cavtool.recipes import Blend, SampleRecipe
 from cavtool.registry import Asset, Registry
 from cavtool.registry.record import Record
+from cavtool.schema import to_table
 from cavtool.studio.session import Motion, Session, motion_of, open_session
+from cavtool.workspace import Workspace
 
 
 def generate(
@@ -27,7 +29,7 @@ def generate(
     scale: int | None = None,
     metadata: bool = True,
     overwrite: bool = False,
-    registry: Registry | None = None,
+    workspace: Workspace | None = None,
     session: Session | None = None,
     on_event: OnEvent = lambda _: None,
 ) -> list[Path]:
@@ -38,8 +40,8 @@ def generate(
     """
     recipe = recipe if recipe.seed is not None else replace(recipe, seed=secrets.randbelow(2**31))
     model = find_model(recipe.model)
-    registry = registry or Registry()
-    motions = [_motion(registry, blend, model, on_event) for blend in recipe.motions]
+    workspace = workspace or Workspace()
+    motions = [_motion(workspace.registry, blend, model, on_event) for blend in recipe.motions]
     files = [_file_for(recipe, seed, output) for seed in recipe.seeds]
     _check_files(files, overwrite=overwrite)
     with memory_told():
@@ -55,7 +57,7 @@ def generate(
         told = _metadata(replace(recipe, seed=seed, num_videos=1), model, [record for record, _ in motions])
         video.encode(frames, file, fps=model.fps, scale=enlarge, recipe=told if metadata else None)
     try:
-        history.remember(_to_make_again(recipe, model, [record for record, _ in motions]), files)
+        workspace.history.add(_to_make_again(recipe, model, [record for record, _ in motions]), files)
     except RequirementError as refused:
         on_event(Warn(f"not kept in the history: {refused.message}"))
     return files
@@ -153,6 +155,6 @@ def _metadata(recipe: SampleRecipe, model: Model, records: Sequence[Record]) -> 
         {"name": blend.name, "weight": blend.weight, "content_id": record.content_id}
         for blend, record in zip(recipe.motions, records, strict=True)
     ]
-    told = {key: value for key, value in recipe.to_dict().items() if key not in {"device", "dtype", "num_videos"}}
+    told = {key: value for key, value in to_table(recipe).items() if key not in {"device", "dtype", "num_videos"}}
     made = {"model": model.name, "fingerprint": model.fingerprint, "revision": model.revision, "cav": __version__}
     return told | {"motions": motions} | made

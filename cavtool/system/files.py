@@ -1,4 +1,4 @@
-"""Atomic writes: a process killed at any moment leaves the old file or the new one."""
+"""Atomic writes: a process killed at any moment leaves the old file or the new one, never half of it."""
 
 import errno
 import os
@@ -12,7 +12,7 @@ from cavtool.system import platform
 
 
 def write_atomic(path: Path, save: Callable[[Path], object]) -> Path:
-    """Let `save` write a file of the same suffix beside `path`, then put it in `path`'s place; returns `path`."""
+    """Let `save` write a file of the same suffix beside `path`, then rename it to `path`; returns `path`."""
     part = path.with_name(f".part-{path.name}")
     try:
         save(part)
@@ -28,7 +28,7 @@ def write_atomic(path: Path, save: Callable[[Path], object]) -> Path:
 
 
 def sync(path: Path) -> None:
-    """Fsync a file, or a folder, so that its entries are on the disk."""
+    """Wait until a file, or the entries of a folder, are on disk."""
     is_folder = path.is_dir()
     if is_folder and not platform.CAN_OPEN_FOLDERS:
         return
@@ -41,18 +41,18 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def writing_to(place: Path) -> Iterator[None]:
-    """Turn any OSError into a RequirementError that says what could not be written, and why."""
+    """Turn any OSError into a RequirementError of one line."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        hint = "free some space, or set `CAV_HOME` to a folder that you can write to"
+        hint = "free some space there, or set `CAV_HOME` to a writable folder"
         if error.errno == errno.EXDEV:
-            hint = f"`{place.name}` and its trash must be on the same file system"
+            hint = f"`{place.name}` and the folders beside it, such as the trash, must be on one disk"
         raise RequirementError(f"cannot write to `{place}`: {reason}", hint=hint) from error
 
 
 def failpoint(label: str) -> None:
-    """Kill this process if `CAV_FAILPOINT` is this label: the tests use it to prove that nothing is ever lost."""
+    """Kill this process, as `kill -9` does, if CAV_FAILPOINT is `label`: tests of what a killed process leaves."""
     if os.environ.get("CAV_FAILPOINT") == label:
         os.kill(os.getpid(), signal.SIGKILL)

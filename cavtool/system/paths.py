@@ -1,49 +1,53 @@
-"""Where files are kept. These functions return paths and create nothing; `CAV_HOME` moves everything."""
+"""Where things are kept: in one home folder, or in the platform's own folders. Names places only; creates nothing."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from platformdirs import PlatformDirs
 
-# Without `appauthor=False`, Windows would use "cav\\cav".
+# No author folder on Windows, or the data would be in "cav\cav".
 _DIRS = PlatformDirs("cav", appauthor=False)
 
 
-def data_dir() -> Path:
-    """Motions and absorbers."""
-    return _under_home("data") or _DIRS.user_data_path
+@dataclass(frozen=True)
+class Places:
+    """The folders of one home: `data` of motions and absorbers, `config` of settings, `state` of runs and history."""
+
+    data: Path
+    config: Path
+    state: Path
+
+    @property
+    def assets(self) -> Path:
+        """The registry: one folder per motion or absorber."""
+        return self.data / "assets"
+
+    @property
+    def trash(self) -> Path:
+        """Removed and replaced assets."""
+        return self.data / "trash"
+
+    @property
+    def runs(self) -> Path:
+        """One folder per training run."""
+        return self.state / "runs"
+
+    @property
+    def history(self) -> Path:
+        """The generated videos, one line each."""
+        return self.state / "history.jsonl"
+
+    @property
+    def settings(self) -> Path:
+        """The user's settings."""
+        return self.config / "config.toml"
 
 
-def config_dir() -> Path:
-    """Settings."""
-    return _under_home("config") or _DIRS.user_config_path
-
-
-def config_file() -> Path:
-    """The user's settings."""
-    return config_dir() / "config.toml"
-
-
-def cache_dir() -> Path:
-    """Files that can be made or downloaded again."""
-    return _under_home("cache") or _DIRS.user_cache_path
-
-
-def state_dir() -> Path:
-    """Training runs and the history."""
-    return _under_home("state") or _DIRS.user_state_path
-
-
-def assets_dir() -> Path:
-    """The registry: one folder per motion or absorber."""
-    return data_dir() / "assets"
-
-
-def runs_dir() -> Path:
-    """One folder per training run."""
-    return state_dir() / "runs"
-
-
-def _under_home(part: str) -> Path | None:
-    home = os.environ.get("CAV_HOME")
-    return Path(home).expanduser().absolute() / part if home else None
+def places(home: Path | None = None) -> Places:
+    """The places under `home` (default: the variable CAV_HOME, and without it the platform's folders)."""
+    root = home or os.environ.get("CAV_HOME")
+    if not root:
+        return Places(_DIRS.user_data_path, _DIRS.user_config_path, _DIRS.user_state_path)
+    folder = Path(root).expanduser().absolute()
+    return Places(folder / "data", folder / "config", folder / "state")

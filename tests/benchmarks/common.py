@@ -1,6 +1,5 @@
 """What the benchmarks share: references with looks cav-mini never saw, prompts of looks it knows, tables."""
 
-import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -21,9 +20,9 @@ from cavtool.core.metrics.stats import bootstrap_interval, paired_interval
 from cavtool.mini import world
 from cavtool.mini.judge import Judge, Reading
 from cavtool.recipes import LearnRecipe, SampleRecipe
-from cavtool.registry.store import Registry
 from cavtool.studio.learn import learn
 from cavtool.studio.session import Motion, Session
+from cavtool.workspace import Workspace
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -152,18 +151,17 @@ def reference(motion: str, looks: dict[str, tuple[str, str, str]]) -> world.Scen
 Recipe = Callable[[str, str], LearnRecipe]  # of prompt and appearance
 
 
-def learn_reference(name: str, scene: world.Scene, recipe: Recipe, registry: Registry, folder: Path) -> None:
+def learn_reference(name: str, scene: world.Scene, recipe: Recipe, workspace: Workspace, folder: Path) -> None:
     """Learn a scene's motion from a real mp4 of it."""
     file = folder / f"{name}.mp4"
     video.encode(world.render(scene), file, fps=world.FPS, scale=4)
     look = world.caption(scene.subject, scene.colour, scene.place)
-    learn_file(name, file, recipe(scene.caption, look), registry)
+    learn_file(name, file, recipe(scene.caption, look), workspace)
 
 
-def learn_file(name: str, file: Path, recipe: LearnRecipe, registry: Registry) -> None:
-    """Learn a motion from a file, the run beside the registry too."""
-    os.environ["CAV_HOME"] = str(registry.root.parent)
-    learn(name, file, recipe, replace=True, registry=registry)
+def learn_file(name: str, file: Path, recipe: LearnRecipe, workspace: Workspace) -> None:
+    """Learn a motion from a file, replacing an older one of that name."""
+    learn(name, file, recipe, replace=True, workspace=workspace)
 
 
 def with_interval(values: Sequence[float]) -> str:

@@ -15,8 +15,9 @@ from cavtool.core.metrics.channels import channel_scores
 from cavtool.mini import world
 from cavtool.mini.judge import Judge, load_judge
 from cavtool.recipes import AbsorberKind, LearnRecipe
-from cavtool.registry import Asset, Registry
+from cavtool.registry import Asset
 from cavtool.studio.session import Motion, Session, motion_of, open_session
+from cavtool.workspace import Workspace
 from tests.benchmarks import filmed
 from tests.benchmarks.common import (
     REPORT_LOOKS,
@@ -46,17 +47,17 @@ Scores = Mapping[str, Mapping[str, list[Score]]]  # by motion and row
 
 def learned(motion: str, kind: AbsorberKind, folder: Path) -> Asset:
     """A motion learned from a real file."""
-    name, registry = f"{motion.replace(' ', '_')}-{kind}", Registry(folder / "assets")
+    name, workspace = f"{motion.replace(' ', '_')}-{kind}", Workspace(folder)
 
     def recipe(prompt: str, look: str) -> LearnRecipe:
         return LearnRecipe(prompt=prompt, appearance=look, absorber_kind=kind)
 
     if motion == FILMED:
         filmed.film(folder / "filmed.mp4")
-        learn_file(name, folder / "filmed.mp4", recipe(filmed.PROMPT, filmed.APPEARANCE), registry)
+        learn_file(name, folder / "filmed.mp4", recipe(filmed.PROMPT, filmed.APPEARANCE), workspace)
     else:
-        learn_reference(name, reference(motion, REPORT_LOOKS), recipe, registry, folder)
-    return registry.get(name)
+        learn_reference(name, reference(motion, REPORT_LOOKS), recipe, workspace, folder)
+    return workspace.registry.get(name)
 
 
 def seen_by_the_model(file: Path) -> video.Frames:

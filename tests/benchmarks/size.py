@@ -1,7 +1,7 @@
 """A registry of 10,000 assets: `python -m tests.benchmarks.size [NUM_ASSETS]`.
 
-`cav list` cold (without `.known.json`) and warm, and what the shell waits for at the tab key, each in fresh processes:
-median of several runs, least and most. Beside it the same with a tenth as many assets: what grows with them is linear.
+The time of `cav list` and of completion at the tab key, each in fresh processes: median of several runs, least and
+most; beside it the same with a tenth as many assets.
 """
 
 import os
@@ -17,11 +17,11 @@ from tests.benchmarks.common import write_table
 from tests.cli.assets import put_motion
 
 NUM_RUNS = 7
-BARS = {"list, warm": "1.5 s", "completion of `--motion `": "0.3 s", "completion of `--motion motion-77`": "0.3 s"}
+BARS = {"list": "1.5 s", "completion of `--motion `": "0.3 s", "completion of `--motion motion-77`": "0.3 s"}
 
 
 def fill(home: Path, count: int) -> None:
-    """Copies of one asset under other names, without the waits of a real put."""
+    """Copies of one asset under other names, without the fsync of a real put."""
     folder = put_motion(home, "motion-0").folder
     record, weights = (folder / "record.toml").read_text(), folder / "weights.safetensors"
     for number in range(1, count):
@@ -32,7 +32,7 @@ def fill(home: Path, count: int) -> None:
 
 
 def seconds(*arguments: str, home: Path, **asked: str) -> float:
-    """How long one `cav` takes."""
+    """The time of one `cav`."""
     began = time.perf_counter()
     environment = {**os.environ, "CAV_HOME": str(home), **asked}
     subprocess.run([sys.executable, "-m", "cavtool", *arguments], check=True, capture_output=True, env=environment)
@@ -40,19 +40,13 @@ def seconds(*arguments: str, home: Path, **asked: str) -> float:
 
 
 def completion(line: str, home: Path) -> float:
-    """How long the shell waits for what goes on with this line."""
+    """The time the shell waits for the words that may follow `line`."""
     asked = {"_TYPER_COMPLETE_FISH_ACTION": "get-args", "_TYPER_COMPLETE_ARGS": line}
     return seconds(home=home, _CAV_COMPLETE="complete_fish", **asked)
 
 
-def cold_list(home: Path) -> float:
-    (home / "data" / "assets" / ".known.json").unlink(missing_ok=True)
-    return seconds("list", home=home)
-
-
 MEASURED: dict[str, Callable[[Path], float]] = {
-    "list, cold": cold_list,
-    "list, warm": lambda home: seconds("list", home=home),
+    "list": lambda home: seconds("list", home=home),
     "completion of `--motion `": lambda home: completion("cav generate x --motion ", home),
     "completion of `--motion motion-77`": lambda home: completion("cav generate x --motion motion-77", home),
 }

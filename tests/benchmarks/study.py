@@ -16,8 +16,9 @@ from cavtool.mini import world
 from cavtool.mini.judge import Judge, load_judge
 from cavtool.models import find_model
 from cavtool.recipes import AbsorberKind, LearnRecipe
-from cavtool.registry.store import Registry
+from cavtool.schema import to_table
 from cavtool.studio.session import Motion, Session, motion_of, open_session
+from cavtool.workspace import Workspace
 from tests.benchmarks.common import (
     RESULTS,
     SCORES,
@@ -59,7 +60,7 @@ LOG = RESULTS / "study.jsonl"
 
 def key(variant: str, motion: str) -> dict[str, Any]:
     """What a result depends on: the motion, the base's weights, and the recipe (none of the base's own clips)."""
-    recipe = {} if variant == BASE else replace(LearnRecipe(), **VARIANTS[variant]).to_dict()
+    recipe = {} if variant == BASE else to_table(replace(LearnRecipe(), **VARIANTS[variant]))
     return {"motion": motion, "revision": find_model("cav-mini").revision, "recipe": recipe}
 
 
@@ -83,13 +84,13 @@ def measure(variant: str, motion: str) -> dict[str, Any]:
 def learned(scene: world.Scene, changes: dict[str, Any]) -> Motion:
     """The scene's motion, learned with these changes to the defaults."""
     with TemporaryDirectory() as folder:
-        registry = Registry(Path(folder) / "assets")
+        workspace = Workspace(Path(folder))
 
         def recipe(prompt: str, look: str) -> LearnRecipe:
             return replace(LearnRecipe(prompt=prompt, appearance=look), **changes)
 
-        learn_reference("motion", scene, recipe, registry, Path(folder))
-        return motion_of(registry.get("motion"))
+        learn_reference("motion", scene, recipe, workspace, Path(folder))
+        return motion_of(workspace.registry.get("motion"))
 
 
 def main() -> None:

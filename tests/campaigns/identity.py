@@ -6,7 +6,6 @@ of ModelScope's kind. Run it before and after a change that should change nothin
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -30,11 +29,11 @@ def main() -> None:
     torch.set_num_threads(1)
     found: dict[str, str] = {}
     with TemporaryDirectory() as folder:
-        os.environ["CAV_HOME"] = str(Path(folder, "home"))
         import cavtool
         from cavtool import video
         from tests.small_models import save_modelscope
 
+        workspace = cavtool.Workspace(Path(folder, "home"))
         file = Path(folder, "ref.mp4")
         _video(file)
         models = {"cav-mini": "cav-mini", "modelscope": str(save_modelscope(Path(folder, "modelscope"), width=32))}
@@ -42,12 +41,12 @@ def main() -> None:
             recipe = cavtool.LearnRecipe(
                 prompt="a red cat moves", appearance="a red cat", steps=4, absorber_steps=3, rank=4, model=model
             )
-            asset = cavtool.learn(f"{name}-m", file, recipe)
+            asset = cavtool.learn(f"{name}-m", file, recipe, workspace=workspace)
             found[f"{name}: motion"] = asset.record.content_id
             asked = cavtool.SampleRecipe(
                 "a blue car", motions=(cavtool.Blend(f"{name}-m", 0.7),), seed=5, steps=4, model=model
             )
-            (made,) = cavtool.generate(asked, output=Path(folder, f"{name}.gif"))
+            (made,) = cavtool.generate(asked, output=Path(folder, f"{name}.gif"), workspace=workspace)
             size = {"num_frames": 16, "width": 64, "height": 64}
             frames = video.decode(made, start=0, duration=2, **size)
             found[f"{name}: frames"] = hashlib.sha256(frames.tobytes()).hexdigest()

@@ -7,14 +7,6 @@ from pathlib import Path
 
 from cavtool.registry import Asset, Kind, Record, Registry
 
-# As many and as long as cav-mini's.
-TARGET_MODULES = tuple(
-    f"down_blocks.{block}.temp_attentions.0.transformer_blocks.0.{attention}.{projection}"
-    for block in range(8)
-    for attention in ("attn1", "attn2")
-    for projection in ("to_q", "to_k", "to_v", "to_out.0")
-)
-
 
 def put_motion(home: Path, name: str, *, kind: Kind = "motion", videos: dict[str, Path] | None = None) -> Asset:
     """Put a motion (or absorber) of a few bytes into the registry under the CAV_HOME `home`."""
@@ -28,7 +20,6 @@ def put_motion(home: Path, name: str, *, kind: Kind = "motion", videos: dict[str
         prompt="a white lantern twirls on the moon",
         appearance="a white lantern on the moon",
         rank=4,
-        target_modules=TARGET_MODULES,
         recipe={"steps": 250, "lr": 1.5e-3, "seed": 0},
         metrics={"loss": 0.125},
     )

@@ -20,7 +20,7 @@ GROUPS = {
 }
 HEAVY = {"accelerate", "cv2", "diffusers", "ffmpeg", "imageio_ffmpeg", "numpy", "peft", "PIL", "torch", "transformers"}
 # What the commands that take half as long again as importing typer may load, and nothing else.
-QUICK = {"cavtool", "typer", "annotated_doc", "shellingham", "platformdirs"}
+QUICK = {"cavtool", "typer", "annotated_doc", "shellingham", "platformdirs", "msgspec", "typing_extensions"}
 
 
 def test_help_describes_every_command(cav: Cav) -> None:

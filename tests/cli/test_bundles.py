@@ -38,5 +38,5 @@ def test_what_is_no_bundle_is_refused_in_a_line(cav: Cav, tmp_path: Path) -> Non
     (tmp_path / "text.cav").write_text("hello")
     done = cav("import", "text.cav")
     assert done.returncode == 5
-    assert done.stderr == "error: `text.cav` is no whole bundle: File is not a zip file\n"
+    assert done.stderr == "error: `text.cav` is not a complete bundle: File is not a zip file\n"
     assert cav("import", "nothing.cav").returncode == 3

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from cavtool import runs
 from cavtool.registry import Registry
 from tests.cli.assets import put_motion
 from tests.cli.conftest import Cav
+from tests.runs.samples import begin
 
 
 def aged(path: Path, days: float) -> Path:
@@ -42,9 +42,9 @@ def test_verify_finds_damage_and_repair_moves_it_aside(cav: Cav, home: Path) -> 
     (assets / "Notes.txt").write_text("a stray file")
     done = cav("verify")
     assert done.returncode == 5
-    assert "`weights.safetensors` of `changed` is not what was written there" in done.stderr
-    assert "`stranger.txt` is none of its files" in done.stderr
-    assert "`Notes.txt` is no asset" in done.stderr
+    assert "`weights.safetensors` of `changed` does not match its checksum" in done.stderr
+    assert "unexpected file `stranger.txt` in `good`" in done.stderr
+    assert "`Notes.txt` is not an asset" in done.stderr
     assert "error: 3 damaged, 1 whole\nhint: `cav verify --repair` moves them aside\n" in done.stderr
     assert cav("verify", "good").returncode == 0
     answer = json.loads(cav("verify", "--repair", "--json").stdout)
@@ -81,7 +81,7 @@ def test_prune_says_first_and_does_then(cav: Cav, home: Path) -> None:
         put_motion(home, name, kind=kind)  # type: ignore[arg-type]
     (put_motion(home, "torn").folder / "record.toml").write_text("")
     put_motion(home, "torn-look", kind="absorber")
-    old, new = (runs.create(name, {}, home / "state" / "runs") for name in ("old", "new"))
+    old, new = (begin(home / "state" / "runs", name) for name in ("old", "new"))
     aged(old.folder, 31)
     half = home / "data" / "assets" / "twirl" / ".part-record.toml"
     half.write_text("half")

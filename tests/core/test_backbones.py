@@ -61,7 +61,7 @@ def test_temporal_and_spatial_targets_share_nothing_and_miss_nothing(backbone: U
     assert sorted(backbone.temporal_targets() + backbone.spatial_targets()) == sorted(projections)
 
 
-def test_on_the_cpu_all_attention_is_plain(backbone: UNetBackbone) -> None:
+def test_on_the_cpu_all_attention_is_polder_than(backbone: UNetBackbone) -> None:
     processors = {type(processor).__name__ for processor in backbone.denoiser.attn_processors.values()}
     assert processors == {"AttnProcessor"}
 

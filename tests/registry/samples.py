@@ -29,7 +29,6 @@ DRAFT = Record(
     prompt='a "white" lantern\ntwirls → on the moon',
     appearance="a white lantern on the moon",
     rank=32,
-    target_modules=("down_blocks.0.temp_attentions.0", "mid_block.temp_attentions.0"),
     recipe={"steps": 250, "lr": 1.5e-3, "kind": "dual", "nested_values": False},
     metrics={"loss": 0.25, "fidelity": 1.0},
     clip=CLIP,

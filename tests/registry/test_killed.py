@@ -175,15 +175,15 @@ def test_writers_that_replace_one_name_lose_nothing(root: Path, processes: Nurse
     assert codes == [0, 0, 0, 0]
     written = {10 * n + k for n in range(4) for k in range(5)}
     last = state(root)["twirl"]
-    thrown = set()
+    removed = set()
     for folder in Registry(root).trash.iterdir():
         folder.rename(root / "twirl-again")
         record = root / "twirl-again" / "record.toml"
         record.write_text(record.read_text().replace('name = "twirl"', 'name = "twirl-again"'))
-        thrown.add(state(root)["twirl-again"])
-        (root / "twirl-again").rename(root.parent / f"seen-{len(thrown)}")
-    assert thrown | {last} == written
-    assert len(thrown) == len(written) - 1
+        removed.add(state(root)["twirl-again"])
+        (root / "twirl-again").rename(root.parent / f"seen-{len(removed)}")
+    assert removed | {last} == written
+    assert len(removed) == len(written) - 1
 
 
 def test_a_reader_never_misses_what_is_being_replaced(root: Path, processes: Nursery) -> None:

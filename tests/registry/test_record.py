@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from cavtool.errors import IntegrityFailure, InvalidInput
-from cavtool.registry.record import SCHEMA, Record, check_name, from_toml, is_name, to_toml
+from cavtool.errors import IntegrityFailure
+from cavtool.registry.record import SCHEMA, Record, from_toml, to_toml
 from tests.registry.samples import DRAFT, MIX
 
 ID = "0123456789abcdef" * 4
@@ -23,7 +23,7 @@ WHOLE = replace(
     [
         WHOLE,
         replace(MIX, content_id=ID, files=WHOLE.files),
-        replace(WHOLE, kind="absorber", target_modules=(), recipe={}, metrics={}, clip=None),
+        replace(WHOLE, kind="absorber", recipe={}, metrics={}, clip=None),
         replace(WHOLE, prompt="'''\"\"\"\\ \t\n[recipe]\nname = 1\u2028é🎬"),
         replace(WHOLE, metrics={"tiny": 1e-300, "large": 1e30, "endless": float("inf")}),
     ],
@@ -33,7 +33,7 @@ def test_record_survives_its_text(record: Record) -> None:
     assert record.short_id == "0123456789ab"
 
 
-def test_values_written_by_hand_are_understood() -> None:
+def test_whole_numbers_and_unknown_keys_are_accepted() -> None:
     text = to_toml(WHOLE).replace("start = 0.5", "start = 1").replace("fidelity = 1.0", "fidelity = 2")
     record = from_toml(text + '\n[extra]\nfrom = "a later version of schema 1"\n')
     assert record.clip is not None
@@ -41,13 +41,21 @@ def test_values_written_by_hand_are_understood() -> None:
     assert isinstance(record.clip.start, float)
 
 
-def test_a_record_of_schema_1_is_migrated_as_it_is_read() -> None:
-    record = from_toml((Path(__file__).parent / "golden" / "schema-1.toml").read_text())
-    assert (record.schema, record.name, record.tags, record.note) == (SCHEMA, "twirl", (), "")
-    assert from_toml(to_toml(record)) == record
+@pytest.mark.parametrize(
+    ("older", "expected"),
+    [
+        ("schema-1.toml", replace(WHOLE, tags=(), note="")),
+        ("schema-2.toml", replace(WHOLE, tags=("dance", "slow"), note="too fast")),
+    ],
+)
+def test_a_record_of_an_older_schema_is_migrated_as_it_is_read(older: str, expected: Record) -> None:
+    text = (Path(__file__).parent / "golden" / older).read_text()
+    assert "target_modules" in text
+    assert from_toml(text) == expected
+    assert "target_modules" not in to_toml(from_toml(text))
 
 
-def test_of_a_newer_schema_what_is_known_is_read() -> None:
+def test_the_known_fields_of_a_newer_schema_are_read() -> None:
     text = to_toml(WHOLE).replace(f"schema = {SCHEMA}", f"schema = {SCHEMA + 1}\nmood = 'new'")
     record = from_toml(text)
     assert record.is_newer
@@ -61,13 +69,13 @@ def test_a_newer_schema_that_cannot_be_read_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "told"),
+    ("before", "after", "message"),
     [
         (f"schema = {SCHEMA}", "", "no valid `schema`"),
         (f"schema = {SCHEMA}", f"schema = '{SCHEMA}'", "no valid `schema`"),
         (f"schema = {SCHEMA}", "schema = 0", "no valid `schema`"),
-        ('tags = ["slow"]', "tags = [1]", "no valid `tags`"),
-        ("rank = 32", "", "no valid `rank`"),
+        ('tags = ["slow"]', "tags = [1]", r"no valid `tags\[0\]`"),
+        ("rank = 32", "", "has no `rank`"),
         ("rank = 32", "rank = 32.0", "no valid `rank`"),
         ("rank = 32", "rank = true", "no valid `rank`"),
         ("rank = 32", "rank = ", "not TOML"),
@@ -76,63 +84,26 @@ def test_a_newer_schema_that_cannot_be_read_says_so() -> None:
         ("rank = 32", f"rank = {'[' * 5000}", "not TOML"),
         ('kind = "motion"', 'kind = "dance"', "no valid `kind`"),
         ('"learned"', "['learned']", "no valid `origin`"),
-        ("fidelity = 1.0", 'fidelity = "good"', "no valid `metrics.fidelity`"),
-        ("steps = 250", "steps = [250]", "no valid `recipe.steps`"),
-        ("fps = 8.0", "", "no valid `clip.fps`"),
+        ("fidelity = 1.0", 'fidelity = "good"', "no valid `metrics`: expected `float`, got `str`"),
+        ("steps = 250", "steps = [250]", "no valid `recipe`: expected"),
+        ("fps = 8.0", "", "has no `clip.fps`"),
         ("[clip]", "[[clip]]", "no valid `clip`"),
-        ("target_modules = [", "target_modules = [1, ", "no valid `target_modules`"),
-        ('name = "twirl"', 'name = "../twirl"', "a name that cannot be one"),
-        ('"weights.safetensors"', '"../x" = "0"\n"weights.safetensors"', "a name that cannot be one"),
+        ('name = "twirl"', 'name = "../twirl"', "an invalid name"),
+        ('"weights.safetensors"', '"../x" = "0"\n"weights.safetensors"', "an invalid name"),
         (f'content_id = "{ID}"', f'content_id = "{ID[::-1]}"', "sha256"),
         (f'content_id = "{ID}"', "", "sha256"),
         ("weights.safetensors", "weights.bin", "sha256"),
     ],
 )
-def test_a_damaged_record_says_where(before: str, after: str, told: str) -> None:
+def test_a_damaged_record_names_the_field(before: str, after: str, message: str) -> None:
     text = to_toml(WHOLE)
     assert before in text
-    with pytest.raises(IntegrityFailure, match=told):
+    with pytest.raises(IntegrityFailure, match=message):
         from_toml(text.replace(before, after, 1))
 
 
-def test_no_beginning_of_a_record_passes_for_one() -> None:
+def test_a_truncated_record_is_refused() -> None:
     text = to_toml(WHOLE).strip()
     for end in range(0, len(text), 7):
         with pytest.raises(IntegrityFailure):
             from_toml(text[:end])
-
-
-@pytest.mark.parametrize("name", ["a", "7", "twirl", "twirl-look", "dolly_zoom", "x" * 64, "con-1", "com"])
-def test_good_names(name: str) -> None:
-    assert check_name(name) == name
-
-
-@pytest.mark.parametrize(
-    ("name", "suggestion"),
-    [
-        ("Twirl", "twirl"),
-        ("my twirl!", "my-twirl"),
-        ("-twirl", "twirl"),
-        ("été à la plage", "ete-a-la-plage"),
-        ("twirl:0.7", "twirl-0-7"),
-        ("a/b", "a-b"),
-        ("../../etc", "etc"),
-        ("twirl.", "twirl"),
-        ("twirl\n", "twirl"),
-        ("x" * 300, "x" * 64),
-        ("con", "my-con"),
-        ("lpt9", "my-lpt9"),
-        ("", None),
-        ("..", None),
-        ("転がる", None),
-        ("NUL", None),
-    ],
-)
-def test_bad_names_come_with_one_that_would_do(name: str, suggestion: str | None) -> None:
-    assert not is_name(name)
-    with pytest.raises(InvalidInput) as caught:
-        check_name(name)
-    assert len(caught.value.message) < 100
-    hint = caught.value.hint or ""
-    assert hint.endswith(f"try `{suggestion}`") if suggestion else "try" not in hint
-    assert suggestion is None or is_name(suggestion)

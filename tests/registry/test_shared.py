@@ -1,6 +1,5 @@
 """Several places: one's own, and behind it those that are shared."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -44,7 +43,7 @@ def test_what_is_shared_is_not_changed_from_here(registry: Registry) -> None:
     ):
         with pytest.raises(Conflict, match="`zoom` is shared") as caught:
             change()
-        assert caught.value.hint == "`cav cp zoom NEW-NAME` makes a copy that is yours"
+        assert caught.value.hint == "`cav cp zoom NEW-NAME` makes a copy of your own"
     with pytest.raises(NotFound):
         registry.remove("zom")
     assert registry.own_names() == ["twirl"]
@@ -76,10 +75,3 @@ def test_nothing_is_ever_written_there(registry: Registry) -> None:
     registry.copy("zoom", "mine")
     registry.verify("swing")
     assert [sorted(place.rglob("*")) for place in registry.shared] == before
-
-
-def test_by_default_the_setting_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    put(tmp_path / "team", "zoom", seed=3)
-    monkeypatch.setenv("CAV_REGISTRY_PATHS", f"{tmp_path / 'team'}{os.pathsep}{tmp_path / 'lab'}")
-    assert Registry().names() == ["zoom"]
-    assert Registry(tmp_path / "mine").names() == []

@@ -7,7 +7,7 @@ import pytest
 
 from cavtool.errors import Conflict, IntegrityFailure, NotFound
 from cavtool.registry import Registry
-from cavtool.registry.trash import empty, lain, list_trash, restore
+from cavtool.registry.trash import empty, list_trash, older_than, restore
 from tests.registry.samples import put, seed_of
 
 
@@ -32,7 +32,7 @@ def test_no_trash_is_an_empty_one(tmp_path: Path) -> None:
 
 def test_the_newest_comes_first(registry: Registry) -> None:
     there = list_trash(registry)
-    assert [thrown.name for thrown in there] == ["zoom-2", "twirl", "twirl"]
+    assert [entry.name for entry in there] == ["zoom-2", "twirl", "twirl"]
     assert abs(datetime.now(UTC) - there[0].removed) < timedelta(minutes=1)
     assert there[0].id.startswith("zoom-2-20")
     assert there[0].size > 30_000
@@ -50,7 +50,7 @@ def test_a_name_brings_back_its_latest_and_an_id_any(registry: Registry) -> None
     registry.remove("twirl")
     assert seed_of(restore(registry, "twirl")) == 3
     assert [seed_of(registry.get(name)) for name in registry.names()] == [1, 3, 4]
-    assert [thrown.name for thrown in list_trash(registry)] == ["twirl"]
+    assert [entry.name for entry in list_trash(registry)] == ["twirl"]
 
 
 def test_what_was_broken_when_it_was_removed_stays_in_the_trash(registry: Registry) -> None:
@@ -63,13 +63,13 @@ def test_what_was_broken_when_it_was_removed_stays_in_the_trash(registry: Regist
 def test_what_is_damaged_or_newer_comes_back_under_its_own_name_only(registry: Registry) -> None:
     record = list_trash(registry)[0].folder / "record.toml"
     text = record.read_text()
-    record.write_text(text.replace("schema = 2", "schema = 3\nmood = 'new'"))
+    record.write_text(text.replace("schema = 3", "schema = 4\nmood = 'new'"))
     with pytest.raises(IntegrityFailure, match="newer `cav`"):
         restore(registry, "zoom-2", to="other")
     record.write_text(text)
     weights = record.with_name("weights.safetensors")
     weights.write_bytes(weights.read_bytes() + b"more")
-    with pytest.raises(IntegrityFailure, match="is not what was written there"):
+    with pytest.raises(IntegrityFailure, match="does not match its checksum"):
         restore(registry, "zoom-2", to="other")
     assert list_trash(registry)[0].name == "zoom-2"
 
@@ -86,9 +86,9 @@ def test_emptied_by_age_it_keeps_the_younger(registry: Registry) -> None:
     (registry.trash / ".tmp-half").mkdir()
     (registry.trash / "a stranger").mkdir()
     (registry.trash / "b-99999999-999999-999999").mkdir()
-    assert [thrown.name for thrown in lain(registry, timedelta(days=30))] == ["zoom-2"]
-    assert [thrown.name for thrown in empty(registry, lain(registry, timedelta(days=30)))] == ["zoom-2"]
-    assert [thrown.name for thrown in list_trash(registry)] == ["twirl", "twirl"]
+    assert [entry.name for entry in older_than(registry, timedelta(days=30))] == ["zoom-2"]
+    assert [entry.name for entry in empty(registry, older_than(registry, timedelta(days=30)))] == ["zoom-2"]
+    assert [entry.name for entry in list_trash(registry)] == ["twirl", "twirl"]
     empty(registry, list_trash(registry))
     assert sorted(path.name for path in registry.trash.iterdir()) == ["a stranger", "b-99999999-999999-999999"]
     assert registry.names() == ["twirl"]

@@ -7,9 +7,9 @@ from cavtool import video
 from cavtool.events import Event, Note, Stage
 from cavtool.mini import world
 from cavtool.recipes import LearnRecipe
-from cavtool.registry.store import Registry
 from cavtool.studio import demo as module
 from cavtool.studio.learn import learn
+from cavtool.workspace import Workspace
 
 
 @pytest.mark.slow
@@ -21,18 +21,18 @@ def test_the_demo_reuses_what_is_learned_and_leaves_videos_and_a_sheet(
         file = tmp_path / f"{name}.mp4"
         video.encode(world.render(scene), file, fps=8)
         learn(name, file, quick)
-    learned = Registry().get("twirl")
+    learned = Workspace().registry.get("twirl")
     # A motion that was removed is learned again, though its look is still there.
-    Registry().remove("dolly_zoom")
+    Workspace().registry.remove("dolly_zoom")
     monkeypatch.setattr(module, "LearnRecipe", lambda **_: quick)
     monkeypatch.setattr(module, "NUM_VIDEOS", 1)
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / "ironman-twirl-dolly_zoom-1.mp4").write_bytes(b"left by an earlier demo")
     events: list[Event] = []
     made = module.demo(tmp_path / "demo", on_event=events.append)
-    assert Registry().get("twirl") == learned
-    assert Registry().names() == ["dolly_zoom", "dolly_zoom-look", "twirl", "twirl-look"]
-    assert [e.text for e in events if isinstance(e, Note) and "there already" in e.text] == ["`twirl` is there already"]
+    assert Workspace().registry.get("twirl") == learned
+    assert Workspace().registry.names() == ["dolly_zoom", "dolly_zoom-look", "twirl", "twirl-look"]
+    assert [e.text for e in events if isinstance(e, Note) and "been" in e.text] == ["`twirl` has been learned already"]
     assert {e.name for e in events if isinstance(e, Stage)} == {"absorber", "motion", "preview", "sampling"}
     assert [f.name for f in made.references] == ["reference-twirl.mp4", "reference-dolly_zoom.mp4"]
     assert [f.name for f in made.plain] == ["ironman-1.mp4"]

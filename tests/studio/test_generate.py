@@ -12,9 +12,10 @@ from cavtool.events import Event, Note, Warn
 from cavtool.models import CATALOGUE, find_model
 from cavtool.recipes import Blend, SampleRecipe
 from cavtool.registry.record import Record
-from cavtool.registry.store import Registry
+from cavtool.schema import read
 from cavtool.studio.generate import generate
 from cavtool.studio.session import Session, open_session
+from cavtool.workspace import Workspace
 from tests.core.test_lora import random_state
 
 QUICK = SampleRecipe("a red cat in the forest", seed=5, steps=2)
@@ -30,7 +31,7 @@ def shaky(session: Session, tmp_path: Path) -> str:
     """A random motion in the registry, strong enough to be seen."""
     state = random_state(session.backbone, session.backbone.temporal_targets(), 0)
     lora.save(state, tmp_path / "weights", {"format": "pt"})
-    Registry().put(record("shaky"), {"weights.safetensors": tmp_path / "weights"})
+    Workspace().registry.put(record("shaky"), {"weights.safetensors": tmp_path / "weights"})
     return "shaky"
 
 
@@ -99,12 +100,17 @@ def test_the_recipe_is_in_the_file_without_paths_and_makes_it_again(
     (file,) = generate(recipe, output=tmp_path / f"first{suffix}", session=session)
     told = video.read_recipe(file)
     assert told is not None
-    assert told["motions"] == [{"name": shaky, "weight": 0.7, "content_id": Registry().get(shaky).record.content_id}]
+    assert told["motions"] == [
+        {"name": shaky, "weight": 0.7, "content_id": Workspace().registry.get(shaky).record.content_id}
+    ]
     assert str(tmp_path) not in str(told)
     assert "/" not in str(told)
     events: list[Event] = []
     (again,) = generate(
-        SampleRecipe.from_dict(told), output=tmp_path / f"again{suffix}", session=session, on_event=events.append
+        read(told, SampleRecipe, "the recipe"),
+        output=tmp_path / f"again{suffix}",
+        session=session,
+        on_event=events.append,
     )
     assert again.read_bytes() == file.read_bytes()
     assert not any(isinstance(e, Warn) for e in events)
@@ -124,7 +130,7 @@ def test_a_recipe_of_other_weights_is_followed_with_a_warning(session: Session, 
 
 @pytest.mark.slow
 def test_damaged_weights_are_refused(shaky: str, tmp_path: Path) -> None:
-    weights = Registry().get(shaky).weights
+    weights = Workspace().registry.get(shaky).weights
     weights.write_bytes(weights.read_bytes()[:-1] + b"!")
     with pytest.raises(IntegrityFailure, match="weights of `shaky` are damaged"):
         generate(dataclasses.replace(QUICK, motions=(Blend(shaky),)), output=tmp_path)
@@ -151,7 +157,9 @@ def test_words_it_never_saw_and_its_native_size_are_told(session: Session, tmp_p
 def test_a_motion_of_another_architecture_is_refused_with_both_names(tmp_path: Path) -> None:
     weights = tmp_path / "weights"
     lora.save({"x": torch.zeros(1)}, weights, {"format": "pt"})
-    Registry().put(record("foreign", base_model="zeroscope", fingerprint="0" * 16), {"weights.safetensors": weights})
+    Workspace().registry.put(
+        record("foreign", base_model="zeroscope", fingerprint="0" * 16), {"weights.safetensors": weights}
+    )
     with pytest.raises(Incompatible, match=r"zeroscope.*cav-mini"):
         generate(dataclasses.replace(QUICK, motions=(Blend("foreign"),)), output=tmp_path)
 

@@ -10,19 +10,22 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 
-from cavtool import runs, video
+from cavtool import video
 from cavtool.core.trainer import Trainer
 from cavtool.errors import Conflict, Incompatible, InvalidInput, MediaError, NotFound, TrainingError
 from cavtool.events import Event, Interrupted, Note, Stage, Step, Warn
 from cavtool.mini import world
 from cavtool.models import CATALOGUE, Model
 from cavtool.recipes import AbsorberKind, Blend, DType, LearnRecipe, SampleRecipe
-from cavtool.registry.store import Registry
+from cavtool.registry import Asset, Registry
+from cavtool.runs import Outcome, Run
 from cavtool.studio.generate import generate
 from cavtool.studio.learn import learn, resume
 from cavtool.studio.session import motion_of, open_session
+from cavtool.workspace import Workspace
 
 SHORT = LearnRecipe(prompt="a white lantern circles on the moon", steps=4, absorber_steps=3, rank=4, dtype=DType.FP32)
 CAV = [sys.executable, "-m", "cavtool"]
@@ -34,7 +37,7 @@ OPTIONS = ["--steps", "60", "--absorber-steps", "6", "--rank", "2", "--batch-siz
 def test_learning_leaves_a_motion_and_its_look(circle: Path, tmp_path: Path) -> None:
     events: list[Event] = []
     asset = learn("circle", circle, SHORT, on_event=events.append)
-    look = Registry().get("circle-look", "absorber")
+    look = Workspace().registry.get("circle-look", "absorber")
     assert asset.record.kind == "motion"
     assert asset.record.prompt == SHORT.prompt
     assert asset.record.clip is not None
@@ -49,9 +52,9 @@ def test_learning_leaves_a_motion_and_its_look(circle: Path, tmp_path: Path) -> 
     assert [e.step for e in events if isinstance(e, Step)] == [1, 2, 3, 1, 2, 3, 4, *range(1, 26)]
     assert not [e for e in events if isinstance(e, Warn)]
     assert [(e.index, e.count) for e in events if isinstance(e, Stage)] == [(1, 3), (2, 3), (3, 3)]
-    Registry().verify("circle")
-    (run,) = runs.list_runs()
-    assert (run.status, run.result) == ("done", asset.record.content_id)
+    Workspace().registry.verify("circle")
+    (run,) = Workspace().runs.list()
+    assert (run.status, run.record.outcome) == ("done", Outcome(result=asset.record.content_id, step=7))
     # The preview is the motion on the bare model: the absorber it was learned with is not there any more.
     usual = SampleRecipe(SHORT.prompt)
     frames = open_session("cav-mini", dtype=SHORT.dtype).generate(
@@ -61,18 +64,26 @@ def test_learning_leaves_a_motion_and_its_look(circle: Path, tmp_path: Path) -> 
     assert asset.preview.read_bytes() == (tmp_path / "expected.mp4").read_bytes()
 
 
+def adapted_modules(asset: Asset) -> list[str]:
+    """The modules that the header of the weights file names, as diffusers reads them."""
+    with safe_open(asset.weights, "pt") as file:
+        spec = json.loads(file.metadata().get("lora_adapter_metadata", "{}"))
+    return sorted(f"unet.{name}" for name in spec.get("unet.target_modules", []))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [AbsorberKind.S_LORA, AbsorberKind.TEXTINV])
 def test_the_look_holds_what_was_asked_for_and_says_so(circle: Path, kind: AbsorberKind) -> None:
     learn("circle", circle, dataclasses.replace(SHORT, steps=1, absorber_kind=kind))
-    look = Registry().get("circle-look", "absorber")
+    look = Workspace().registry.get("circle-look", "absorber")
     keys = set(load_file(look.weights))
     if kind is AbsorberKind.TEXTINV:
         assert keys == {"token"}
-        assert (look.record.rank, look.record.target_modules) == (0, ())
+        assert (look.record.rank, adapted_modules(look)) == (0, [])
     else:
         assert "token" not in keys
-        assert (look.record.rank, len(look.record.target_modules)) == (SHORT.rank, len(keys) / 2)
+        assert look.record.rank == SHORT.rank
+        assert adapted_modules(look) == sorted({key.rpartition(".lora_")[0] for key in keys})
 
 
 @pytest.mark.slow
@@ -81,7 +92,7 @@ def test_an_animatediff_model_learns_and_generates(
 ) -> None:
     monkeypatch.setitem(CATALOGUE, "small", Model("small", animatediff, num_frames=8, width=64, height=64))
     asset = learn("circle", circle, dataclasses.replace(SHORT, steps=2, absorber_steps=1, model="small"))
-    motion, absorber = load_file(asset.weights), load_file(Registry().get("circle-look", "absorber").weights)
+    motion, absorber = load_file(asset.weights), load_file(Workspace().registry.get("circle-look", "absorber").weights)
     assert all(".motion_modules." in key for key in motion)
     assert not any(".motion_modules." in key for key in absorber)
     assert any(value.abs().sum() > 0 for key, value in motion.items() if "lora_B" in key)
@@ -95,10 +106,10 @@ def test_an_animatediff_model_learns_and_generates(
 def test_replacing_keeps_what_was_there_in_the_trash(circle: Path) -> None:
     from tests.registry.samples import put
 
-    old = put(Registry().root, "circle", 1)
+    old = put(Workspace().registry.root, "circle", 1)
     asset = learn("circle", circle, dataclasses.replace(SHORT, steps=1), replace=True)
     assert asset.record.content_id != old.record.content_id
-    (kept,) = Registry().trash.iterdir()
+    (kept,) = Workspace().registry.trash.iterdir()
     assert kept.name.startswith("circle-")
 
 
@@ -107,7 +118,7 @@ def test_without_absorber_there_is_no_look_and_without_prompt_the_name_serves(ci
     events: list[Event] = []
     recipe = LearnRecipe(steps=1, rank=2, absorber_kind=AbsorberKind.NONE, appearance="a lantern")
     asset = learn("going_round", circle, recipe, on_event=events.append)
-    assert Registry().names() == ["going_round"]
+    assert Workspace().registry.names() == ["going_round"]
     assert asset.record.prompt == "going round"
     assert any("--prompt" in e.text for e in events if isinstance(e, Note))
     assert any("`--appearance` does nothing" in e.text for e in events if isinstance(e, Warn))
@@ -116,12 +127,12 @@ def test_without_absorber_there_is_no_look_and_without_prompt_the_name_serves(ci
 def test_a_taken_name_is_refused_before_any_work(circle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.registry.samples import put
 
-    put(Registry().root, "circle-look", 1)
+    put(Workspace().registry.root, "circle-look", 1)
     with pytest.raises(Conflict, match="circle-look"):
         learn("circle", circle, SHORT)
     with pytest.raises(InvalidInput):
         learn("Über Name", circle, SHORT)
-    assert runs.list_runs() == []
+    assert Workspace().runs.list() == []
 
 
 @pytest.mark.slow
@@ -131,14 +142,14 @@ def test_a_clip_in_which_nothing_moves_is_learned_with_a_warning(tmp_path: Path)
     events: list[Event] = []
     recipe = dataclasses.replace(SHORT, steps=1, absorber_kind=AbsorberKind.NONE)
     learn("still", tmp_path / "still.mp4", recipe, on_event=events.append)
-    assert "hardly anything moves there: there is little to learn" in [e.text for e in events if isinstance(e, Warn)]
+    assert "hardly anything moves: there is little to learn" in [e.text for e in events if isinstance(e, Warn)]
 
 
 def test_a_video_that_is_none_is_refused_before_any_work(tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("no video")
     with pytest.raises(MediaError):
         learn("circle", tmp_path / "text.mp4", SHORT)
-    assert runs.list_runs() == []
+    assert Workspace().runs.list() == []
 
 
 @pytest.mark.slow
@@ -146,13 +157,13 @@ def test_a_loss_that_is_not_finite_leaves_the_registry_untouched(circle: Path) -
     """The real loop on the real model, with a learning rate that breaks it."""
     from tests.registry.samples import put
 
-    there = put(Registry().root, "circle", 1)
+    there = put(Workspace().registry.root, "circle", 1)
     recipe = LearnRecipe(steps=60, rank=4, lr=1e30, absorber_kind=AbsorberKind.NONE)
     with pytest.raises(TrainingError, match=r"(loss|gradient) became"):
         learn("circle", circle, recipe, replace=True)
-    assert Registry().list() == [there]
-    assert not Registry().trash.exists()
-    (run,) = runs.list_runs()
+    assert Workspace().registry.list() == [there]
+    assert not Workspace().registry.trash.exists()
+    (run,) = Workspace().runs.list()
     assert run.status == "failed"
     assert "became" in (run.reason or "")
 
@@ -166,7 +177,7 @@ def wait_for_step(least: int) -> str:
     """The id of the one run, once its log has that many lines."""
     end = time.monotonic() + 120
     while time.monotonic() < end:
-        for run in runs.list_runs():
+        for run in Workspace().runs.list():
             log = run.folder / "log.jsonl"
             if log.exists() and len(log.read_text().splitlines()) >= least:
                 return run.id
@@ -175,7 +186,7 @@ def wait_for_step(least: int) -> str:
 
 
 def content_ids(registry: Registry | None = None) -> dict[str, str]:
-    return {asset.record.name: asset.record.content_id for asset in (registry or Registry()).list()}
+    return {asset.record.name: asset.record.content_id for asset in (registry or Workspace().registry).list()}
 
 
 @pytest.fixture(scope="module")
@@ -202,8 +213,8 @@ def test_killed_and_resumed_it_ends_in_the_same_bits(
     run_id = wait_for_step(num_steps)
     os.kill(killed.pid, signal.SIGKILL)
     killed.communicate()
-    assert runs.open_run(run_id).status == "stopped"
-    assert Registry().names() == []
+    assert Workspace().runs.open(run_id).status == "stopped"
+    assert Workspace().registry.names() == []
     events: list[Event] = []
     resume(run_id, on_event=events.append)
     assert next(e.step for e in events if isinstance(e, Step)) == goes_on_at
@@ -219,8 +230,8 @@ def test_killed_with_the_look_kept_and_the_motion_not_it_goes_on_to_both(
     killed.communicate(timeout=300)
     monkeypatch.delenv("CAV_FAILPOINT")
     assert killed.returncode == -signal.SIGKILL
-    assert Registry().names() == ["circle-look"]
-    (run,) = runs.list_runs()
+    assert Workspace().registry.names() == ["circle-look"]
+    (run,) = Workspace().runs.list()
     asset = resume(run.id)
     assert content_ids() == uncut
     assert asset.record.metrics["loss"] > 0, "the loss of the steps before the kill is not forgotten"
@@ -236,12 +247,12 @@ def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_go_on(circle: Path) -> None:
     assert f"cav runs resume {run_id}" in errors
     assert "Traceback" not in errors
     assert out == ""
-    assert runs.open_run(run_id).step > 0
+    assert Workspace().runs.open(run_id).step > 0
     listed = subprocess.run([*CAV, "runs", "list", "--json"], capture_output=True, text=True, check=True)
     assert json.loads(listed.stdout)[0]["status"] == "stopped"
     resumed = subprocess.run([*CAV, "runs", "resume", run_id], capture_output=True, text=True, check=False)
     assert resumed.returncode == 0, resumed.stderr
-    assert Registry().names() == ["circle", "circle-look"]
+    assert Workspace().registry.names() == ["circle", "circle-look"]
 
 
 @pytest.mark.slow
@@ -253,7 +264,7 @@ def test_a_second_ctrl_c_stops_at_once(circle: Path) -> None:
         time.sleep(0.3)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    (run,) = runs.list_runs()
+    (run,) = Workspace().runs.list()
     assert f"cav runs resume {run.id}" in errors
     assert "Traceback" not in errors
     assert run.step == 0, "it took the time to write a checkpoint"
@@ -267,25 +278,25 @@ def test_ctrl_c_in_the_preview_leaves_a_run_to_resume(circle: Path) -> None:
 
     with pytest.raises(Interrupted) as caught:
         learn("circle", circle, SHORT, on_event=on_event)
-    assert Registry().names() == []
+    assert Workspace().registry.names() == []
     assert resume(caught.value.run_id).record.name == "circle"
 
 
-def stopped_in_motion(circle: Path) -> runs.Run:
+def stopped_in_motion(circle: Path) -> Run:
     def interrupt(event: Event) -> None:
         if isinstance(event, Step) and event.stage == "motion":
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(Interrupted) as caught:
         learn("circle", circle, SHORT, on_event=interrupt)
-    return runs.open_run(caught.value.run_id)
+    return Workspace().runs.open(caught.value.run_id)
 
 
 @pytest.mark.slow
 def test_a_damaged_checkpoint_costs_only_the_steps_since_the_one_before(circle: Path) -> None:
     uncut = learn("circle", circle, SHORT)
-    for name in Registry().names():
-        Registry().remove(name)
+    for name in Workspace().registry.names():
+        Workspace().registry.remove(name)
     run = stopped_in_motion(circle)
     ((before, _), (last, path)) = run.checkpoints()
     assert (before, last) == (3, 4)
@@ -303,26 +314,25 @@ def test_a_run_whose_name_was_taken_meanwhile_says_so_before_it_trains_on(circle
     from tests.registry.samples import put
 
     run = stopped_in_motion(circle)
-    put(Registry().root, "circle", 1)
+    put(Workspace().registry.root, "circle", 1)
     with pytest.raises(Conflict) as caught:
         resume(run.id)
     assert caught.value.hint == f"`cav rm circle` makes room, then `cav runs resume {run.id}`"
     assert run.step == 4
-    Registry().remove("circle")
+    Workspace().registry.remove("circle")
     asset = resume(run.id)
     assert resume(run.id) == asset, "a run that is done gives what it learned"
-    Registry().remove("circle")
-    put(Registry().root, "circle", 2)
-    with pytest.raises(NotFound, match="another motion by now"):
+    Workspace().registry.remove("circle")
+    put(Workspace().registry.root, "circle", 2)
+    with pytest.raises(NotFound, match="has been replaced since"):
         resume(run.id)
 
 
 @pytest.mark.slow
 def test_a_run_that_cannot_go_on_says_why(circle: Path) -> None:
     run = stopped_in_motion(circle)
-    other = dict(run.settings) | {"revision": "0" * 12}
     with pytest.raises(Incompatible, match="other weights of `cav-mini`"):
-        resume(begun_like(run, other).id)
+        resume(begun_like(run, revision="0" * 12).id)
     events: list[Event] = []
     for _, path in run.checkpoints():
         path.write_bytes(path.read_bytes()[:100])
@@ -335,11 +345,12 @@ def test_a_run_that_cannot_go_on_says_why(circle: Path) -> None:
     run.inputs.unlink()
     with pytest.raises(TrainingError, match="before it began"):
         resume(run.id)
-    assert Registry().names() == []
+    assert Workspace().registry.names() == []
 
 
-def begun_like(run: runs.Run, settings: dict[str, object]) -> runs.Run:
-    other = runs.create(run.name, settings)
+def begun_like(run: Run, *, revision: str) -> Run:
+    record = run.record
+    other = Workspace().runs.create(record.name, record.recipe, clip=record.clip, revision=revision)
     shutil.copy(run.inputs, other.inputs)
     return other
 

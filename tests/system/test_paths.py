@@ -1,28 +1,35 @@
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
 
-from cavtool.system import paths
-
-PLACES = [paths.data_dir, paths.config_dir, paths.cache_dir, paths.state_dir]
+from cavtool.system.paths import Places, places
 
 
-def test_cav_home_moves_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CAV_HOME", str(tmp_path / "home"))
-    assert [place() for place in PLACES] == [tmp_path / "home" / part for part in ("data", "config", "cache", "state")]
-    assert paths.assets_dir() == tmp_path / "home" / "data" / "assets"
-    assert paths.runs_dir() == tmp_path / "home" / "state" / "runs"
-    assert not (tmp_path / "home").exists()
+def under(home: Path) -> Places:
+    return Places(home / "data", home / "config", home / "state")
+
+
+def test_a_given_home_takes_precedence_over_cav_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAV_HOME", str(tmp_path / "variable"))
+    assert places() == under(tmp_path / "variable")
+    assert places(tmp_path / "given") == under(tmp_path / "given")
+    assert places().assets == tmp_path / "variable" / "data" / "assets"
+    assert places().trash == tmp_path / "variable" / "data" / "trash"
+    assert places().runs == tmp_path / "variable" / "state" / "runs"
+    assert places().history == tmp_path / "variable" / "state" / "history.jsonl"
+    assert places().settings == tmp_path / "variable" / "config" / "config.toml"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_cav_home_may_be_relative_or_start_with_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CAV_HOME", "here")
-    assert paths.data_dir() == tmp_path / "here" / "data"
+    assert places() == under(tmp_path / "here")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     monkeypatch.setenv("CAV_HOME", "~/there")
-    assert paths.data_dir() == tmp_path / "there" / "data"
+    assert places() == under(tmp_path / "there")
 
 
 @pytest.mark.parametrize("home", [None, ""])
@@ -30,6 +37,6 @@ def test_without_cav_home_the_platform_decides(home: str | None, monkeypatch: py
     monkeypatch.delenv("CAV_HOME", raising=False)
     if home is not None:
         monkeypatch.setenv("CAV_HOME", home)
-    places = [place() for place in PLACES]
-    assert len(set(places)) == 4
-    assert all(place.is_absolute() and "cav" in place.parts for place in places)
+    folders = astuple(places())
+    assert len(set(folders)) == 3
+    assert all(folder.is_absolute() and "cav" in folder.parts for folder in folders)

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from filelock import FileLock, Timeout
 
-from cavtool import runs
 from cavtool.registry import Registry
 from cavtool.system import platform
 from tests.registry.samples import put
+from tests.runs.samples import begin
 
 
 def test_where_folders_cannot_be_opened_the_registry_works_all_the_same(
@@ -46,7 +46,7 @@ def test_where_open_files_cannot_be_moved_a_run_is_deleted_all_the_same(
 
     monkeypatch.setattr(platform, "CAN_MOVE_OPEN_FILES", False)
     monkeypatch.setattr(Path, "rename", rename_no_open_folder)
-    run = runs.create("twirl", {}, tmp_path)
+    run = begin(tmp_path, "twirl")
     run.remove()
     assert list(tmp_path.iterdir()) == []
 

@@ -13,6 +13,7 @@ from cavtool.cli.many import do_each, expand
 from cavtool.cli.output import Output
 from cavtool.cli.params import Json, Quiet
 from cavtool.errors import CavError, InvalidInput, closest
+from cavtool.workspace import Workspace
 
 if TYPE_CHECKING:
     from cavtool.registry import Asset
@@ -44,14 +45,12 @@ def list_(
 
     Examples: `cav list`, `cav list --tag dance --sort size`
     """
-    from cavtool.registry import Registry
-
     with Output("list", json=as_json, quiet=quiet) as out:
         if sort not in _ORDERS:
             raise InvalidInput(f"cannot sort by `{sort}`", hint=closest(sort, _ORDERS, f"one of {', '.join(_ORDERS)}"))
         kinds = {"motion": motions or not absorbers, "absorber": absorbers or not motions}
         assets = []
-        registry = Registry()
+        registry = Workspace().registry
         for name, place in registry.hidden():
             out.note(f"`{name}` hides another in `{place}`")
         for _, found in registry.scan():
@@ -81,11 +80,10 @@ def show(
 
     Example: `cav show twirl`
     """
-    from cavtool.registry import Registry
     from cavtool.registry.record import to_toml
 
     with Output("show", json=as_json, quiet=quiet) as out:
-        asset = Registry().get(name)
+        asset = Workspace().registry.get(name)
         out.result(describe(asset), [asset.folder if path else to_toml(asset.record).rstrip()])
         if sys.stdout.isatty() and not (path or as_json):
             _draw(asset, out)
@@ -104,10 +102,8 @@ def rm(
 
     `cav rm 'test-*'` moves all that match; `cav trash restore NAME` brings one back.
     """
-    from cavtool.registry import Registry
-
     with Output("rm", json=as_json, quiet=quiet) as out:
-        registry = Registry(on_wait=out.note)
+        registry = Workspace(on_wait=out.note).registry
         chosen = expand(names, registry.own_names())
         if not (yes or dry_run or out.confirm(f"Move {', '.join(chosen)} to the trash?", hint="add `--yes`")):
             out.note("nothing was removed")

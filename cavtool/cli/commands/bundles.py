@@ -11,6 +11,7 @@ from cavtool.cli.many import expand
 from cavtool.cli.output import Output
 from cavtool.cli.params import Json, Quiet
 from cavtool.errors import Conflict, InvalidInput
+from cavtool.workspace import Workspace
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -28,11 +29,10 @@ def export(
 
     Examples: `cav export twirl`, `cav export twirl 'dance-*' -o dances.cav`
     """
-    from cavtool.registry import Registry
     from cavtool.registry.bundle import SUFFIX, pack
 
     with Output("export", json=as_json, quiet=quiet) as out:
-        registry = Registry()
+        registry = Workspace().registry
         chosen = expand(names, registry.names())
         if output is None and len(chosen) > 1:
             raise InvalidInput("say what to call the file of several", hint=f"`-o some{SUFFIX}`")
@@ -57,11 +57,10 @@ def import_(
 
     Every file is compared with its checksum first. Example: `cav import twirl.cav --as her-twirl`
     """
-    from cavtool.registry import Registry
     from cavtool.registry.bundle import contents, unpack
 
     with Output("import", json=as_json, quiet=quiet) as out:
         if to and len(held := contents(file)) > 1:
             raise InvalidInput(f"`{file.name}` holds {len(held)} assets, `--as` names one")
-        assets = unpack(Registry(on_wait=out.note), file, to=to, replace_it=replace)
+        assets = unpack(Workspace(on_wait=out.note).registry, file, to=to, replace_it=replace)
         out.result({"assets": [describe(asset) for asset in assets]}, [asset.record.name for asset in assets])

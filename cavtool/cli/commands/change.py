@@ -10,6 +10,8 @@ from cavtool.cli.many import do_each, expand
 from cavtool.cli.output import Output
 from cavtool.cli.params import Json, Quiet
 from cavtool.errors import InvalidInput
+from cavtool.names import check_name
+from cavtool.workspace import Workspace
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -30,10 +32,8 @@ def cp(
 
     Example: `cav cp twirl twirl-v1`
     """
-    from cavtool.registry import Registry
-
     with Output("cp", json=as_json, quiet=quiet) as out:
-        asset = Registry(on_wait=out.note).copy(name, to, replace=replace)
+        asset = Workspace(on_wait=out.note).registry.copy(name, to, replace=replace)
         out.result(describe(asset), [to])
 
 
@@ -50,10 +50,8 @@ def mv(
 
     Example: `cav mv twirl pirouette`
     """
-    from cavtool.registry import Registry
-
     with Output("mv", json=as_json, quiet=quiet) as out:
-        asset = Registry(on_wait=out.note).rename(name, to, replace=replace)
+        asset = Workspace(on_wait=out.note).registry.rename(name, to, replace=replace)
         out.result(describe(asset), [to])
 
 
@@ -72,11 +70,8 @@ def tag(
 
     Examples: `cav tag twirl dance slow`, `cav tag 'test-*' draft --remove`
     """
-    from cavtool.registry import Registry
-    from cavtool.registry.record import check_name
-
     with Output("tag", json=as_json, quiet=quiet) as out:
-        registry = Registry(on_wait=out.note)
+        registry = Workspace(on_wait=out.note).registry
         chosen, asked = expand([name], registry.names()), set(map(check_name, tags or ()))
         if remove and not asked:
             raise InvalidInput("say which tags to take away", hint=f"`cav tag {name}` shows them")
@@ -102,9 +97,7 @@ def note(
 
     Example: `cav note twirl "too fast: try --duration 3"`
     """
-    from cavtool.registry import Registry
-
     with Output("note", json=as_json, quiet=quiet) as out:
-        registry = Registry(on_wait=out.note)
+        registry = Workspace(on_wait=out.note).registry
         asset = registry.get(name) if text is None else registry.annotate(name, note=text)
         out.result({"note": asset.record.note}, [asset.record.note] if asset.record.note else [])

@@ -9,6 +9,7 @@ import typer
 from cavtool.cli.completion.offers import setting_keys
 from cavtool.cli.output import Output
 from cavtool.cli.params import Json, Quiet
+from cavtool.workspace import Workspace
 
 app = typer.Typer(rich_markup_mode=None)
 config = typer.Typer(rich_markup_mode=None)
@@ -23,13 +24,14 @@ def list_(*, as_json: Json = False, quiet: Quiet = False) -> None:
 
     Example: `cav config list`
     """
-    from cavtool import settings
+    from cavtool.settings import SETTINGS
 
     with Output("config list", json=as_json, quiet=quiet) as out:
-        found = {key: settings.get(key) for key in settings.SETTINGS}
-        for stranger in settings.strangers():
-            out.warning(f"`{stranger}` in `{settings.file()}` means nothing")
-        rows = [(key, _text(each.value), each.source, settings.SETTINGS[key].about) for key, each in found.items()]
+        settings = Workspace().settings
+        found = {key: settings.get(key) for key in SETTINGS}
+        for unknown in settings.unknown_keys():
+            out.warning(f"`{unknown}` in `{settings.file}` is not a setting")
+        rows = [(key, _text(each.value), each.source, SETTINGS[key].about) for key, each in found.items()]
         data = [{"key": key, "value": each.value, "source": each.source} for key, each in found.items()]
         out.table(("KEY", "VALUE", "FROM", "WHAT"), rows, data)
 
@@ -40,10 +42,8 @@ def get(key: Key, *, as_json: Json = False, quiet: Quiet = False) -> None:
 
     Example: `cav config get generate.steps`
     """
-    from cavtool import settings
-
     with Output("config get", json=as_json, quiet=quiet) as out:
-        found = settings.get(key)
+        found = Workspace().settings.get(key)
         out.result({"key": key, "value": found.value, "source": found.source}, [_text(found.value)])
 
 
@@ -59,12 +59,13 @@ def set_(
 
     Example: `cav config set generate.steps 40`
     """
-    from cavtool import settings
+    from cavtool.settings import find
 
     with Output("config set", json=as_json, quiet=quiet) as out:
+        settings = Workspace().settings
         settings.put(key, value)
         if (found := settings.get(key)).source == "environment":
-            out.warning(f"`{settings.find(key).variable}` in the environment goes before it")
+            out.warning(f"`{find(key).variable}` in the environment goes before it")
         out.result({"key": key, "value": found.value, "source": found.source}, [_text(found.value)])
 
 
@@ -74,9 +75,8 @@ def unset(key: Key, *, as_json: Json = False, quiet: Quiet = False) -> None:
 
     Example: `cav config unset generate.steps`
     """
-    from cavtool import settings
-
     with Output("config unset", json=as_json, quiet=quiet) as out:
+        settings = Workspace().settings
         if not settings.drop(key):
             out.note(f"`{key}` was not set")
         found = settings.get(key)
@@ -89,10 +89,9 @@ def path(*, as_json: Json = False, quiet: Quiet = False) -> None:
 
     Example: `cav config path`
     """
-    from cavtool import settings
-
     with Output("config path", json=as_json, quiet=quiet) as out:
-        out.result({"path": str(settings.file())}, [settings.file()])
+        file = Workspace().settings.file
+        out.result({"path": str(file)}, [file])
 
 
 @config.command()
@@ -101,20 +100,21 @@ def edit(*, as_json: Json = False, quiet: Quiet = False) -> None:
 
     Example: `cav config edit`
     """
-    from cavtool import settings
     from cavtool.errors import RequirementError
+    from cavtool.settings import SETTINGS
     from cavtool.system.files import writing_to
 
     with Output("config edit", json=as_json, quiet=quiet) as out:
         editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
         if not editor:
             raise RequirementError("no editor is set", hint="set EDITOR, or use `cav config set`")
-        file = settings.file()
+        settings = Workspace().settings
+        file = settings.file
         with writing_to(file.parent):
             file.parent.mkdir(parents=True, exist_ok=True)
             file.touch()
         subprocess.run(f'{editor} "{file}"', shell=True, check=False)  # noqa: S602 an editor may come with options
-        for key in settings.SETTINGS:
+        for key in SETTINGS:
             settings.get(key)  # says what is wrong now, if anything
         out.result({"path": str(file)}, [])
 

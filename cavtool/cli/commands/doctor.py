@@ -5,6 +5,7 @@ import typer
 from cavtool.cli.output import Output
 from cavtool.cli.params import Json, Quiet
 from cavtool.errors import CavError
+from cavtool.workspace import Workspace
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -20,7 +21,7 @@ def doctor(*, as_json: Json = False, quiet: Quiet = False) -> None:
     from cavtool.doctor import examine
 
     with Output("doctor", json=as_json, quiet=quiet) as out:
-        findings = list(examine())
+        findings = list(examine(Workspace()))
         rows = [(each.what, each.state, each.found) for each in findings]
         if not as_json:
             out.table(("WHAT", "STATE", "FOUND"), rows, ())

@@ -12,6 +12,8 @@ from cavtool.cli.params import Device, Json, Model, Quiet
 from cavtool.errors import InvalidInput
 from cavtool.recipes import SampleRecipe as Recipe
 from cavtool.recipes import parse_blend
+from cavtool.schema import read
+from cavtool.workspace import Workspace
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -59,8 +61,6 @@ def generate(
     Examples: `cav generate "ironman" --motion twirl --motion dolly_zoom:0.7`,
     `cav generate --like ironman-twirl-7.mp4 --seed 8`
     """
-    from cavtool.registry import Registry
-
     with Output("generate", json=as_json, quiet=quiet) as out:
         asked: dict[str, Any] = {
             "prompt": prompt,
@@ -74,13 +74,20 @@ def generate(
             "device": device,
         }
         recipe = _changed(_recipe_in(like), _given(ctx, asked)) if like else Recipe(**asked)
+        workspace = Workspace()
         for motion in recipe.motions:  # the workflow asks too, but after torch has loaded
-            Registry().get(motion.name, "motion")
+            workspace.registry.get(motion.name, "motion")
         with out.progress() as on_event:
             from cavtool.studio import generate as studio
 
             files = studio.generate(
-                recipe, output=output, scale=scale, metadata=not no_metadata, overwrite=overwrite, on_event=on_event
+                recipe,
+                output=output,
+                scale=scale,
+                metadata=not no_metadata,
+                overwrite=overwrite,
+                workspace=workspace,
+                on_event=on_event,
             )
         out.result({"files": list(map(str, files))}, files)
 
@@ -101,4 +108,5 @@ def _recipe_in(video: Path) -> Recipe:
 
     if (values := read_recipe(video)) is None:
         raise InvalidInput(f"no recipe in `{video}`", hint="`cav generate` puts one in unless told `--no-metadata`")
-    return Recipe.from_dict(values)
+    hint = "it was not written by `cav generate`"
+    return read(values, Recipe, f"the recipe in `{video}`", error=InvalidInput, hint=hint)

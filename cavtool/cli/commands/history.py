@@ -9,6 +9,7 @@ import typer
 from cavtool.cli.commands.assets import date_text
 from cavtool.cli.output import Output
 from cavtool.cli.params import Json, Quiet
+from cavtool.workspace import Workspace
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -29,18 +30,19 @@ def history(
 
     Example: `cav history --again 3 -o again.mp4`
     """
-    from cavtool import history as book
-
     with Output("history", json=as_json, quiet=quiet) as out:
+        workspace = Workspace()
         if again:
-            recipe = book.entry(again).recipe
+            recipe = workspace.history.entry(again).recipe
             with out.progress() as on_event:
                 from cavtool.studio import generate as studio
 
-                files = studio.generate(recipe, output=output, overwrite=overwrite, on_event=on_event)
+                files = studio.generate(
+                    recipe, output=output, overwrite=overwrite, workspace=workspace, on_event=on_event
+                )
             out.result({"files": list(map(str, files))}, files)
             return
-        there = book.entries()[-num:]
+        there = workspace.history.entries()[-num:]
         rows = [
             (
                 str(each.number),

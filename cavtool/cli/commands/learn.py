@@ -16,6 +16,7 @@ from cavtool.errors import Conflict, TrainingError
 from cavtool.recipes import AbsorberKind, DType
 from cavtool.recipes import LearnRecipe as Recipe
 from cavtool.system import platform
+from cavtool.workspace import Workspace
 
 if TYPE_CHECKING:
     from cavtool.registry import Asset
@@ -68,8 +69,6 @@ def learn(
 
     Example: `cav learn twirl ref.mp4 --prompt "a white lantern twirls on the moon"`
     """
-    from cavtool.registry import Registry
-
     with Output("learn", json=as_json, quiet=quiet) as out:
         recipe = Recipe(
             prompt=prompt,
@@ -88,13 +87,14 @@ def learn(
             dtype=dtype,
             model=model,
         )
+        workspace = Workspace(on_wait=out.note)
         for wanted in recipe.leaves(name):  # the workflow asks too, but after torch has loaded
-            Registry().check_free(wanted, replace=replace)
+            workspace.registry.check_free(wanted, replace=replace)
         with out.progress() as on_event:
             from cavtool.studio import learn as studio
 
             if detach:
-                run, _ = studio.prepare_run(name, video, recipe, Registry(on_wait=out.note), on_event, replace=replace)
+                run, _ = studio.prepare_run(name, video, recipe, workspace, on_event, replace=replace)
             else:
                 asset = studio.learn(name, video, recipe, replace=replace, on_event=on_event)
         if detach:
@@ -115,7 +115,7 @@ def drive_in_the_background(run: "Run") -> None:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, **platform.APART)
     while run.exists and run.driver is None and run.status != "done":  # from here on it can be attached to
         if process.poll() is not None:
-            raise TrainingError(f"run `{run.id}` did not start: {run.last_words}")
+            raise TrainingError(f"run `{run.id}` did not start: {run.last_output}")
         time.sleep(0.2)
     process.returncode = 0  # nobody's to wait for: else Python warns of it
     if not run.exists:

@@ -12,32 +12,31 @@ from cavtool.cli.many import do_each, expand
 from cavtool.cli.output import Output
 from cavtool.cli.params import Json, Quiet
 from cavtool.errors import TrainingError
+from cavtool.schema import to_table
+from cavtool.workspace import Workspace
 
 if TYPE_CHECKING:
     from cavtool.runs import Run
-
 app = typer.Typer(rich_markup_mode=None)
-runs = typer.Typer(rich_markup_mode=None)
-app.add_typer(runs, name="runs", help="Training runs: list, watch, stop, go on with, delete.")
+group = typer.Typer(rich_markup_mode=None)
+app.add_typer(group, name="runs", help="Training runs: list, watch, stop, go on with, delete.")
 
 RunId = Annotated[str, typer.Argument(metavar="ID", help="As `cav runs list` shows it.", autocompletion=run_ids)]
 
 
-@runs.command("list")
+@group.command("list")
 def list_(*, as_json: Json = False, quiet: Quiet = False) -> None:
     """List training runs, the newest first.
 
     Example: `cav runs list`
     """
-    from cavtool.runs import list_runs
-
     with Output("runs list", json=as_json, quiet=quiet) as out:
-        data = [_describe(run) for run in list_runs()]
+        data = [_describe(run) for run in Workspace().runs.list()]
         rows = [(run["id"], run["name"], run["status"], str(run["step"]), date_text(run["created"])) for run in data]
         out.table(("ID", "MOTION", "STATUS", "STEP", "CREATED"), rows, data)
 
 
-@runs.command()
+@group.command()
 def resume(
     run_id: RunId,
     *,
@@ -50,10 +49,8 @@ def resume(
 
     Example: `cav runs resume twirl-20261122-1432-3f2a`
     """
-    from cavtool.runs import open_run
-
     with Output("runs resume", json=as_json, quiet=quiet) as out:
-        open_run(run_id)  # the workflow asks too, but after torch has loaded
+        _ = Workspace().runs.open(run_id).record  # the workflow reads it too, but after torch has loaded
         with out.progress() as on_event:
             from cavtool.studio import learn as studio
 
@@ -61,17 +58,16 @@ def resume(
         report(asset, out)
 
 
-@runs.command()
+@group.command()
 def attach(run_id: RunId, *, as_json: Json = False, quiet: Quiet = False) -> None:
     """Show how far a training run is, until it ends; Ctrl-C stops the showing only.
 
     Example: `cav runs attach twirl-20261122-1432-3f2a`
     """
     from cavtool.events import Stage
-    from cavtool.runs import open_run
 
     with Output("runs attach", json=as_json, quiet=quiet) as out:
-        run, seen, begun = open_run(run_id), 0, False
+        run, seen, begun = Workspace().runs.open(run_id), 0, False
         with out.progress() as on_event:
             while True:
                 status = run.status  # before the events: the last are written before it ends
@@ -85,36 +81,33 @@ def attach(run_id: RunId, *, as_json: Json = False, quiet: Quiet = False) -> Non
                     break
                 time.sleep(0.5)
         failure = None if status == "done" else TrainingError(_how_it_ended(run), hint=_resumed_by(run))
-        out.result(_describe(run), [run.name] if status == "done" else [], failure=failure)
+        out.result(_describe(run), [run.record.name] if status == "done" else [], failure=failure)
 
 
-@runs.command()
+@group.command()
 def stop(run_id: RunId, *, as_json: Json = False, quiet: Quiet = False) -> None:
     """Have a training run write a checkpoint and end.
 
     Example: `cav runs stop twirl-20261122-1432-3f2a`
     """
-    from cavtool.runs import open_run
-
     with Output("runs stop", json=as_json, quiet=quiet) as out:
-        run = open_run(run_id)
+        run = Workspace().runs.open(run_id)
         run.stop()
         out.result(_describe(run), [run.id])
         if run.status == "stopped":
             out.hint(_resumed_by(run))
 
 
-@runs.command()
+@group.command()
 def logs(run_id: RunId, *, as_json: Json = False, quiet: Quiet = False) -> None:
     """Print what a training run reported: the losses, and what its process said last.
 
     Example: `cav runs logs twirl-20261122-1432-3f2a`
     """
     from cavtool.events import Step, to_json
-    from cavtool.runs import open_run
 
     with Output("runs logs", json=as_json, quiet=quiet) as out:
-        run = open_run(run_id)
+        run = Workspace().runs.open(run_id)
         steps = [event for event in run.events() if isinstance(event, Step)]
         rows = [
             (
@@ -130,7 +123,7 @@ def logs(run_id: RunId, *, as_json: Json = False, quiet: Quiet = False) -> None:
             out.note(_how_it_ended(run))
 
 
-@runs.command()
+@group.command()
 def rm(
     run_ids_: Annotated[list[str], typer.Argument(metavar="ID...", help="Runs, or 'twirl-*'.", autocompletion=run_ids)],
     *,
@@ -142,14 +135,13 @@ def rm(
 
     Example: `cav runs rm 'twirl-*' --yes`
     """
-    from cavtool.runs import list_runs, open_run
-
     with Output("runs rm", json=as_json, quiet=quiet) as out:
-        chosen = expand(run_ids_, [run.id for run in list_runs()], "cav runs list")
+        runs = Workspace().runs
+        chosen = expand(run_ids_, [run.id for run in runs.list()], "cav runs list")
         if not (yes or out.confirm(f"Delete {', '.join(chosen)} for good?", hint="add `--yes`")):
             out.note("nothing was deleted")
             raise typer.Exit(1)
-        removed, failure = do_each(out, "deleted", chosen, lambda run_id: open_run(run_id).remove())
+        removed, failure = do_each(out, "deleted", chosen, lambda run_id: runs.open(run_id).remove())
         out.result({"deleted": removed}, removed, failure=failure)
 
 
@@ -160,7 +152,7 @@ def _how_it_ended(run: "Run") -> str:
         case "failed":
             return f"run `{run.id}` failed: {run.reason}"
         case _:
-            last = run.last_words
+            last = run.last_output
             return f"run `{run.id}` was stopped after {run.step} steps" + (
                 f"; its process said: {last}" if last else ""
             )
@@ -171,13 +163,15 @@ def _resumed_by(run: "Run") -> str:
 
 
 def _describe(run: "Run") -> dict[str, Any]:
+    record = run.record
+    asked = to_table(record)
     return {
         "id": run.id,
-        "name": run.name,
+        "name": record.name,
         "status": run.status,
         "step": run.step,
-        "created": run.created,
-        "reason": run.reason,
-        "settings": run.settings,
+        "created": record.created,
+        "reason": record.outcome.reason if record.outcome else None,
+        "settings": {key: asked[key] for key in ("replace", "clip", "recipe", "revision")},
         "path": str(run.folder),
     }

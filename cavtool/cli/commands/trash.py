@@ -9,9 +9,10 @@ from cavtool.cli.commands.assets import date_text, describe, size_text
 from cavtool.cli.completion.offers import thrown_ids
 from cavtool.cli.output import Output
 from cavtool.cli.params import Json, Quiet
+from cavtool.workspace import Workspace
 
 if TYPE_CHECKING:
-    from cavtool.registry.trash import Thrown
+    from cavtool.registry.trash import TrashEntry
 
 app = typer.Typer(rich_markup_mode=None)
 trash = typer.Typer(rich_markup_mode=None)
@@ -24,11 +25,10 @@ def list_(*, as_json: Json = False, quiet: Quiet = False) -> None:
 
     Example: `cav trash list`
     """
-    from cavtool.registry import Registry
     from cavtool.registry.trash import list_trash
 
     with Output("trash list", json=as_json, quiet=quiet) as out:
-        there = list_trash(Registry())
+        there = list_trash(Workspace().registry)
         rows = [
             (thrown.id, thrown.name, size_text(thrown.size), date_text(thrown.removed.isoformat())) for thrown in there
         ]
@@ -49,11 +49,10 @@ def restore(
 
     Examples: `cav trash restore twirl`, `cav trash restore twirl --as old-twirl`
     """
-    from cavtool.registry import Registry
     from cavtool.registry.trash import restore as bring_back
 
     with Output("trash restore", json=as_json, quiet=quiet) as out:
-        asset = bring_back(Registry(on_wait=out.note), wanted, to=to)
+        asset = bring_back(Workspace(on_wait=out.note).registry, wanted, to=to)
         out.result(describe(asset), [asset.record.name])
 
 
@@ -70,13 +69,12 @@ def empty(
 
     Example: `cav trash empty --days 30`
     """
-    from cavtool.registry import Registry
     from cavtool.registry.trash import empty as delete
-    from cavtool.registry.trash import lain
+    from cavtool.registry.trash import older_than
 
     with Output("trash empty", json=as_json, quiet=quiet) as out:
-        registry = Registry(on_wait=out.note)
-        chosen = lain(registry, timedelta(days=days))
+        registry = Workspace(on_wait=out.note).registry
+        chosen = older_than(registry, timedelta(days=days))
         sizes = {thrown.id: thrown.size for thrown in chosen}
         question = f"Delete {len(chosen)} from the trash for good ({size_text(sum(sizes.values()))})?"
         if chosen and not (yes or dry_run or out.confirm(question, hint="add `--yes`")):
@@ -88,7 +86,7 @@ def empty(
         out.result({"deleted": [thrown.id for thrown in gone], "freed": size, "dry_run": dry_run}, [t.id for t in gone])
 
 
-def _describe(thrown: "Thrown") -> dict[str, Any]:
+def _describe(thrown: "TrashEntry") -> dict[str, Any]:
     return {
         "id": thrown.id,
         "name": thrown.name,

@@ -11,6 +11,7 @@ from cavtool.cli.many import expand
 from cavtool.cli.output import Output
 from cavtool.cli.params import Json, Quiet
 from cavtool.errors import CavError, IntegrityFailure
+from cavtool.workspace import Workspace
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -31,11 +32,10 @@ def verify(
 
     Examples: `cav verify`, `cav verify 'test-*' --repair`
     """
-    from cavtool.registry import Registry
     from cavtool.registry.verify import check, set_aside, strays
 
     with Output("verify", json=as_json, quiet=quiet) as out:
-        registry = Registry(on_wait=out.note)
+        registry = Workspace(on_wait=out.note).registry
         chosen = expand(names, registry.names()) if names else registry.own_names()
         findings = [*check(registry, chosen), *([] if names else strays(registry))]
         for finding in findings:
@@ -72,10 +72,8 @@ def path(
 
     Example: `cav path twirl`
     """
-    from cavtool.registry import Registry
-
     with Output("path", json=as_json, quiet=quiet) as out:
-        registry = Registry()
+        registry = Workspace().registry
         folder = registry.get(name).folder if name else registry.root
         out.result({"path": str(folder)}, [folder])
 
@@ -97,9 +95,10 @@ def prune(
     from cavtool.prune import find, remove
 
     with Output("prune", json=as_json, quiet=quiet) as out:
-        found = find(timedelta(days=days))
+        workspace = Workspace(on_wait=out.note)
+        found = find(timedelta(days=days), workspace)
         if yes:
-            remove(found)
+            remove(found, workspace)
         size = size_text(sum(each.size for each in found))
         out.table(
             ("WHAT", "NAME", "SIZE"),

@@ -1,16 +1,19 @@
 """What the tab key offers in the place of a name.
 
-A completer answers the shell at every press of the key: standard library only, no lock, nothing parsed but the
-beginning of a file, and not a word on failure. Names of files and prompts may be anybody's, and shells evaluate what is
-offered: of prompts only plain words are told, and a name that a shell could take for anything else is not offered.
+A completer answers the shell at every press of the key: standard library only, no lock, few records read, and no
+output on failure. File names and prompts are untrusted, and shells evaluate what is offered: only the plain words of a
+prompt are shown, and a name that a shell could read as anything else is not offered.
 """
 
 import os
 import re
+import tomllib
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from cavtool.system import paths
 
@@ -18,12 +21,10 @@ Offer = str | tuple[str, str]  # a word, or one with its help
 
 WEIGHTS = ("0.3", "0.5", "0.7", "1.0", "1.3")
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif", ".webp", ".m4v")
-_WITH_HELP = 50  # matches; further down nobody reads the help
+_WITH_HELP = 50  # matches; with more, nobody reads the help
+_WITH_KIND = 500  # matches; with more, reading all records would take too long, and absorbers are offered too
 _LONGEST = 60  # characters of help
-_BEGINNING = 2_000  # bytes of a record in which kind and prompt stand
 _SAFE = re.compile(r"[\w@%+=:,./~-]+", re.ASCII)
-_KIND = re.compile(rb'^kind = "(\w+)"\r?$', re.MULTILINE)
-_PROMPT = re.compile(rb'^prompt = "(.*)"\r?$', re.MULTILINE)
 
 
 def asset_names(incomplete: str) -> list[Offer]:
@@ -37,17 +38,19 @@ def motion_names(incomplete: str) -> list[Offer]:
     if colon:
         known = name in _assets(name)
         return [f"{name}:{each}" for each in WEIGHTS if known and each.startswith(weight)]
-    return _with_help({n: record for n, record in _assets(incomplete).items() if _says(_KIND, record) == "motion"})
+    records = _assets(incomplete)
+    others = {each for each in sorted(records)[:_WITH_KIND] if _record(records[each]).get("kind") != "motion"}
+    return _with_help({each: record for each, record in records.items() if each not in others})
 
 
 def run_ids(incomplete: str) -> list[Offer]:
     """Training runs."""
-    return sorted(_folders(paths.runs_dir(), incomplete))
+    return sorted(_folders(paths.places().runs, incomplete))
 
 
 def thrown_ids(incomplete: str) -> list[Offer]:
     """What lies in the trash."""
-    return sorted(_folders(paths.data_dir() / "trash", incomplete))
+    return sorted(_folders(paths.places().trash, incomplete))
 
 
 def setting_keys(incomplete: str) -> list[Offer]:
@@ -77,7 +80,7 @@ def bundle_files(incomplete: str) -> list[Offer]:
 def _assets(prefix: str) -> dict[str, str]:
     """Names that begin so, with their records' paths; one's own go before those that are shared."""
     found: dict[str, str] = {}
-    for place in (paths.assets_dir(), *_shared()):
+    for place in (paths.places().assets, *_shared()):
         for name in _folders(place, prefix):
             found.setdefault(name, f"{place}/{name}/record.toml")
     return found
@@ -85,10 +88,10 @@ def _assets(prefix: str) -> dict[str, str]:
 
 def _shared() -> list[Path]:
     from cavtool.errors import CavError
-    from cavtool.settings import shared_registries
+    from cavtool.settings import Settings
 
     with suppress(CavError, OSError, ValueError):
-        return shared_registries()
+        return Settings(paths.places().settings).shared_registries()
     return []
 
 
@@ -101,15 +104,16 @@ def _folders(root: Path, prefix: str) -> list[str]:
 
 def _with_help(records: dict[str, str]) -> list[Offer]:
     names = sorted(records)
-    told = [(name, _plain(_says(_PROMPT, records[name]))) for name in names[:_WITH_HELP]]
-    return [*told, *names[_WITH_HELP:]]
+    described = [(name, _plain(str(_record(records[name]).get("prompt", "")))) for name in names[:_WITH_HELP]]
+    return [*described, *names[_WITH_HELP:]]
 
 
-def _says(pattern: re.Pattern[bytes], record: str) -> str:
-    with suppress(OSError, UnicodeDecodeError), open(record, "rb", buffering=0) as file:  # noqa: PTH123 of thousands
-        match = pattern.search(file.read(_BEGINNING))
-        return match[1].decode() if match else ""
-    return ""
+@cache
+def _record(file: str) -> dict[str, Any]:
+    """The table in a record; empty if it cannot be read."""
+    with suppress(OSError, ValueError, RecursionError), open(file, "rb") as opened:  # noqa: PTH123 a Path is slower
+        return tomllib.load(opened)
+    return {}
 
 
 def _plain(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Learn a motion from one video: the paper's two stages, as a run on disk that can be cut anywhere and resumed."""
+"""Learn a motion from one video: the paper's two stages, as a run on disk that can be interrupted and resumed."""
 
 import signal
 import threading
@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cavtool import runs
 from cavtool.core.devices import memory_told
 from cavtool.errors import CavError, Incompatible, NotFound, TrainingError
 from cavtool.events import Interrupted, Note, OnEvent
@@ -15,9 +14,10 @@ from cavtool.recipes import LearnRecipe
 from cavtool.registry import Asset, Registry
 from cavtool.runs import Run
 from cavtool.studio.learn.prepare import prepare_run
-from cavtool.studio.learn.save import check_still_free, keep
+from cavtool.studio.learn.save import check_still_free, save_results
 from cavtool.studio.learn.train import BEGIN_AGAIN, Training, read_latest, read_state
 from cavtool.studio.session import Session, open_session
+from cavtool.workspace import Workspace
 
 __all__ = ["learn", "prepare_run", "resume"]
 
@@ -28,7 +28,7 @@ def learn(
     recipe: LearnRecipe,
     *,
     replace: bool = False,
-    registry: Registry | None = None,
+    workspace: Workspace | None = None,
     on_event: OnEvent = lambda _: None,
 ) -> Asset:
     """Learn the motion of a video and keep it as `name`, its absorber as `name-look`.
@@ -36,49 +36,46 @@ def learn(
     Raises Conflict for a taken name and MediaError for a bad video, both before any work; TrainingError when the loss
     is not finite, the registry untouched; Interrupted at the first Ctrl-C, after a checkpoint.
     """
-    registry = registry or _usual_registry(on_event)
-    run, session = prepare_run(name, file, recipe, registry, on_event, replace=replace)
-    return _drive(run, session, registry, on_event)
+    workspace = workspace or _default_workspace(on_event)
+    run, session = prepare_run(name, file, recipe, workspace, on_event, replace=replace)
+    return _drive(run, session, workspace.registry, on_event)
 
 
-def resume(run_id: str, *, registry: Registry | None = None, on_event: OnEvent = lambda _: None) -> Asset:
-    """Go on with a run from its last checkpoint; on the CPU it ends in the weights it would have had uncut.
+def resume(run_id: str, *, workspace: Workspace | None = None, on_event: OnEvent = lambda _: None) -> Asset:
+    """Resume a run from its last checkpoint; on the CPU the weights are those of an uninterrupted run.
 
-    Raises NotFound, Conflict while another process drives it or where its name is taken by now, TrainingError where
-    what it left is damaged, Incompatible where the base model has been replaced since.
+    Raises NotFound, Conflict if another process drives it or its name has been taken, TrainingError or IntegrityFailure
+    if its files are damaged, Incompatible if the base model has been replaced since.
     """
-    run = runs.open_run(run_id)
-    registry = registry or _usual_registry(on_event)
-    if run.status == "done":
-        asset = registry.get(run.name, "motion")
-        if asset.record.content_id != run.result:
-            raise NotFound(f"run `{run_id}` is done, and `{run.name}` is another motion by now")
+    workspace = workspace or _default_workspace(on_event)
+    run, registry = workspace.runs.open(run_id), workspace.registry
+    record = run.record
+    if record.outcome and record.outcome.result is not None:
+        asset = registry.get(record.name, "motion")
+        if asset.record.content_id != record.outcome.result:
+            raise NotFound(f"run `{run_id}` is done, and `{record.name}` has been replaced since")
         on_event(Note(f"run `{run_id}` is done already"))
         return asset
     if not run.inputs.exists():
         raise TrainingError(f"run `{run_id}` was stopped before it began", hint=BEGIN_AGAIN)
-    recipe = LearnRecipe.from_dict(run.settings["recipe"])
-    model = find_model(recipe.model)
-    if model.revision != run.settings["revision"]:
+    recipe, model = record.recipe, find_model(record.recipe.model)
+    if model.revision != record.revision:
         raise Incompatible(f"run `{run_id}` was begun on other weights of `{model.name}`", hint=BEGIN_AGAIN)
-    if run.step < recipe.total_steps:  # else what it leaves may be there already
-        for wanted in recipe.leaves(run.name):
-            check_still_free(run, wanted, registry)
+    if run.step < recipe.total_steps:  # after the last step, its results may already be in the registry
+        for name in recipe.leaves(record.name):
+            check_still_free(registry, name, run, replace=record.replace)
     with memory_told():
         session = open_session(recipe.model, device=recipe.device, dtype=recipe.dtype, training=True)
     return _drive(run, session, registry, on_event)
 
 
-def _usual_registry(on_event: OnEvent) -> Registry:
-    return Registry(on_wait=lambda text: on_event(Note(text)))
-
-
-# The run
+def _default_workspace(on_event: OnEvent) -> Workspace:
+    return Workspace(on_wait=lambda text: on_event(Note(text)))
 
 
 @contextmanager
 def _first_interrupt(run_id: str) -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C was pressed once; pressed twice it stops at once, without a checkpoint of now."""
+    """Yield whether Ctrl-C was pressed; a second Ctrl-C stops at once, without a checkpoint."""
     asked = threading.Event()
 
     def on_signal(*_: object) -> None:
@@ -97,9 +94,9 @@ def _first_interrupt(run_id: str) -> Iterator[Callable[[], bool]]:
 
 
 def _drive(run: Run, session: Session, registry: Registry, on_event: OnEvent) -> Asset:
-    """Train what is left of a run and put the results into the registry."""
-    recipe = LearnRecipe.from_dict(run.settings["recipe"])
-    prompt = recipe.prompt_for(run.name)
+    """Run the rest of a training and put the results into the registry."""
+    record = run.record
+    recipe, prompt = record.recipe, record.recipe.prompt_for(record.name)
     with run.lock(), _first_interrupt(run.id) as interrupted:
 
         def asked_to_stop() -> bool:
@@ -112,7 +109,7 @@ def _drive(run: Run, session: Session, registry: Registry, on_event: OnEvent) ->
                 absorber = training.absorb(recipe.appearance)
                 motion, loss = training.move(prompt, absorber)
                 preview = training.preview(prompt, motion)
-            asset = keep(training, registry, absorber, motion, preview, loss)
+            asset = save_results(training, record, registry, absorber, motion, preview, loss)
         except CavError as error:
             run.fail(error.message)
             raise

@@ -1,9 +1,11 @@
-"""What a training leaves in the registry: the absorber, then the motion, each with weights, record and clips."""
+"""The results of a training in the registry: the absorber, then the motion, each with weights, record and clips."""
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,88 +15,93 @@ from cavtool.core.adapters import lora
 from cavtool.core.adapters.lora import LoraState
 from cavtool.errors import Conflict, IntegrityFailure, NotFound
 from cavtool.models import Model
-from cavtool.recipes import LearnRecipe, look_name
-from cavtool.registry import Asset, Registry
-from cavtool.registry.record import WEIGHTS, Clip, Record
-from cavtool.runs import Run
+from cavtool.names import absorber_name
+from cavtool.registry import Asset, Kind, Registry
+from cavtool.registry.record import WEIGHTS, Record
+from cavtool.runs import Run, RunRecord
+from cavtool.schema import to_table
 from cavtool.studio.learn.train import Training
 
 
-def keep(
+def save_results(
     training: Training,
+    asked: RunRecord,
     registry: Registry,
     absorber: LoraState,
     motion: LoraState,
     preview: video.Frames,
     loss: float,
 ) -> Asset:
-    """Write weights, reference and preview into the registry: the absorber first, the motion as the last act.
+    """Put weights, reference and preview into the registry: the absorber first, the motion last.
 
-    Raises Conflict where a name has been taken since the run began.
+    Raises Conflict if a name has been taken since the run began.
     """
-    run, session, recipe = training.run, training.session, training.recipe
-    frames = training.inputs["frames"].numpy()
-    draft = _draft(run, session.model, recipe, motion, loss)
-    look = _draft(run, session.model, recipe, absorber, loss, look=True)
+    run, model = training.run, training.session.model
     with TemporaryDirectory() as folder:
         clips = {"reference.mp4": Path(folder, "reference.mp4"), "preview.mp4": Path(folder, "preview.mp4")}
-        for path, pixels in zip(clips.values(), (frames, preview), strict=True):
-            video.encode(pixels, path, fps=session.model.fps, scale=session.model.enlarge)
+        for path, pixels in zip(clips.values(), (training.inputs["frames"].numpy(), preview), strict=True):
+            video.encode(pixels, path, fps=model.fps, scale=model.enlarge)
+        save = partial(_put, registry, run, asked, Path(folder))
         if absorber:
-            _put(registry, look, absorber, {"reference.mp4": clips["reference.mp4"]}, run, Path(folder))
-        return _put(registry, draft, motion, clips, run, Path(folder))
+            draft = _draft(asked, model, "absorber", absorber)
+            save(draft, absorber, {"reference.mp4": clips["reference.mp4"]})
+        return save(replace(_draft(asked, model, "motion", motion), metrics={"loss": loss}), motion, clips)
 
 
-def check_still_free(run: Run, name: str, registry: Registry) -> None:
-    """Raise Conflict where a name a run wants has been taken since, unless it may replace it."""
+def check_still_free(registry: Registry, name: str, run: Run, *, replace: bool) -> None:
+    """Raise Conflict if the name has been taken since the run began, unless the run may replace it."""
     try:
-        registry.check_free(name, replace=run.settings["replace"])
+        registry.check_free(name, replace=replace)
     except Conflict as taken:
         hint = f"`cav rm {name}` makes room, then `cav runs resume {run.id}`"
         raise Conflict(taken.message, hint=hint) from taken
 
 
 def _put(
-    registry: Registry, draft: Record, state: LoraState, files: Mapping[str, Path], run: Run, folder: Path
+    registry: Registry,
+    run: Run,
+    asked: RunRecord,
+    folder: Path,
+    draft: Record,
+    state: LoraState,
+    files: Mapping[str, Path],
 ) -> Asset:
     weights = folder / f"{draft.name}.safetensors"
-    lora.save(state, weights, _file_metadata(draft))
-    return registry.put(draft, {WEIGHTS: weights, **files}, replace=_may_replace(registry, draft, weights, run))
+    lora.save(state, weights, _file_metadata(draft, lora.targets(state)))
+    is_ours = _has_weights(registry, draft.name, weights)  # put there by this run before it was interrupted
+    if not is_ours:
+        check_still_free(registry, draft.name, run, replace=asked.replace)
+    return registry.put(draft, {WEIGHTS: weights, **files}, replace=is_ours or asked.replace)
 
 
-def _may_replace(registry: Registry, draft: Record, weights: Path, run: Run) -> bool:
-    """Asked for; or what is there are these very weights, put there by this run before it was cut."""
+def _has_weights(registry: Registry, name: str, weights: Path) -> bool:
+    """Whether the asset of that name has exactly these weights."""
     with suppress(NotFound, IntegrityFailure):
-        there = registry.get(draft.name).record.content_id
-        if there == hashlib.sha256(weights.read_bytes()).hexdigest():
-            return True
-    check_still_free(run, draft.name, registry)
-    return bool(run.settings["replace"])
+        return registry.get(name).record.content_id == hashlib.sha256(weights.read_bytes()).hexdigest()
+    return False
 
 
-def _draft(run: Run, model: Model, recipe: LearnRecipe, state: LoraState, loss: float, *, look: bool = False) -> Record:
-    targets = lora.targets(state)
-    told = {key: value for key, value in recipe.to_dict().items() if key not in {"prompt", "appearance", "model"}}
+def _draft(asked: RunRecord, model: Model, kind: Kind, state: LoraState) -> Record:
+    recipe = asked.recipe
+    table = {key: value for key, value in to_table(recipe).items() if key not in {"prompt", "appearance", "model"}}
     return Record(
-        name=look_name(run.name) if look else run.name,
-        kind="absorber" if look else "motion",
+        name=asked.name if kind == "motion" else absorber_name(asked.name),
+        kind=kind,
         origin="learned",
         base_model=model.name,
         fingerprint=model.fingerprint,
         revision=model.revision,
-        prompt=recipe.prompt_for(run.name),
+        prompt=recipe.prompt_for(asked.name),
         appearance=recipe.appearance,
-        rank=recipe.rank if targets else 0,
-        target_modules=targets,
-        recipe=told,
-        metrics={} if look else {"loss": loss},
-        clip=Clip(**run.settings["clip"]),
+        rank=recipe.rank if lora.targets(state) else 0,
+        recipe=table,
+        clip=asked.clip,
     )
 
 
-def _file_metadata(draft: Record) -> dict[str, str]:
-    """ModelSpec 1.0.1's musts, and what diffusers reads of a LoRA: alpha equals rank."""
-    told = {
+def _file_metadata(draft: Record, targets: Sequence[str]) -> dict[str, str]:
+    """The required keys of ModelSpec 1.0.1, and what diffusers reads of a LoRA: alpha equals rank."""
+    metadata = {
         "format": "pt",
         "modelspec.sai_model_spec": "1.0.1",
         "modelspec.architecture": f"{draft.fingerprint}/{'lora' if draft.rank else 'textual-inversion'}",
@@ -102,6 +109,6 @@ def _file_metadata(draft: Record) -> dict[str, str]:
         "modelspec.title": "temporal LoRA" if draft.kind == "motion" else "appearance absorber",
     }
     if not draft.rank:
-        return told
-    spec: dict[str, Any] = {"r": draft.rank, "lora_alpha": draft.rank, "target_modules": list(draft.target_modules)}
-    return told | {"lora_adapter_metadata": json.dumps({f"unet.{key}": value for key, value in spec.items()})}
+        return metadata
+    spec: dict[str, Any] = {"r": draft.rank, "lora_alpha": draft.rank, "target_modules": list(targets)}
+    return metadata | {"lora_adapter_metadata": json.dumps({f"unet.{key}": value for key, value in spec.items()})}

@@ -4,23 +4,18 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
-from enum import StrEnum
 from pathlib import Path
 
-import filelock  # noqa: F401 - loaded once, before the nursery forks
 import pytest
 
 from cavtool.errors import Conflict, IntegrityFailure, InvalidInput, NotFound, RequirementError
-from cavtool.runs import Run, create, list_runs, open_run
+from cavtool.runs import Outcome, Run, Runs
 from tests import nursery
 from tests.nursery import KILLED, Nursery, job
+from tests.registry.samples import CLIP
+from tests.runs.samples import RECIPE, begin, drive, fail, state, train
 
-SIZE = 300_000
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills and forks as POSIX does")
-
-
-class Kind(StrEnum):
-    DUAL = "dual"
 
 
 @pytest.fixture
@@ -30,34 +25,13 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(root: Path) -> Run:
-    return create("twirl", {"steps": 250}, root)
+    return begin(root, "twirl")
 
 
 @pytest.fixture
 def processes() -> Iterator[Nursery]:
     with nursery.opened() as opened:
         yield opened
-
-
-def state(step: int) -> bytes:
-    return step.to_bytes(4) * (SIZE // 4)
-
-
-def train(folder: str, first: int, count: int) -> None:
-    run = Run(Path(folder))
-    with run.lock():
-        for step in range(first, first + count):
-            run.checkpoint(step, lambda path, step=step: path.write_bytes(state(step)))  # type: ignore[misc]
-            run.log({"step": step})
-
-
-def drive(folder: str, seconds: float) -> None:
-    with Run(Path(folder)).lock():
-        time.sleep(seconds)
-
-
-def fail(folder: str, reason: str) -> None:
-    Run(Path(folder)).fail(reason)
 
 
 def until_driven(run: Run) -> int:
@@ -67,54 +41,44 @@ def until_driven(run: Run) -> int:
 
 
 def test_a_run_keeps_what_was_asked_for(root: Path) -> None:
-    recipe = {
-        "steps": 250,
-        "lr": 1.5e-3,
-        "kind": Kind.DUAL,
-        "start": None,
-        "clip": {"fps": 8.0, "end": None},
-        "o": True,
-    }
-    run = create("twirl", recipe, root)
+    run = begin(root, "twirl", replace=True)
     assert run.id.startswith("twirl-20")
-    assert open_run(run.id, root) == run
-    assert (run.name, run.status, run.driver, run.step) == ("twirl", "stopped", None, 0)
-    assert run.settings == {"steps": 250, "lr": 1.5e-3, "kind": "dual", "clip": {"fps": 8.0}, "o": True}
-    assert run.created.endswith("+00:00")
+    assert Runs(root).open(run.id) == run
+    assert (run.status, run.driver, run.step) == ("stopped", None, 0)
+    record = run.record
+    assert (record.name, record.recipe, record.clip) == ("twirl", RECIPE, CLIP)
+    assert (record.revision, record.replace, record.outcome) == ("1" * 12, True, None)
+    assert record.created.endswith("+00:00")
     with pytest.raises(InvalidInput):
-        create("../twirl", {}, root)
+        begin(root, "../twirl")
 
 
-def test_by_default_runs_lie_where_paths_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CAV_HOME", str(tmp_path))
-    assert list_runs() == []
-    assert list(tmp_path.iterdir()) == []
-    run = create("twirl", {})
-    assert run.folder.parent == tmp_path / "state" / "runs"
-    assert (list_runs(), open_run(run.id)) == ([run], run)
+def test_listing_creates_nothing(root: Path) -> None:
+    assert Runs(root).list() == []
+    assert not root.exists()
 
 
-def test_list_is_newest_first_and_leaves_out_what_cannot_be_read(root: Path) -> None:
-    runs = [create(name, {}, root) for name in ("b", "c", "a", "torn")]
+def test_list_is_newest_first_and_skips_unreadable_runs(root: Path) -> None:
+    runs = [begin(root, name) for name in ("b", "c", "a", "torn")]
     for day, run in enumerate(runs):
         text = (run.folder / "run.toml").read_text()
-        (run.folder / "run.toml").write_text(text.replace(run.created, f"2026-01-0{day + 1}T00:00:00+00:00"))
+        (run.folder / "run.toml").write_text(text.replace(run.record.created, f"2026-01-0{day + 1}T00:00:00+00:00"))
     (runs[3].folder / "run.toml").write_text("name = ")
     (root / "a-file").write_text("")
-    (root / "unborn").mkdir()
-    assert [run.name for run in list_runs(root)] == ["a", "c", "b"]
-    with pytest.raises(IntegrityFailure, match=f"`run.toml` of run `{runs[3].id}` cannot be read"):
-        _ = open_run(runs[3].id, root).settings
-    open_run(runs[3].id, root).remove()
+    (root / "empty").mkdir()
+    assert [run.record.name for run in Runs(root).list()] == ["a", "c", "b"]
+    with pytest.raises(IntegrityFailure, match=f"`run.toml` of run `{runs[3].id}` is not TOML"):
+        _ = Runs(root).open(runs[3].id).record
+    Runs(root).open(runs[3].id).remove()
 
 
-@pytest.mark.parametrize("name", ["", "..", "unborn"])
+@pytest.mark.parametrize("name", ["", "..", "empty"])
 def test_no_such_run(name: str, run: Run, root: Path) -> None:
-    (root / "unborn").mkdir()
+    (root / "empty").mkdir()
     with pytest.raises(NotFound):
-        open_run(name, root)
+        Runs(root).open(name)
     with pytest.raises(NotFound) as caught:
-        open_run(run.id[:-1], root)
+        Runs(root).open(run.id[:-1])
     assert caught.value.hint == f"did you mean `{run.id}`?"
 
 
@@ -122,14 +86,14 @@ def test_how_a_run_ends(run: Run) -> None:
     with run.lock():
         assert (run.status, run.driver) == ("running", os.getpid())
         run.fail("the loss is not finite")
-    assert (run.status, run.reason, run.result) == ("failed", "the loss is not finite", None)
+    assert (run.status, run.reason) == ("failed", "the loss is not finite")
     with run.lock():
         assert run.reason is None
     assert (run.status, run.driver) == ("stopped", None)
     with run.lock():
-        run.finish("twirl")
-    assert (run.status, run.reason, run.result) == ("done", None, "twirl")
-    assert run.settings == {"steps": 250}
+        run.finish("f" * 64)
+    assert (run.status, run.record.outcome) == ("done", Outcome(result="f" * 64))
+    assert run.record.recipe == RECIPE
 
 
 def test_checkpoints(run: Run) -> None:
@@ -140,7 +104,7 @@ def test_checkpoints(run: Run) -> None:
     assert sorted(path.name for path in run.folder.glob("step-*")) == ["step-100.safetensors", "step-50.safetensors"]
 
 
-def test_a_run_that_is_done_keeps_only_what_tells_of_it(run: Run) -> None:
+def test_a_finished_run_keeps_only_its_record_and_log(run: Run) -> None:
     run.write("inputs.safetensors", lambda path: path.write_text("the frames of a video"))
     run.checkpoint(50, lambda path: path.write_text("state"))
     run.log({"step": 50})
@@ -153,10 +117,10 @@ def test_write_shows_whole_files_only(run: Run) -> None:
     def save(path: Path) -> None:
         assert path.suffix == ".mp4"
         path.write_text("half")
-        raise ValueError("of a sudden")
+        raise ValueError("interrupted")
 
     for _ in range(2):
-        with pytest.raises(ValueError, match="of a sudden"):
+        with pytest.raises(ValueError, match="interrupted"):
             run.write("previews/clip.mp4", save)
         assert list((run.folder / "previews").iterdir()) == []
     assert run.write("inputs.safetensors", lambda path: path.write_text("whole")) == run.inputs
@@ -172,15 +136,15 @@ def test_log_is_one_json_object_a_line(run: Run) -> None:
 
 
 def test_remove(run: Run, root: Path) -> None:
-    other = create("zigzag", {}, root)
+    other = begin(root, "zigzag")
     with run.lock(), pytest.raises(Conflict, match=f"driven by process {os.getpid()}"):
         run.remove()
     run.remove()
-    assert list_runs(root) == [other]
+    assert Runs(root).list() == [other]
     assert list(root.iterdir()) == [other.folder]
 
 
-def test_what_the_disk_refuses_is_told_in_one_line(run: Run) -> None:
+def test_a_refused_write_is_one_line(run: Run) -> None:
     shutil.rmtree(run.folder)
     with pytest.raises(RequirementError, match="cannot write to"):
         run.log({})
@@ -207,13 +171,13 @@ def test_a_live_driver_keeps_others_out_and_a_dead_one_does_not(run: Run, proces
     assert not (run.folder / "pid").exists()
 
 
-def test_the_id_of_a_live_process_alone_is_no_driver(run: Run) -> None:
+def test_a_pid_without_the_lock_is_not_a_driver(run: Run) -> None:
     (run.folder / "pid").write_text(str(os.getpid()))
     assert run.status == "stopped"
 
 
 @forks
-def test_of_two_drivers_one_wins(run: Run, processes: Nursery) -> None:
+def test_only_one_of_two_drivers_gets_the_lock(run: Run, processes: Nursery) -> None:
     assert sorted(processes.run(job(drive, run.folder, 1.5), job(drive, run.folder, 1.5))) == [0, 4]
 
 
@@ -231,7 +195,7 @@ def test_killed_while_it_checkpoints(moment: str, run: Run, processes: Nursery) 
         assert path.read_bytes() == state(latest)
         assert latest >= step + (moment != "any")
         step = latest
-        assert (run.status, run.settings) == ("stopped", {"steps": 250})
+        assert (run.status, run.record.recipe) == ("stopped", RECIPE)
     assert processes.run(job(train, run.folder, step + 1, 3)) == [0]
     assert run.checkpoints()[-1] == (step + 3, run.folder / f"step-{step + 3}.safetensors")
 
@@ -242,4 +206,4 @@ def test_killed_while_it_ends(moment: str, run: Run, processes: Nursery) -> None
     for reason in ("first", "second"):
         before = run.reason
         assert processes.run(job(fail, run.folder, reason, failpoint=f"write:{moment} run.toml")) == [KILLED]
-        assert (run.reason, run.settings) == (reason if moment == "replaced" else before, {"steps": 250})
+        assert (run.reason, run.record.recipe) == (reason if moment == "replaced" else before, RECIPE)

@@ -1,0 +1,26 @@
+"""What the recipes share."""
+
+from enum import StrEnum
+
+from cavtool.errors import InvalidInput
+
+DEFAULT_MODEL = "cav-mini"
+
+
+class DType(StrEnum):
+    """Compute precision of training and sampling; `auto` is bf16 on machines that are fast at it, else fp32."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    BF16 = "bf16"
+
+
+def check(ok: object, message: str, hint: str | None = None) -> None:
+    """Raise InvalidInput unless `ok`."""
+    if not ok:
+        raise InvalidInput(message, hint=hint)
+
+
+def check_seed(seed: int) -> None:
+    """Raise InvalidInput for a seed that torch cannot take."""
+    check(0 <= seed < 2**63, "`--seed` must be from 0 to 2^63 - 1")

@@ -1,0 +1,44 @@
+"""How videos are generated."""
+
+import math
+from dataclasses import dataclass
+
+from cavtool.recipes.blend import Blend
+from cavtool.recipes.common import DEFAULT_MODEL, DType, check, check_seed
+
+MAX_SAMPLING_STEPS = 500  # up to here, schedulers that space 1000 timesteps by whole numbers are exact
+
+
+@dataclass(frozen=True)
+class SampleRecipe:
+    """A prompt, the motions to apply, and how to sample; `num_videos` videos take consecutive seeds from `seed` on.
+
+    Without a seed, one is drawn when the work begins. `revision`, in a video's recipe, identifies the model's weights.
+    Raises InvalidInput for values out of range.
+    """
+
+    prompt: str
+    motions: tuple[Blend, ...] = ()
+    negative: str = ""
+    seed: int | None = None
+    num_videos: int = 1
+    steps: int = 25
+    guidance: float = 3.0
+    device: str = "auto"
+    dtype: DType = DType.AUTO
+    model: str = DEFAULT_MODEL
+    revision: str = ""
+
+    def __post_init__(self) -> None:
+        check(bool(self.prompt.strip()), "the prompt is empty", 'say what to show: `cav generate "a red cat"`')
+        check(1 <= self.steps <= MAX_SAMPLING_STEPS, f"`--steps` must be from 1 to {MAX_SAMPLING_STEPS}")
+        check(self.num_videos > 0, "`-n` must be at least 1")
+        check(math.isfinite(self.guidance) and self.guidance >= 0, "`--guidance` must be 0 or more")
+        check_seed(self.seeds[0])
+        check_seed(self.seeds[-1])
+
+    @property
+    def seeds(self) -> range:
+        """One seed per video."""
+        first = self.seed or 0
+        return range(first, first + self.num_videos)

@@ -1,0 +1,56 @@
+"""All training runs of one folder."""
+
+import builtins
+import secrets
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cavtool.errors import IntegrityFailure, NotFound, closest
+from cavtool.names import check_name
+from cavtool.recipes import LearnRecipe
+from cavtool.registry.record import Clip
+from cavtool.runs import record
+from cavtool.runs.record import RunRecord
+from cavtool.runs.run import Run
+from cavtool.system.files import writing_to
+
+
+class Runs:
+    """The training runs in a folder, which need not exist."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def create(self, name: str, recipe: LearnRecipe, *, clip: Clip, revision: str, replace: bool = False) -> Run:
+        """Begin a run that learns the motion `name`. Raises InvalidInput for a bad name, RequirementError."""
+        now = datetime.now(UTC)
+        folder = self.root / f"{check_name(name)}-{now.astimezone():%Y%m%d-%H%M}-{secrets.token_hex(2)}"
+        with writing_to(self.root):
+            folder.mkdir(parents=True)
+        created = now.isoformat(timespec="seconds")
+        asked = RunRecord(name=name, created=created, replace=replace, revision=revision, recipe=recipe, clip=clip)
+        record.save(folder, asked)
+        return Run(folder)
+
+    def open(self, run_id: str) -> Run:
+        """The run of that id, whose record may be damaged. Raises NotFound."""
+        runs = {run.id: run for run in self._all()}
+        if run_id not in runs:
+            raise NotFound(f"no run `{run_id}`", hint=closest(run_id, runs, "`cav runs list` shows what there is"))
+        return runs[run_id]
+
+    def list(self) -> builtins.list[Run]:
+        """The runs whose record can be read, the newest first."""
+        dated = []
+        for run in self._all():
+            with suppress(IntegrityFailure):
+                dated.append((run.record.created, run.id, run))
+        return [run for *_, run in sorted(dated, reverse=True)]
+
+    def _all(self) -> builtins.list[Run]:
+        try:
+            folders = list(self.root.iterdir())
+        except FileNotFoundError:
+            return []
+        return [run for run in map(Run, folders) if run.id[0] != "." and run.exists]

@@ -1,0 +1,60 @@
+"""The registry, the runs, the history and the settings of one home folder."""
+
+import os
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cavtool.system import paths
+
+if TYPE_CHECKING:
+    from cavtool.history import History
+    from cavtool.registry.store import Registry
+    from cavtool.runs import Runs
+    from cavtool.settings import Settings
+
+
+class Workspace:
+    """Everything `cav` keeps under `home` (default: CAV_HOME, else the platform's folders).
+
+    Its parts are opened when they are first used, so that a command loads only what it needs. `on_wait` receives one
+    message if a writer has to wait for another process.
+    """
+
+    def __init__(self, home: Path | None = None, *, on_wait: Callable[[str], None] | None = None) -> None:
+        self.places = paths.places(home)
+        self._on_wait = on_wait
+
+    @cached_property
+    def settings(self) -> "Settings":
+        """The user's settings."""
+        from cavtool.settings import Settings
+
+        return Settings(self.places.settings)
+
+    @cached_property
+    def registry(self) -> "Registry":
+        """Motions and absorbers, those in the shared folders of the settings included. Raises InvalidInput."""
+        from cavtool.registry.store import Registry
+
+        return Registry(self.places.assets, shared=self._shared(), on_wait=self._on_wait)
+
+    def _shared(self) -> Sequence[Path]:
+        if "CAV_REGISTRY_PATHS" not in os.environ and not self.places.settings.exists():
+            return ()  # without loading the settings, 5 ms of each start
+        return self.settings.shared_registries()
+
+    @cached_property
+    def runs(self) -> "Runs":
+        """Training runs."""
+        from cavtool.runs import Runs
+
+        return Runs(self.places.runs)
+
+    @cached_property
+    def history(self) -> "History":
+        """Generated videos."""
+        from cavtool.history import History
+
+        return History(self.places.history)
