@@ -1,4 +1,4 @@
-"""The whole tool in a few minutes, made of the workflows behind `cav learn` and `cav generate` and nothing else."""
+"""A demonstration of the tool in a few minutes, with the workflows of `cav learn` and `cav generate` alone."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from cavtool.registry.store import Registry
 from cavtool.studio.generate import generate
 from cavtool.studio.learn import learn
 
-# Looks cav-mini never saw; the motions it never saw either (cavtool.mini.world holds both out of its training).
+# cav-mini was trained on none of these subjects, colours, places and motions: cavtool.mini.world holds them out.
 REFERENCES = {
     "twirl": world.reference("twirl", "lantern", "white", "moon", layout=3),
     "dolly_zoom": world.reference("dolly zoom", "teapot", "grey", "kitchen", layout=5),
@@ -24,7 +24,7 @@ PROMPT, SEED, NUM_VIDEOS = "ironman", 1, 2
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo left behind."""
+    """The files that the demo has written."""
 
     references: list[Path]
     plain: list[Path]
@@ -65,7 +65,7 @@ def _write_reference(folder: Path, name: str) -> Path:
 def _learn_once(registry: Registry, name: str, file: Path, on_event: OnEvent) -> None:
     try:
         registry.get(name, "motion")
-        on_event(Note(f"`{name}` is there already"))
+        on_event(Note(f"`{name}` already exists"))
     except NotFound:
         registry.check_free(name)
         scene = REFERENCES[name]
@@ -74,12 +74,12 @@ def _learn_once(registry: Registry, name: str, file: Path, on_event: OnEvent) ->
 
 
 def _frames(file: Path) -> video.Frames:
-    model = find_model(DEFAULT_MODEL)
+    clip = find_model(DEFAULT_MODEL).clip
     return video.decode(
         file,
         start=0,
-        duration=model.seconds,
-        num_frames=model.num_frames,
-        width=model.width * 2,
-        height=model.height * 2,
+        duration=clip.seconds,
+        num_frames=clip.num_frames,
+        width=clip.width * 2,
+        height=clip.height * 2,
     )

@@ -1,7 +1,7 @@
-"""Whether a change of the code changes what it makes: `python -m tests.campaigns.identity`.
+"""Check that a change of the code does not change its results: `python -m tests.campaigns.identity`.
 
 Prints a hash of the weights that a short learning leaves and of the frames it generates, for cav-mini and a small model
-of ModelScope's kind. Run it before and after a change that should change nothing, on the same machine.
+like ModelScope. Run it before and after a change that should not change results, on the same machine.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ import torch
 
 
 def _video(file: Path) -> None:
-    """A white disc that goes once round on a blue ground, from no renderer of ours."""
+    """A white disc that moves in a circle on a blue ground."""
     from cavtool import video
 
     rows, columns = np.mgrid[0:128, 0:160]
@@ -37,17 +37,20 @@ def main() -> None:
 
         file = Path(folder, "ref.mp4")
         _video(file)
-        models = {"cav-mini": "cav-mini", "modelscope": str(save_modelscope(Path(folder, "modelscope"), width=32))}
+        models = {
+            "cav-mini": "cav-mini",
+            "modelscope": str(save_modelscope(Path(folder, "modelscope"), sample_size=32)),
+        }
         for name, model in models.items():
             recipe = cavtool.LearnRecipe(
                 prompt="a red cat moves", appearance="a red cat", steps=4, absorber_steps=3, rank=4, model=model
             )
             asset = cavtool.learn(f"{name}-m", file, recipe)
             found[f"{name}: motion"] = asset.record.content_id
-            asked = cavtool.SampleRecipe(
+            sampling = cavtool.SampleRecipe(
                 "a blue car", motions=(cavtool.Blend(f"{name}-m", 0.7),), seed=5, steps=4, model=model
             )
-            (made,) = cavtool.generate(asked, output=Path(folder, f"{name}.gif"))
+            (made,) = cavtool.generate(sampling, output=Path(folder, f"{name}.gif"))
             size = {"num_frames": 16, "width": 64, "height": 64}
             frames = video.decode(made, start=0, duration=2, **size)
             found[f"{name}: frames"] = hashlib.sha256(frames.tobytes()).hexdigest()

@@ -22,7 +22,7 @@ def test_the_demo_reuses_what_is_learned_and_leaves_videos_and_a_sheet(
         video.encode(world.render(scene), file, fps=8)
         learn(name, file, quick)
     learned = Registry().get("twirl")
-    # A motion that was removed is learned again, though its look is still there.
+    # A removed motion is learned again, even if its absorber still exists.
     Registry().remove("dolly_zoom")
     monkeypatch.setattr(module, "LearnRecipe", lambda **_: quick)
     monkeypatch.setattr(module, "NUM_VIDEOS", 1)
@@ -32,7 +32,7 @@ def test_the_demo_reuses_what_is_learned_and_leaves_videos_and_a_sheet(
     made = module.demo(tmp_path / "demo", on_event=events.append)
     assert Registry().get("twirl") == learned
     assert Registry().names() == ["dolly_zoom", "dolly_zoom-look", "twirl", "twirl-look"]
-    assert [e.text for e in events if isinstance(e, Note) and "there already" in e.text] == ["`twirl` is there already"]
+    assert [e.text for e in events if isinstance(e, Note) and "already exists" in e.text] == ["`twirl` already exists"]
     assert {e.name for e in events if isinstance(e, Stage)} == {"absorber", "motion", "preview", "sampling"}
     assert [f.name for f in made.references] == ["reference-twirl.mp4", "reference-dolly_zoom.mp4"]
     assert [f.name for f in made.plain] == ["ironman-1.mp4"]

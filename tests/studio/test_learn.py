@@ -17,7 +17,7 @@ from cavtool.core.trainer import Trainer
 from cavtool.errors import Conflict, Incompatible, InvalidInput, MediaError, NotFound, TrainingError
 from cavtool.events import Event, Interrupted, Note, Stage, Step, Warn
 from cavtool.mini import world
-from cavtool.models import CATALOGUE, Model
+from cavtool.models import write_description
 from cavtool.recipes import AbsorberKind, Blend, DType, LearnRecipe, SampleRecipe
 from cavtool.registry.store import Registry
 from cavtool.studio.generate import generate
@@ -31,16 +31,16 @@ OPTIONS = ["--steps", "60", "--absorber-steps", "6", "--rank", "2", "--batch-siz
 
 
 @pytest.mark.slow
-def test_learning_leaves_a_motion_and_its_look(circle: Path, tmp_path: Path) -> None:
+def test_learning_stores_a_motion_and_its_absorber(circle: Path, tmp_path: Path) -> None:
     events: list[Event] = []
     asset = learn("circle", circle, SHORT, on_event=events.append)
-    look = Registry().get("circle-look", "absorber")
+    absorber_asset = Registry().get("circle-look", "absorber")
     assert asset.record.kind == "motion"
     assert asset.record.prompt == SHORT.prompt
     assert asset.record.clip is not None
     assert (asset.record.clip.num_frames, asset.record.clip.width) == (16, 64)
     assert set(asset.record.files) == {"weights.safetensors", "reference.mp4", "preview.mp4"}
-    motion, absorber = load_file(asset.weights), load_file(look.weights)
+    motion, absorber = load_file(asset.weights), load_file(absorber_asset.weights)
     assert all("temp_attentions" in key or "transformer_in" in key for key in motion)
     assert not any("temp_attentions" in key or "transformer_in" in key for key in absorber)
     assert "token" in absorber
@@ -52,10 +52,10 @@ def test_learning_leaves_a_motion_and_its_look(circle: Path, tmp_path: Path) -> 
     Registry().verify("circle")
     (run,) = runs.list_runs()
     assert (run.status, run.result) == ("done", asset.record.content_id)
-    # The preview is the motion on the bare model: the absorber it was learned with is not there any more.
-    usual = SampleRecipe(SHORT.prompt)
+    # The preview is made without the absorber.
+    defaults = SampleRecipe(SHORT.prompt)
     frames = open_session("cav-mini", dtype=SHORT.dtype).generate(
-        SHORT.prompt, SHORT.seed, [motion_of(asset)], steps=usual.steps, guidance=usual.guidance
+        SHORT.prompt, SHORT.seed, [motion_of(asset)], steps=defaults.steps, guidance=defaults.guidance
     )
     video.encode(frames, tmp_path / "expected.mp4", fps=8, scale=4)
     assert asset.preview.read_bytes() == (tmp_path / "expected.mp4").read_bytes()
@@ -63,36 +63,37 @@ def test_learning_leaves_a_motion_and_its_look(circle: Path, tmp_path: Path) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [AbsorberKind.S_LORA, AbsorberKind.TEXTINV])
-def test_the_look_holds_what_was_asked_for_and_says_so(circle: Path, kind: AbsorberKind) -> None:
+def test_the_absorber_is_of_the_requested_kind(circle: Path, kind: AbsorberKind) -> None:
     learn("circle", circle, dataclasses.replace(SHORT, steps=1, absorber_kind=kind))
-    look = Registry().get("circle-look", "absorber")
-    keys = set(load_file(look.weights))
+    absorber_asset = Registry().get("circle-look", "absorber")
+    keys = set(load_file(absorber_asset.weights))
     if kind is AbsorberKind.TEXTINV:
         assert keys == {"token"}
-        assert (look.record.rank, look.record.target_modules) == (0, ())
+        assert (absorber_asset.record.rank, absorber_asset.record.target_modules) == (0, ())
     else:
         assert "token" not in keys
-        assert (look.record.rank, len(look.record.target_modules)) == (SHORT.rank, len(keys) / 2)
+        assert (absorber_asset.record.rank, len(absorber_asset.record.target_modules)) == (SHORT.rank, len(keys) / 2)
 
 
 @pytest.mark.slow
-def test_an_animatediff_model_learns_and_generates(
-    circle: Path, animatediff: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(CATALOGUE, "small", Model("small", animatediff, num_frames=8, width=64, height=64))
-    asset = learn("circle", circle, dataclasses.replace(SHORT, steps=2, absorber_steps=1, model="small"))
+def test_an_animatediff_model_learns_and_generates(circle: Path, animatediff: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(animatediff, tmp_path / "small"))
+    write_description(folder, num_frames=8, fps=8, enlarge=1, words=["a", "red", "cat"])
+    asset = learn("circle", circle, dataclasses.replace(SHORT, steps=2, absorber_steps=1, model=str(folder)))
+    assert asset.record.clip is not None
+    assert (asset.record.clip.num_frames, asset.record.clip.width) == (8, 64)
     motion, absorber = load_file(asset.weights), load_file(Registry().get("circle-look", "absorber").weights)
     assert all(".motion_modules." in key for key in motion)
     assert not any(".motion_modules." in key for key in absorber)
     assert any(value.abs().sum() > 0 for key, value in motion.items() if "lora_B" in key)
-    recipe = SampleRecipe("a red cat", seed=1, steps=2, motions=(Blend("circle"),), model="small")
+    recipe = SampleRecipe("a red cat", seed=1, steps=2, motions=(Blend("circle"),), model=str(folder))
     (file,) = generate(recipe, output=tmp_path / "v.mp4")
     media = video.probe(file)
     assert (media.width, media.height) == (64, 64)
 
 
 @pytest.mark.slow
-def test_replacing_keeps_what_was_there_in_the_trash(circle: Path) -> None:
+def test_a_replaced_motion_is_moved_to_the_trash(circle: Path) -> None:
     from tests.registry.samples import put
 
     old = put(Registry().root, "circle", 1)
@@ -103,7 +104,7 @@ def test_replacing_keeps_what_was_there_in_the_trash(circle: Path) -> None:
 
 
 @pytest.mark.slow
-def test_without_absorber_there_is_no_look_and_without_prompt_the_name_serves(circle: Path) -> None:
+def test_without_absorber_only_the_motion_is_stored_and_without_prompt_the_name_is_the_prompt(circle: Path) -> None:
     events: list[Event] = []
     recipe = LearnRecipe(steps=1, rank=2, absorber_kind=AbsorberKind.NONE, appearance="a lantern")
     asset = learn("going_round", circle, recipe, on_event=events.append)
@@ -125,16 +126,18 @@ def test_a_taken_name_is_refused_before_any_work(circle: Path, monkeypatch: pyte
 
 
 @pytest.mark.slow
-def test_a_clip_in_which_nothing_moves_is_learned_with_a_warning(tmp_path: Path) -> None:
+def test_a_still_clip_is_learned_with_a_warning(tmp_path: Path) -> None:
     still = world.render(world.reference("circle", "lantern", "white", "moon"))[[0] * 16]
     video.encode(still, tmp_path / "still.mp4", fps=world.FPS, scale=4)
     events: list[Event] = []
     recipe = dataclasses.replace(SHORT, steps=1, absorber_kind=AbsorberKind.NONE)
     learn("still", tmp_path / "still.mp4", recipe, on_event=events.append)
-    assert "hardly anything moves there: there is little to learn" in [e.text for e in events if isinstance(e, Warn)]
+    assert "hardly anything moves in this clip, so there is little to learn" in [
+        e.text for e in events if isinstance(e, Warn)
+    ]
 
 
-def test_a_video_that_is_none_is_refused_before_any_work(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_video_is_refused_before_any_work(tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("no video")
     with pytest.raises(MediaError):
         learn("circle", tmp_path / "text.mp4", SHORT)
@@ -143,7 +146,7 @@ def test_a_video_that_is_none_is_refused_before_any_work(tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_a_loss_that_is_not_finite_leaves_the_registry_untouched(circle: Path) -> None:
-    """The real loop on the real model, with a learning rate that breaks it."""
+    """With a learning rate at which the training diverges."""
     from tests.registry.samples import put
 
     there = put(Registry().root, "circle", 1)
@@ -171,7 +174,7 @@ def wait_for_step(least: int) -> str:
             if log.exists() and len(log.read_text().splitlines()) >= least:
                 return run.id
         time.sleep(0.05)
-    raise AssertionError("the training never got there")
+    raise AssertionError("the training did not reach the step")
 
 
 def content_ids(registry: Registry | None = None) -> dict[str, str]:
@@ -179,24 +182,24 @@ def content_ids(registry: Registry | None = None) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def uncut(circle: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The content ids of a training that was left alone."""
-    home = tmp_path_factory.mktemp("uncut")
+def uninterrupted(circle: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The content ids after a training without interruption."""
+    home = tmp_path_factory.mktemp("uninterrupted")
     subprocess.run([*COMMAND, str(circle), *OPTIONS], env={**os.environ, "CAV_HOME": str(home)}, check=True)
     return content_ids(Registry(home / "data" / "assets"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("moment", "num_steps", "goes_on_at"),
+    ("moment", "num_steps", "resumes_at"),
     [
-        ("in the absorber's stage, before any checkpoint", 3, 1),
-        ("in the motion's, from the absorber's last checkpoint", 9, 1),
-        ("in the motion's, past a checkpoint of its own", 58, 51),
+        ("in stage 1, before any checkpoint", 3, 1),
+        ("in stage 2, after the last checkpoint of stage 1", 9, 1),
+        ("in stage 2, after a checkpoint of stage 2", 58, 51),
     ],
 )
-def test_killed_and_resumed_it_ends_in_the_same_bits(
-    circle: Path, uncut: dict[str, str], moment: str, num_steps: int, goes_on_at: int
+def test_a_run_that_is_killed_and_resumed_ends_with_the_same_weights(
+    circle: Path, uninterrupted: dict[str, str], moment: str, num_steps: int, resumes_at: int
 ) -> None:
     killed = start(circle)
     run_id = wait_for_step(num_steps)
@@ -206,13 +209,13 @@ def test_killed_and_resumed_it_ends_in_the_same_bits(
     assert Registry().names() == []
     events: list[Event] = []
     resume(run_id, on_event=events.append)
-    assert next(e.step for e in events if isinstance(e, Step)) == goes_on_at
-    assert content_ids() == uncut
+    assert next(e.step for e in events if isinstance(e, Step)) == resumes_at
+    assert content_ids() == uninterrupted
 
 
 @pytest.mark.slow
-def test_killed_with_the_look_kept_and_the_motion_not_it_goes_on_to_both(
-    circle: Path, uncut: dict[str, str], monkeypatch: pytest.MonkeyPatch
+def test_a_run_killed_after_the_absorber_was_stored_resumes_and_stores_the_motion(
+    circle: Path, uninterrupted: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CAV_FAILPOINT", "put:named")
     killed = start(circle)
@@ -222,12 +225,12 @@ def test_killed_with_the_look_kept_and_the_motion_not_it_goes_on_to_both(
     assert Registry().names() == ["circle-look"]
     (run,) = runs.list_runs()
     asset = resume(run.id)
-    assert content_ids() == uncut
-    assert asset.record.metrics["loss"] > 0, "the loss of the steps before the kill is not forgotten"
+    assert content_ids() == uninterrupted
+    assert asset.record.metrics["loss"] > 0, "the loss of the steps before the kill is lost"
 
 
 @pytest.mark.slow
-def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_go_on(circle: Path) -> None:
+def test_ctrl_c_writes_a_checkpoint_and_shows_how_to_resume(circle: Path) -> None:
     process = start(circle)
     run_id = wait_for_step(3)
     process.send_signal(signal.SIGINT)
@@ -246,7 +249,7 @@ def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_go_on(circle: Path) -> None:
 
 @pytest.mark.slow
 def test_a_second_ctrl_c_stops_at_once(circle: Path) -> None:
-    process = start(circle, "--batch-size", "24")  # a step of seconds
+    process = start(circle, "--batch-size", "24")  # a step takes seconds
     wait_for_step(1)
     for _ in range(2):
         process.send_signal(signal.SIGINT)
@@ -256,11 +259,11 @@ def test_a_second_ctrl_c_stops_at_once(circle: Path) -> None:
     (run,) = runs.list_runs()
     assert f"cav runs resume {run.id}" in errors
     assert "Traceback" not in errors
-    assert run.step == 0, "it took the time to write a checkpoint"
+    assert run.step == 0, "it wrote a checkpoint before it stopped"
 
 
 @pytest.mark.slow
-def test_ctrl_c_in_the_preview_leaves_a_run_to_resume(circle: Path) -> None:
+def test_a_run_stopped_in_the_preview_can_be_resumed(circle: Path) -> None:
     def on_event(event: Event) -> None:
         if isinstance(event, Stage) and event.name == "preview":
             os.kill(os.getpid(), signal.SIGINT)
@@ -282,8 +285,8 @@ def stopped_in_motion(circle: Path) -> runs.Run:
 
 
 @pytest.mark.slow
-def test_a_damaged_checkpoint_costs_only_the_steps_since_the_one_before(circle: Path) -> None:
-    uncut = learn("circle", circle, SHORT)
+def test_a_run_with_a_damaged_checkpoint_resumes_from_the_one_before(circle: Path) -> None:
+    uninterrupted = learn("circle", circle, SHORT)
     for name in Registry().names():
         Registry().remove(name)
     run = stopped_in_motion(circle)
@@ -293,42 +296,42 @@ def test_a_damaged_checkpoint_costs_only_the_steps_since_the_one_before(circle: 
     events: list[Event] = []
     resumed = resume(run.id, on_event=events.append)
     assert [e.text for e in events if isinstance(e, Warn)] == [
-        f"`step-4.safetensors` of run `{run.id}` is damaged: going on from the one before"
+        f"`step-4.safetensors` of run `{run.id}` is damaged: resuming from the one before"
     ]
-    assert resumed.record.content_id == uncut.record.content_id
+    assert resumed.record.content_id == uninterrupted.record.content_id
 
 
 @pytest.mark.slow
-def test_a_run_whose_name_was_taken_meanwhile_says_so_before_it_trains_on(circle: Path) -> None:
+def test_a_run_whose_name_has_been_taken_is_refused_before_training(circle: Path) -> None:
     from tests.registry.samples import put
 
     run = stopped_in_motion(circle)
     put(Registry().root, "circle", 1)
     with pytest.raises(Conflict) as caught:
         resume(run.id)
-    assert caught.value.hint == f"`cav rm circle` makes room, then `cav runs resume {run.id}`"
+    assert caught.value.hint == f"`cav rm circle` frees the name, then `cav runs resume {run.id}`"
     assert run.step == 4
     Registry().remove("circle")
     asset = resume(run.id)
-    assert resume(run.id) == asset, "a run that is done gives what it learned"
+    assert resume(run.id) == asset, "resuming a finished run returns its motion"
     Registry().remove("circle")
     put(Registry().root, "circle", 2)
-    with pytest.raises(NotFound, match="another motion by now"):
+    with pytest.raises(NotFound, match="has been replaced since"):
         resume(run.id)
 
 
 @pytest.mark.slow
-def test_a_run_that_cannot_go_on_says_why(circle: Path) -> None:
+def test_a_run_that_cannot_be_resumed_says_why(circle: Path) -> None:
     run = stopped_in_motion(circle)
     other = dict(run.settings) | {"revision": "0" * 12}
-    with pytest.raises(Incompatible, match="other weights of `cav-mini`"):
-        resume(begun_like(run, other).id)
+    with pytest.raises(Incompatible, match="different weights of `cav-mini`"):
+        resume(created_like(run, other).id)
     events: list[Event] = []
     for _, path in run.checkpoints():
         path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(TrainingError, match=f"`{path.name}` of run `{run.id}` is damaged"):
         resume(run.id, on_event=events.append)
-    assert not [e for e in events if isinstance(e, Warn)], "there is none to go on from"
+    assert not [e for e in events if isinstance(e, Warn)], "there is no checkpoint to resume from"
     run.inputs.write_bytes(b"")
     with pytest.raises(TrainingError, match="inputs"):
         resume(run.id)
@@ -338,13 +341,13 @@ def test_a_run_that_cannot_go_on_says_why(circle: Path) -> None:
     assert Registry().names() == []
 
 
-def begun_like(run: runs.Run, settings: dict[str, object]) -> runs.Run:
+def created_like(run: runs.Run, settings: dict[str, object]) -> runs.Run:
     other = runs.create(run.name, settings)
     shutil.copy(run.inputs, other.inputs)
     return other
 
 
-def test_a_trainer_that_is_done_has_nothing_left_to_do() -> None:
+def test_a_finished_trainer_takes_no_more_steps() -> None:
     param = torch.nn.Parameter(torch.ones(1))
     trainer = Trainer({"a": param}, lambda _: param.sum(), 2, 0.1)
     assert len(list(trainer.run())) == 2

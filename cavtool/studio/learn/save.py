@@ -1,4 +1,4 @@
-"""What a training leaves in the registry: the absorber, then the motion, each with weights, record and clips."""
+"""Store the results of a training in the registry: the absorber, then the motion, with weights, record and clips."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ from cavtool.runs import Run
 from cavtool.studio.learn.train import Training
 
 
-def keep(
+def save_results(
     training: Training,
     registry: Registry,
     absorber: LoraState,
@@ -28,29 +28,30 @@ def keep(
     preview: video.Frames,
     loss: float,
 ) -> Asset:
-    """Write weights, reference and preview into the registry: the absorber first, the motion as the last act.
+    """Write weights, reference and preview into the registry; returns the motion.
 
-    Raises Conflict where a name has been taken since the run began.
+    The motion is stored last, so that a stored motion is complete. Raises Conflict if a name has been taken since the
+    run began.
     """
     run, session, recipe = training.run, training.session, training.recipe
     frames = training.inputs["frames"].numpy()
     draft = _draft(run, session.model, recipe, motion, loss)
-    look = _draft(run, session.model, recipe, absorber, loss, look=True)
+    absorber_draft = _draft(run, session.model, recipe, absorber, loss, is_absorber=True)
     with TemporaryDirectory() as folder:
         clips = {"reference.mp4": Path(folder, "reference.mp4"), "preview.mp4": Path(folder, "preview.mp4")}
         for path, pixels in zip(clips.values(), (frames, preview), strict=True):
-            video.encode(pixels, path, fps=session.model.fps, scale=session.model.enlarge)
+            video.encode(pixels, path, fps=session.model.clip.fps, scale=session.model.enlarge)
         if absorber:
-            _put(registry, look, absorber, {"reference.mp4": clips["reference.mp4"]}, run, Path(folder))
+            _put(registry, absorber_draft, absorber, {"reference.mp4": clips["reference.mp4"]}, run, Path(folder))
         return _put(registry, draft, motion, clips, run, Path(folder))
 
 
 def check_still_free(run: Run, name: str, registry: Registry) -> None:
-    """Raise Conflict where a name a run wants has been taken since, unless it may replace it."""
+    """Raise Conflict if a name the run needs has been taken since it began, unless the run may replace assets."""
     try:
         registry.check_free(name, replace=run.settings["replace"])
     except Conflict as taken:
-        hint = f"`cav rm {name}` makes room, then `cav runs resume {run.id}`"
+        hint = f"`cav rm {name}` frees the name, then `cav runs resume {run.id}`"
         raise Conflict(taken.message, hint=hint) from taken
 
 
@@ -63,21 +64,23 @@ def _put(
 
 
 def _may_replace(registry: Registry, draft: Record, weights: Path, run: Run) -> bool:
-    """Asked for; or what is there are these very weights, put there by this run before it was cut."""
+    """Whether the user allowed it, or the asset has these weights: this run stored them before it was stopped."""
     with suppress(NotFound, IntegrityFailure):
-        there = registry.get(draft.name).record.content_id
-        if there == hashlib.sha256(weights.read_bytes()).hexdigest():
+        stored = registry.get(draft.name).record.content_id
+        if stored == hashlib.sha256(weights.read_bytes()).hexdigest():
             return True
     check_still_free(run, draft.name, registry)
     return bool(run.settings["replace"])
 
 
-def _draft(run: Run, model: Model, recipe: LearnRecipe, state: LoraState, loss: float, *, look: bool = False) -> Record:
+def _draft(
+    run: Run, model: Model, recipe: LearnRecipe, state: LoraState, loss: float, *, is_absorber: bool = False
+) -> Record:
     targets = lora.targets(state)
-    told = {key: value for key, value in recipe.to_dict().items() if key not in {"prompt", "appearance", "model"}}
+    kept = {key: value for key, value in recipe.to_dict().items() if key not in {"prompt", "appearance", "model"}}
     return Record(
-        name=look_name(run.name) if look else run.name,
-        kind="absorber" if look else "motion",
+        name=look_name(run.name) if is_absorber else run.name,
+        kind="absorber" if is_absorber else "motion",
         origin="learned",
         base_model=model.name,
         fingerprint=model.fingerprint,
@@ -86,15 +89,15 @@ def _draft(run: Run, model: Model, recipe: LearnRecipe, state: LoraState, loss: 
         appearance=recipe.appearance,
         rank=recipe.rank if targets else 0,
         target_modules=targets,
-        recipe=told,
-        metrics={} if look else {"loss": loss},
+        recipe=kept,
+        metrics={} if is_absorber else {"loss": loss},
         clip=Clip(**run.settings["clip"]),
     )
 
 
 def _file_metadata(draft: Record) -> dict[str, str]:
-    """ModelSpec 1.0.1's musts, and what diffusers reads of a LoRA: alpha equals rank."""
-    told = {
+    """The keys that ModelSpec 1.0.1 requires, and those from which diffusers reads rank and alpha, which are equal."""
+    metadata = {
         "format": "pt",
         "modelspec.sai_model_spec": "1.0.1",
         "modelspec.architecture": f"{draft.fingerprint}/{'lora' if draft.rank else 'textual-inversion'}",
@@ -102,6 +105,6 @@ def _file_metadata(draft: Record) -> dict[str, str]:
         "modelspec.title": "temporal LoRA" if draft.kind == "motion" else "appearance absorber",
     }
     if not draft.rank:
-        return told
+        return metadata
     spec: dict[str, Any] = {"r": draft.rank, "lora_alpha": draft.rank, "target_modules": list(draft.target_modules)}
-    return told | {"lora_adapter_metadata": json.dumps({f"unet.{key}": value for key, value in spec.items()})}
+    return metadata | {"lora_adapter_metadata": json.dumps({f"unet.{key}": value for key, value in spec.items()})}
