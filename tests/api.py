@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import cavtool
+from cavtool.events import Event
 
 
 def learn_and_generate(video: Path, folder: Path) -> Sequence[Path]:
@@ -17,7 +18,7 @@ def learn_and_generate(video: Path, folder: Path) -> Sequence[Path]:
         absorber_steps=2,
         rank=2,
     )
-    events: list[cavtool.Event] = []
+    events: list[Event] = []
     motion: cavtool.Asset = cavtool.learn("twirl", video, recipe, workspace=workspace, on_event=events.append)
     assert motion.record.name == "twirl"
     assert any(isinstance(event, cavtool.Step) for event in events)

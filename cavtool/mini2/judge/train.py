@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
-from cavtool.core.diffusion import step_generator
+from cavtool.core.noise import step_generator
 from cavtool.mini2.judge.network import ATTRIBUTES, Network
 from cavtool.mini2.training.architecture import new_autoencoder, to_model_range
 from cavtool.mini2.training.data import render_pool

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cavtool.core.diffusion import step_generator
+from cavtool.core.noise import step_generator
 from cavtool.mini2.training.architecture import to_model_range
 from cavtool.mini2.training.data import draw_frames, render_pool, subject_weight
 from cavtool.mini2.training.plans import SEED, STILL_SEEDS, Plan
