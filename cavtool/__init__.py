@@ -14,24 +14,51 @@ from cavtool._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from cavtool.errors import CavError as CavError
+    from cavtool.errors import Conflict as Conflict
+    from cavtool.errors import Incompatible as Incompatible
+    from cavtool.errors import IntegrityFailure as IntegrityFailure
+    from cavtool.errors import InvalidInput as InvalidInput
+    from cavtool.errors import MediaError as MediaError
+    from cavtool.errors import NotFound as NotFound
+    from cavtool.errors import RequirementError as RequirementError
+    from cavtool.errors import TrainingError as TrainingError
+    from cavtool.events import Note as Note
+    from cavtool.events import Stage as Stage
+    from cavtool.events import Step as Step
+    from cavtool.events import Warn as Warn
     from cavtool.recipes import AbsorberKind as AbsorberKind
     from cavtool.recipes import Blend as Blend
     from cavtool.recipes import LearnRecipe as LearnRecipe
     from cavtool.recipes import SampleRecipe as SampleRecipe
-    from cavtool.registry.store import Registry as Registry
+    from cavtool.registry import Asset as Asset
+    from cavtool.registry import Record as Record
+    from cavtool.registry import Registry as Registry
     from cavtool.studio.generate import generate as generate
     from cavtool.studio.learn import learn as learn
     from cavtool.studio.learn import resume as resume
     from cavtool.workspace import Workspace as Workspace
 
-
 _HOMES = {
     "AbsorberKind": "cavtool.recipes",
+    "Asset": "cavtool.registry",
     "Blend": "cavtool.recipes",
     "CavError": "cavtool.errors",
+    "Conflict": "cavtool.errors",
+    "Incompatible": "cavtool.errors",
+    "IntegrityFailure": "cavtool.errors",
+    "InvalidInput": "cavtool.errors",
     "LearnRecipe": "cavtool.recipes",
-    "Registry": "cavtool.registry.store",
+    "MediaError": "cavtool.errors",
+    "NotFound": "cavtool.errors",
+    "Note": "cavtool.events",
+    "Record": "cavtool.registry",
+    "Registry": "cavtool.registry",
+    "RequirementError": "cavtool.errors",
     "SampleRecipe": "cavtool.recipes",
+    "Stage": "cavtool.events",
+    "Step": "cavtool.events",
+    "TrainingError": "cavtool.errors",
+    "Warn": "cavtool.events",
     "Workspace": "cavtool.workspace",
     "generate": "cavtool.studio.generate",
     "learn": "cavtool.studio.learn",
@@ -39,11 +66,25 @@ _HOMES = {
 }
 __all__ = [
     "AbsorberKind",
+    "Asset",
     "Blend",
     "CavError",
+    "Conflict",
+    "Incompatible",
+    "IntegrityFailure",
+    "InvalidInput",
     "LearnRecipe",
+    "MediaError",
+    "NotFound",
+    "Note",
+    "Record",
     "Registry",
+    "RequirementError",
     "SampleRecipe",
+    "Stage",
+    "Step",
+    "TrainingError",
+    "Warn",
     "Workspace",
     "generate",
     "learn",

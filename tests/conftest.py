@@ -30,3 +30,14 @@ def animatediff(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.small_models import save_animatediff
 
     return save_animatediff(tmp_path_factory.mktemp("models") / "animatediff")
+
+
+@pytest.fixture(scope="session")
+def circle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An mp4 with a motion and an appearance that cav-mini was not trained on."""
+    from cavtool import video
+    from cavtool.mini import world
+
+    file = tmp_path_factory.mktemp("videos") / "circle.mp4"
+    video.encode(world.render(world.reference("circle", "lantern", "white", "moon")), file, fps=world.FPS, scale=4)
+    return file

@@ -1,5 +1,6 @@
 """Pipeline folders of the exact architecture and format of the real ones, small, with random weights."""
 
+import copy
 import shutil
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,11 @@ TEXT_WIDTH = 32
 NORM_GROUPS = 8  # 32 groups of so few channels would amplify rounding errors
 
 
-def save_modelscope(folder: Path, *, seed: int = 0, width: int = 32) -> Path:
-    """ModelScope 1.7b's kind: UNet3D of four levels, AutoencoderKL, epsilon prediction, ModelScope's schedule."""
+def save_modelscope(folder: Path, *, seed: int = 0, width: int = 32, sample_size: int = 8) -> Path:
+    """Like ModelScope 1.7b: UNet3D of four levels, AutoencoderKL, epsilon prediction, ModelScope's schedule."""
     torch.manual_seed(seed)
     unet = UNet3DConditionModel(
-        sample_size=8,
+        sample_size=sample_size,
         block_out_channels=(width, width, 2 * width, 2 * width),
         cross_attention_dim=TEXT_WIDTH,
         attention_head_dim=8,
@@ -44,7 +45,7 @@ def save_modelscope(folder: Path, *, seed: int = 0, width: int = 32) -> Path:
 
 
 def save_animatediff(folder: Path) -> Path:
-    """AnimateDiff's kind: Stable Diffusion 1.5's UNet with motion modules, AutoencoderKL, AnimateDiff's schedule."""
+    """Like AnimateDiff: Stable Diffusion 1.5's UNet with motion modules, AutoencoderKL, AnimateDiff's schedule."""
     torch.manual_seed(0)
     unet = UNetMotionModel.from_unet2d(*_new_image_unet_and_adapter())
     vae, tokenizer = _new_vae(), new_tokenizer()
@@ -62,6 +63,22 @@ def save_animatediff_in_two_parts(folder: Path, whole: Path) -> Path:
     shutil.copytree(whole, folder, ignore=shutil.ignore_patterns("unet"))
     unet.save_pretrained(folder / "unet")
     adapter.save_pretrained(folder / "motion_adapter")
+    return folder
+
+
+def save_sharded(backbone: Any, original: Path, folder: Path) -> Path:
+    """A copy of the pipeline folder with the UNet's weights in several files and an index."""
+    shutil.copytree(original, folder, ignore=shutil.ignore_patterns("diffusion_pytorch_model.safetensors"))
+    backbone.denoiser.save_pretrained(folder / "unet", max_shard_size="1MB")
+    shutil.copy(original / "vae" / "diffusion_pytorch_model.safetensors", folder / "vae")
+    return folder
+
+
+def save_fp16(backbone: Any, original: Path, folder: Path) -> Path:
+    """A copy of the pipeline folder with the fp16 file names of the hub, `*.fp16.safetensors`."""
+    shutil.copytree(original, folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    for name, model in (("unet", "denoiser"), ("vae", "vae"), ("text_encoder", "text_encoder")):
+        copy.deepcopy(getattr(backbone, model)).half().save_pretrained(folder / name, variant="fp16")
     return folder
 
 

@@ -1,10 +1,21 @@
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
-from cavtool.errors import NotFound
-from cavtool.models import find_model
+from cavtool.errors import IntegrityFailure, NotFound
+from cavtool.models import CATALOGUE, DESCRIPTION, Model, NativeClip, find_model, write_description
+
+
+@pytest.fixture
+def copied(modelscope: Path, tmp_path: Path) -> Path:
+    """A copy of the small model of ModelScope's kind, to be changed."""
+    return Path(shutil.copytree(modelscope, tmp_path / "copied"))
+
+
+def change(file: Path, **values: object) -> None:
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
 
 
 @pytest.mark.parametrize(
@@ -16,24 +27,34 @@ from cavtool.models import find_model
         ("", []),
     ],
 )
-def test_words_never_seen_are_named_once_and_in_order(prompt: str, unknown: list[str]) -> None:
+def test_unknown_words_are_listed_once_and_in_order(prompt: str, unknown: list[str]) -> None:
     assert find_model("cav-mini").unknown_words(prompt) == unknown
 
 
-def test_a_folder_is_found_again_from_elsewhere_and_knows_no_unknown_words(
+def test_a_folder_is_found_again_from_elsewhere_and_has_no_unknown_words(
     modelscope: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(modelscope.parent)
     model = find_model("modelscope")
     monkeypatch.chdir(tmp_path)
-    assert find_model(model.address).fingerprint == find_model(str(modelscope)).fingerprint
+    assert find_model(model.address) == find_model(str(modelscope)) == model
     assert model.unknown_words("zorps") == []
     assert find_model("cav-mini").address == "cav-mini"
 
 
-def test_a_folder_called_like_a_model_that_ships_is_another_model(tmp_path: Path, modelscope: Path) -> None:
-    shutil.copytree(modelscope, tmp_path / "of-mine" / "cav-mini")
-    model = find_model(str(tmp_path / "of-mine" / "cav-mini"))
+def test_cav_mini_by_its_folder_is_cav_mini_by_its_name(tmp_path: Path) -> None:
+    named = find_model("cav-mini")
+    assert find_model(str(named.folder)) == named
+    copied = find_model(str(shutil.copytree(named.folder, tmp_path / "elsewhere")))
+    assert named.clip == copied.clip == NativeClip(16, 8.0, 64, 64)
+    assert named.enlarge == copied.enlarge == 4
+    assert named.unknown_words("a zorp") == copied.unknown_words("a zorp") == ["zorp"]
+    assert (named.fingerprint, named.revision) == (copied.fingerprint, copied.revision)
+
+
+def test_a_folder_with_the_name_of_a_known_model_is_another_model(tmp_path: Path, modelscope: Path) -> None:
+    shutil.copytree(modelscope, tmp_path / "mine" / "cav-mini")
+    model = find_model(str(tmp_path / "mine" / "cav-mini"))
     assert find_model(model.address) == model != find_model("cav-mini")
 
 
@@ -43,7 +64,52 @@ def test_no_such_model(name: str) -> None:
         find_model(name)
 
 
-def test_a_model_is_told_by_its_architecture_and_its_weights(tmp_path: Path, modelscope: Path) -> None:
+@pytest.mark.parametrize(("sample_size", "size"), [(8, (64, 64)), ([5, 9], (72, 40)), (None, (256, 256))])
+def test_the_native_size_is_that_of_the_unet_and_the_vae(
+    copied: Path, sample_size: object, size: tuple[int, int]
+) -> None:
+    change(copied / "unet" / "config.json", sample_size=sample_size)
+    clip = Model("copied", copied).clip
+    assert (clip.width, clip.height) == size
+    assert (clip.num_frames, clip.fps, clip.seconds) == (16, 8.0, 2.0)
+
+
+def test_a_folder_describes_its_clips_and_words(copied: Path) -> None:
+    (copied / "words.json").write_text('["a", "cat"]')
+    model = Model("copied", copied)
+    assert model.enlarge == 1
+    assert model.unknown_words("a red cat") == ["red"]
+    write_description(copied, num_frames=24, fps=12, enlarge=2, words=["red"])
+    model = Model("copied", copied)
+    assert (model.clip.num_frames, model.clip.fps, model.enlarge) == (24, 12.0, 2)
+    assert model.unknown_words("a red cat") == ["a", "cat"]
+    (copied / DESCRIPTION).write_text('{"fps": 4}')
+    model = Model("copied", copied)
+    assert (model.clip.num_frames, model.clip.fps, model.enlarge) == (16, 4.0, 1)
+    assert model.unknown_words("a red cat") == []
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"fps": 0}', '{"fps": Infinity}', '{"num_frames": 1.5}', '{"enlarge": "4"}', '{"words": 1}']
+)
+def test_a_damaged_description_is_refused(copied: Path, text: str) -> None:
+    (copied / DESCRIPTION).write_text(text)
+    with pytest.raises(IntegrityFailure, match=DESCRIPTION):
+        _ = Model("copied", copied).clip
+
+
+def test_a_folder_without_readable_configs_or_weights_is_refused(copied: Path) -> None:
+    (copied / "vae" / "config.json").write_text("{}")
+    with pytest.raises(IntegrityFailure, match="vae"):
+        _ = Model("copied", copied).clip
+    (copied / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    with pytest.raises(IntegrityFailure, match="no safetensors weights"):
+        _ = Model("copied", copied).fingerprint
+
+
+def test_the_fingerprint_is_of_the_architecture_and_the_revision_of_the_weights(
+    tmp_path: Path, modelscope: Path
+) -> None:
     from tests.small_models import save_modelscope
 
     first = find_model(str(modelscope))
@@ -52,3 +118,23 @@ def test_a_model_is_told_by_its_architecture_and_its_weights(tmp_path: Path, mod
     assert (first.fingerprint, first.revision) != (wider.fingerprint, wider.revision)
     assert first.fingerprint == reseeded.fingerprint
     assert first.revision != reseeded.revision
+
+
+def test_sharded_and_fp16_weights_have_the_fingerprint_of_the_whole(modelscope: Path, tmp_path: Path) -> None:
+    from cavtool.core.backbones import open_backbone
+    from tests.small_models import save_fp16, save_sharded
+
+    backbone, whole = open_backbone(modelscope, device="cpu", dtype="fp32"), Model("whole", modelscope)
+    for save in (save_sharded, save_fp16):
+        other = find_model(str(save(backbone, modelscope, tmp_path / save.__name__)))
+        assert not (other.folder / "unet" / "diffusion_pytorch_model.safetensors").exists()
+        assert other.fingerprint == whole.fingerprint
+        assert len(other.revision) == 12
+        assert other.revision != whole.revision
+
+
+def test_the_catalogue_lists_models_that_exist() -> None:
+    assert all((model.folder / "model_index.json").exists() for model in CATALOGUE.values())
+    with pytest.raises(NotFound, match="cav-maxi") as caught:
+        find_model("cav-maxi")
+    assert "cav-mini" in str(caught.value.hint)

@@ -1,9 +1,14 @@
+"""The names of the package, and the example in `tests/api.py`."""
+
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import cavtool
+from cavtool import video
+from tests import api
 
 
 def test_every_public_name_is_there_and_no_other_is_promised() -> None:
@@ -16,3 +21,12 @@ def test_every_public_name_is_there_and_no_other_is_promised() -> None:
 def test_importing_the_package_loads_nothing_heavy() -> None:
     code = "import sys, cavtool; print(*sorted(m for m in ('torch', 'numpy', 'diffusers', 'rich') if m in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""
+
+
+@pytest.mark.slow
+def test_the_example_of_the_api_runs(circle: Path, tmp_path: Path) -> None:
+    (file,) = api.learn_and_generate(circle, tmp_path / "home")
+    assert video.probe(file).width == 256
+    workspace = cavtool.Workspace(tmp_path / "home")
+    assert api.look_up(workspace, "twirl").startswith("a white lantern twirls")
+    assert "did you mean" in api.look_up(workspace, "twril")

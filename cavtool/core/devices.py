@@ -1,4 +1,4 @@
-"""Which device and which arithmetic, from what a user asks and what the machine has."""
+"""The device and compute precision to use, from the user's settings and the machine's abilities."""
 
 import re
 from collections.abc import Iterator
@@ -9,36 +9,39 @@ import torch
 from cavtool.errors import InvalidInput, RequirementError
 
 
-def resolve_device(asked: str) -> str:
-    """`auto` is CUDA, then MPS, then the CPU. Raises RequirementError for one this machine lacks."""
+def resolve_device(requested: str) -> str:
+    """`auto` is CUDA, then MPS, then the CPU.
+
+    Raises InvalidInput for an unknown kind of device, RequirementError for one that torch cannot use here.
+    """
     has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if asked == "auto":
-        return next(name for name, there in has.items() if there)
-    kind = asked.partition(":")[0]
-    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", asked):
-        raise InvalidInput(f"no device `{asked}`", hint=f"use one of auto, {', '.join(has)}, or cuda:1")
-    if not has[kind] or (kind == "cuda" and not _has_cuda(asked)):
+    if requested == "auto":
+        return next(name for name, available in has.items() if available)
+    kind = requested.partition(":")[0]
+    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", requested):
+        raise InvalidInput(f"no device `{requested}`", hint=f"use one of auto, {', '.join(has)}, or cuda:1")
+    if not has[kind] or (kind == "cuda" and not _has_cuda(requested)):
         raise RequirementError(
-            f"this machine has no `{asked}` device for torch", hint="`--device auto` takes what is there"
+            f"this machine has no `{requested}` device for torch", hint="`--device auto` chooses an available one"
         )
-    return asked
+    return requested
 
 
 def best_device() -> str:
-    """What `auto` is here, for people: `cpu, 2 threads`, `cuda, NVIDIA H100`."""
+    """The device that `auto` chooses on this machine, for display: `cpu, 2 threads`, `cuda, NVIDIA H100`."""
     device = resolve_device("auto")
     return f"{device}, {torch.cuda.get_device_name() if device == 'cuda' else f'{torch.get_num_threads()} threads'}"
 
 
-def _has_cuda(asked: str) -> bool:
-    index = asked.partition(":")[2]
+def _has_cuda(requested: str) -> bool:
+    index = requested.partition(":")[2]
     return not index or int(index) < torch.cuda.device_count()
 
 
-def resolve_dtype(asked: str, device: str, *, training: bool) -> torch.dtype:
-    """`auto` is bf16 on accelerators; on a CPU bf16 to train where it has instructions for it, fp32 to sample."""
-    if asked != "auto":
-        return {"fp32": torch.float32, "bf16": torch.bfloat16}[asked]
+def resolve_dtype(requested: str, device: str, *, training: bool) -> torch.dtype:
+    """`auto` is bf16 on accelerators and for training on CPUs with bf16 instructions, otherwise fp32."""
+    if requested != "auto":
+        return {"fp32": torch.float32, "bf16": torch.bfloat16}[requested]
     if device != "cpu":
         return torch.bfloat16
     return torch.bfloat16 if training and _cpu_is_fast_at_bf16() else torch.float32
@@ -50,13 +53,13 @@ def _cpu_is_fast_at_bf16() -> bool:
 
 
 @contextmanager
-def memory_told() -> Iterator[None]:
-    """Raises RequirementError for what torch raises when a device's memory runs out."""
+def explain_oom() -> Iterator[None]:
+    """Raises RequirementError in place of the errors that torch raises when a device runs out of memory."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         is_memory = isinstance(error, torch.OutOfMemoryError | MemoryError)
-        if not is_memory and "can't allocate memory" not in str(error):  # so says the CPU's allocator
+        if not is_memory and "can't allocate memory" not in str(error):  # the CPU allocator's message
             raise
         hint = "close other programs, learn with `--batch-size 1`, or choose another `--device`"
-        raise RequirementError("there is not enough memory", hint=hint) from error
+        raise RequirementError("out of memory", hint=hint) from error

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cavtool.core.diffusion import Predict
+Predict = Callable[[Tensor, Tensor], Tensor]  # noisy latents (B, C, F, H, W) and timesteps (B,) to the prediction
 
 
 @torch.inference_mode()
@@ -19,10 +19,11 @@ def sample(
     stop: int | None = None,
     on_step: Callable[[int], None] = lambda _: None,
 ) -> Tensor:
-    """Step latents through the scheduler's timesteps `start` to `stop` and return them.
+    """Step latents through the scheduler's timesteps with indices `start` to `stop` and return them.
 
-    `scheduler.set_timesteps` has been called, and latents are scaled by its `init_noise_sigma`. Knows no adapters:
-    whoever wants others for some of the steps calls this once a segment.
+    The caller has called `scheduler.set_timesteps` and scaled the latents by `scheduler.init_noise_sigma`. The loop
+    knows no adapters: to use different ones for some of the steps, call it once a segment. `on_step` gets the number of
+    steps done.
     """
     timesteps = scheduler.timesteps[start:stop]
     for i, t in enumerate(timesteps, start):

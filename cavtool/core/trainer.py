@@ -1,6 +1,7 @@
-"""The one optimiser loop, for both stages: steps in, losses out, its whole state as plain tensors.
+"""The optimiser loop of both stages. Its complete state is a dict of tensors.
 
-A step's loss depends on nothing but the step's number, so a run cut anywhere and resumed ends in the same weights.
+A step's loss depends on the step's number alone, so a run that is stopped at any step and resumed ends with the same
+weights.
 """
 
 import math
@@ -32,7 +33,7 @@ class Trainer:
     def run(self) -> Iterator[float]:
         """Train to the end; yields each step's loss after its update.
 
-        Raises TrainingError where the loss or its gradient is NaN or infinite, the parameters still as they were.
+        Raises TrainingError if the loss or its gradient is NaN or infinite, before the parameters are updated.
         """
         while self.step < self.num_steps:
             for group in self._optimizer.param_groups:
@@ -53,7 +54,7 @@ class Trainer:
             yield value
 
     def state(self) -> dict[str, Tensor]:
-        """Everything a resumed run needs: `param.*`, AdamW's moments, the step."""
+        """All that `load` needs: the parameters (`param.*`), AdamW's moments and the step."""
         state = {f"param.{key}": param.detach().clone() for key, param in self.params.items()}
         for key, param in self.params.items():
             moments = self._optimizer.state.get(param, {})
@@ -61,7 +62,7 @@ class Trainer:
         return state | {"step": torch.tensor(self.step)}
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from a `state()`. Raises TrainingError when it is not one of this training."""
+        """Continue from a `state()`. Raises TrainingError if it has other parameters."""
         self.step = int(state.get("step", torch.tensor(-1)))
         if self.step < 0 or any(f"param.{key}" not in state for key in self.params):
             raise TrainingError("the checkpoint does not belong to this run")

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cavtool.core.diffusion import step_generator
+from cavtool.core.noise import step_generator
 from cavtool.mini import world
 from cavtool.mini.architecture import to_model_range
 from cavtool.mini.plans import SEED, STILL_SEEDS, Plan

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cavtool.core.backbones.unet3d import without_time
-from cavtool.core.diffusion import step_generator
+from cavtool.core.noise import step_generator
 from cavtool.mini import world
 from cavtool.mini.architecture import Denoiser, new_scheduler, to_tokens
 from cavtool.mini.plans import CLIP_SEEDS, SEED, STILL_SEEDS, Plan

@@ -74,12 +74,12 @@ def _learn_once(workspace: Workspace, name: str, file: Path, on_event: OnEvent) 
 
 
 def _frames(file: Path) -> video.Frames:
-    model = find_model(DEFAULT_MODEL)
+    clip = find_model(DEFAULT_MODEL).clip
     return video.decode(
         file,
         start=0,
-        duration=model.seconds,
-        num_frames=model.num_frames,
-        width=model.width * 2,
-        height=model.height * 2,
+        duration=clip.seconds,
+        num_frames=clip.num_frames,
+        width=clip.width * 2,
+        height=clip.height * 2,
     )

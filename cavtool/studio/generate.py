@@ -10,7 +10,7 @@ from typing import Any
 
 from cavtool import video
 from cavtool._version import __version__
-from cavtool.core.devices import memory_told
+from cavtool.core.devices import explain_oom
 from cavtool.errors import Conflict, Incompatible, InvalidInput, RequirementError
 from cavtool.events import Note, OnEvent, Stage, Step, Warn
 from cavtool.models import CATALOGUE, Model, find_model
@@ -39,23 +39,23 @@ def generate(
     Motions, names and files are checked before any work: raises NotFound, Incompatible, Conflict, InvalidInput.
     """
     recipe = recipe if recipe.seed is not None else replace(recipe, seed=secrets.randbelow(2**31))
-    model = find_model(recipe.model)
     workspace = workspace or Workspace()
+    model = find_model(recipe.model, cache=workspace.places.cache)
     motions = [_motion(workspace.registry, blend, model, on_event) for blend in recipe.motions]
     files = [_file_for(recipe, seed, output) for seed in recipe.seeds]
     _check_files(files, overwrite=overwrite)
-    with memory_told():
+    with explain_oom():
         session = session or open_session(recipe.model, device=recipe.device, dtype=recipe.dtype)
     _warn(recipe, session, on_event)
     enlarge = scale or model.enlarge
     if enlarge > 1:
-        on_event(Note(f"`{model.name}` makes {model.width}x{model.height}; written {enlarge} times as large"))
+        on_event(Note(f"`{model.name}` makes {model.clip.width}x{model.clip.height}; written {enlarge} times as large"))
     for index, (seed, file) in enumerate(zip(recipe.seeds, files, strict=True), 1):
         on_event(Stage("sampling", index, len(files)))
-        with memory_told():
+        with explain_oom():
             frames = _sample(session, recipe, seed, [motion for _, motion in motions], on_event)
-        told = _metadata(replace(recipe, seed=seed, num_videos=1), model, [record for record, _ in motions])
-        video.encode(frames, file, fps=model.fps, scale=enlarge, recipe=told if metadata else None)
+        made_with = _metadata(replace(recipe, seed=seed, num_videos=1), model, [record for record, _ in motions])
+        video.encode(frames, file, fps=model.clip.fps, scale=enlarge, recipe=made_with if metadata else None)
     try:
         workspace.history.add(_to_make_again(recipe, model, [record for record, _ in motions]), files)
     except RequirementError as refused:
@@ -141,7 +141,7 @@ def _warn(recipe: SampleRecipe, session: Session, on_event: OnEvent) -> None:
     if words := model.unknown_words(f"{recipe.prompt} {recipe.negative}"):
         listed = ", ".join(f"`{word}`" for word in words)
         on_event(Warn(f"`{model.name}` never saw {listed}; a larger model (`--model FOLDER`) knows more words"))
-    if unread := session.backbone.unread(recipe.prompt):
+    if unread := session.backbone.truncated(recipe.prompt):
         on_event(Warn(f"`{model.name}` cannot read so long a prompt to its end: `{unread}`"))
     if recipe.negative and recipe.guidance == 1:
         on_event(Warn("`--negative` does nothing at `--guidance 1`"))
@@ -155,6 +155,6 @@ def _metadata(recipe: SampleRecipe, model: Model, records: Sequence[Record]) -> 
         {"name": blend.name, "weight": blend.weight, "content_id": record.content_id}
         for blend, record in zip(recipe.motions, records, strict=True)
     ]
-    told = {key: value for key, value in to_table(recipe).items() if key not in {"device", "dtype", "num_videos"}}
+    made_with = {key: value for key, value in to_table(recipe).items() if key not in {"device", "dtype", "num_videos"}}
     made = {"model": model.name, "fingerprint": model.fingerprint, "revision": model.revision, "cav": __version__}
-    return told | {"motions": motions} | made
+    return made_with | {"motions": motions} | made

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load
@@ -10,7 +12,7 @@ from cavtool.core.adapters.lora import LoraState
 from cavtool.core.adapters.merge import merged
 from cavtool.core.backbones import open_backbone
 from cavtool.core.backbones.protocol import Backbone, FramesFHWC
-from cavtool.core.diffusion import first_timestep, guided, seeded_noise
+from cavtool.core.noise import seeded_noise
 from cavtool.core.sampling import sample
 from cavtool.errors import IntegrityFailure
 from cavtool.models import Model, find_model
@@ -19,7 +21,10 @@ from cavtool.registry import Asset
 
 @dataclass(frozen=True)
 class Motion:
-    """A T-LoRA with its weight, at work at the timesteps it was trained on: from the share `noise_from` of them on."""
+    """A T-LoRA with its weight, merged only at the timesteps it was trained on: those from `noise_from` on.
+
+    `noise_from` is a share in [0, 1) of the timesteps, where 1 is pure noise.
+    """
 
     state: LoraState
     weight: float = 1.0
@@ -32,7 +37,7 @@ def motion_of(asset: Asset, weight: float = 1.0) -> Motion:
     try:
         return Motion(load(asset.read_weights()), weight, float(asset.record.recipe.get("noise_from", 0.0)))
     except (SafetensorError, ValueError) as error:
-        raise IntegrityFailure(f"`{name}` is no motion that can be used: {error}") from error
+        raise IntegrityFailure(f"cannot use `{name}` as a motion: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -53,22 +58,27 @@ class Session:
         guidance: float,
         on_step: Callable[[int], None] = lambda _: None,
     ) -> FramesFHWC:
-        """One video (F, H, W, 3): the T-LoRAs merged while they work, no absorber loaded (stage 3 of the method)."""
-        model, backbone = self.model, self.backbone
+        """One video (F, H, W, 3) of the model's native size, without any absorber (stage 3 of Ren et al. 2024)."""
+        clip, backbone = self.model.clip, self.backbone
         scheduler = backbone.scheduler()
         scheduler.set_timesteps(steps)
-        predict = guided(backbone, backbone.encode_text([prompt]), backbone.encode_text([negative]), guidance)
-        shape = backbone.latent_shape(model.num_frames, model.height, model.width)
+        texts = {"positive": backbone.encode_text([prompt]), "negative": backbone.encode_text([negative])}
+        predict = partial(backbone.predict_guided, **texts, guidance_scale=guidance)
+        shape = backbone.latent_shape(clip.num_frames, clip.height, clip.width)
         latents = seeded_noise(shape, seed, backbone.device) * scheduler.init_noise_sigma
-        noisy = [scheduler.timesteps >= first_timestep(backbone, motion.noise_from) for motion in motions]
-        ends = [max(1, int(steps_S.sum())) for steps_S in noisy]  # before which step each rests
+        ends = [self._end_of(motion, scheduler) for motion in motions]
         start = 0
         for stop in sorted({*ends, steps}):
-            at_work = [(motion.state, motion.weight) for motion, end in zip(motions, ends, strict=True) if end >= stop]
-            with merged(backbone.denoiser, at_work):
+            active = [(motion.state, motion.weight) for motion, end in zip(motions, ends, strict=True) if end >= stop]
+            with merged(backbone.denoiser, active):
                 latents = sample(predict, scheduler, latents, start=start, stop=stop, on_step=on_step)
             start = stop
         return backbone.decode(latents)
+
+    def _end_of(self, motion: Motion, scheduler: Any) -> int:
+        """The number of sampling steps, counted from the first, during which the motion is merged; at least 1."""
+        trained_S = scheduler.timesteps >= self.backbone.first_timestep(motion.noise_from)
+        return max(1, int(trained_S.sum()))
 
 
 def open_session(name: str, *, device: str = "auto", dtype: str = "auto", training: bool = False) -> Session:

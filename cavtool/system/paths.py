@@ -12,11 +12,12 @@ _DIRS = PlatformDirs("cav", appauthor=False)
 
 @dataclass(frozen=True)
 class Places:
-    """The folders of one home: `data` of motions and absorbers, `config` of settings, `state` of runs and history."""
+    """The folders of one home: `data` for assets, `config` for settings, `state` for runs and history, `cache`."""
 
     data: Path
     config: Path
     state: Path
+    cache: Path
 
     @property
     def assets(self) -> Path:
@@ -48,6 +49,6 @@ def places(home: Path | None = None) -> Places:
     """The places under `home` (default: the variable CAV_HOME, and without it the platform's folders)."""
     root = home or os.environ.get("CAV_HOME")
     if not root:
-        return Places(_DIRS.user_data_path, _DIRS.user_config_path, _DIRS.user_state_path)
+        return Places(_DIRS.user_data_path, _DIRS.user_config_path, _DIRS.user_state_path, _DIRS.user_cache_path)
     folder = Path(root).expanduser().absolute()
-    return Places(folder / "data", folder / "config", folder / "state")
+    return Places(*(folder / part for part in ("data", "config", "state", "cache")))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cavtool.core.backbones.protocol import Backbone
-from cavtool.core.diffusion import step_generator
+from cavtool.core.noise import step_generator
 from cavtool.mini import world
 from cavtool.studio.session import open_session
 from tests.benchmarks.common import write_table
@@ -52,7 +52,7 @@ def main() -> None:
     backbone = open_session("cav-mini").backbone
     scenes = moving_scenes(num_clips)
     with torch.inference_mode():
-        clips = torch.cat([backbone.encode(world.render(scene)) for scene, _ in scenes])
+        clips = torch.cat([backbone.encode_clip(world.render(scene)) for scene, _ in scenes])
     captions = {
         "whole caption": [scene.caption for scene, _ in scenes],
         "without the motion": [less for _, less in scenes],

@@ -13,7 +13,7 @@ import numpy as np
 from cavtool import video
 from cavtool.core.metrics.channels import amplitude_ratio, correlation, spread
 from cavtool.mini2.judge.reading import WEIGHTS, Reading, load_judge
-from cavtool.mini2.world.motions import CAMERA_MOTIONS, OBJECT_MOTIONS, Courses
+from cavtool.mini2.world.motions import CAMERA_MOTIONS, OBJECT_MOTIONS, Tracks
 from cavtool.mini2.world.places import HELD_OUT_PLACES, PLACES
 from cavtool.mini2.world.scenes import POSES, TIME, Scene, caption
 from cavtool.mini2.world.subjects import COLOURLESS, COLOURS, SUBJECTS
@@ -50,7 +50,7 @@ def ask(seed: int) -> tuple[Scene, str, str]:
     return Scene(subject, colour, place, 0, controls, caption(subject, colour, place, motion, camera)), motion, camera
 
 
-def moves_as_asked(read: Courses, asked: Courses, names: tuple[str, ...]) -> bool:
+def moves_as_asked(read: Tracks, asked: Tracks, names: tuple[str, ...]) -> bool:
     """Every channel that should move does so the right way and far enough."""
     return all(
         correlation(name, read[name], asked[name]) >= 0.6 and 0.3 < amplitude_ratio(name, read[name], asked[name]) < 2.5
@@ -59,7 +59,7 @@ def moves_as_asked(read: Courses, asked: Courses, names: tuple[str, ...]) -> boo
     )
 
 
-def else_still(read: Courses, asked: Courses, names: tuple[str, ...]) -> bool:
+def else_still(read: Tracks, asked: Tracks, names: tuple[str, ...]) -> bool:
     """Every channel that should not move stays about still."""
     return all(spread(name, read[name]) <= _STILL[name] for name in names if spread(name, asked[name]) <= _MOVES)
 

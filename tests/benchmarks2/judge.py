@@ -78,7 +78,7 @@ def read(judge: Judge, autoencoder: Any, scenes: Iterable[Scene]) -> list[Judged
 
 
 def held_out_scenes() -> list[Scene]:
-    """Every held-out motion with held-out looks, in turn."""
+    """Every held-out motion with held-out attributes, in turn."""
     rng = np.random.default_rng(0)
     scenes = []
     for _, motion in zip(range(NUM_HELD_OUT), cycle(HELD_OUT_MOTIONS), strict=False):

@@ -9,5 +9,4 @@ from cavtool.studio.session import Session
 
 def open_folder(folder: Path) -> Session:
     """A session of a pipeline folder that makes 16 frames of 64x64."""
-    model = Model("cav-mini", folder, width=64, height=64, enlarge=4)
-    return Session(model, open_backbone(folder))
+    return Session(Model("cav-mini", folder), open_backbone(folder))

@@ -36,7 +36,10 @@ def main() -> None:
         workspace = cavtool.Workspace(Path(folder, "home"))
         file = Path(folder, "ref.mp4")
         _video(file)
-        models = {"cav-mini": "cav-mini", "modelscope": str(save_modelscope(Path(folder, "modelscope"), width=32))}
+        models = {
+            "cav-mini": "cav-mini",
+            "modelscope": str(save_modelscope(Path(folder, "modelscope"), sample_size=32)),
+        }
         for name, model in models.items():
             recipe = cavtool.LearnRecipe(
                 prompt="a red cat moves", appearance="a red cat", steps=4, absorber_steps=3, rank=4, model=model

@@ -1,4 +1,4 @@
-"""What is special about the AnimateDiff family."""
+"""Properties of the AnimateDiff family alone."""
 
 import shutil
 from pathlib import Path
@@ -10,6 +10,7 @@ from diffusers import MotionAdapter, UNet2DConditionModel
 from cavtool.core.backbones import open_backbone
 from cavtool.core.backbones.animatediff import AnimateDiffBackbone
 from cavtool.errors import Incompatible, IntegrityFailure
+from cavtool.models import find_model
 from tests.core.test_backbones import predict, six_frames
 from tests.small_models import save_animatediff_in_two_parts
 
@@ -52,6 +53,18 @@ def test_an_image_unet_beside_a_motion_adapter_is_the_same_model(
     torch.testing.assert_close(
         predict(backbone, six_frames()), predict(opened(animatediff), six_frames()), atol=1e-5, rtol=0
     )
+
+
+def test_one_or_two_parts_the_fingerprint_covers_the_motion_adapter(
+    animatediff: Path, in_two_parts: Path, tmp_path: Path
+) -> None:
+    assert find_model(str(in_two_parts)).fingerprint == find_model(str(animatediff)).fingerprint
+    shutil.copytree(in_two_parts, tmp_path / "mixed")
+    other = MotionAdapter(block_out_channels=(32, 32, 64, 64), motion_layers_per_block=2, motion_norm_num_groups=8)
+    other.save_pretrained(tmp_path / "mixed" / "motion_adapter")
+    mixed, whole = find_model(str(tmp_path / "mixed")), find_model(str(in_two_parts))
+    assert mixed.fingerprint != whole.fingerprint
+    assert mixed.revision != whole.revision
 
 
 def test_an_image_model_without_a_motion_adapter_is_refused(in_two_parts: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What every family of base models must do."""
+"""The backbone protocol, tested on every family of base models."""
 
 import json
 import shutil
@@ -12,6 +12,7 @@ from cavtool.core.backbones import open_backbone
 from cavtool.core.backbones.parts.unet import UNetBackbone
 from cavtool.core.backbones.protocol import Backbone
 from cavtool.errors import Incompatible, IntegrityFailure, InvalidInput, RequirementError
+from tests.small_models import save_fp16, save_sharded
 
 ORDER = torch.tensor([4, 0, 5, 2, 1, 3])
 
@@ -68,11 +69,75 @@ def test_on_the_cpu_all_attention_is_polder_than(backbone: UNetBackbone) -> None
 
 def test_frames_go_to_latents_and_back_at_their_size(backbone: UNetBackbone) -> None:
     frames = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
-    latents = backbone.encode(frames)
+    latents = backbone.encode_clip(frames)
     assert latents.shape == backbone.latent_shape(3, 32, 32) == (1, 4, 3, 4, 4)
     decoded = backbone.decode(latents)
     assert decoded.shape == frames.shape
     assert decoded.dtype == np.uint8
+
+
+def test_a_still_is_encoded_as_a_clip_of_one_frame(backbone: UNetBackbone) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (19, 32, 32, 3), np.uint8)
+    stills = backbone.encode_stills(frames)
+    assert stills.shape == (19, *backbone.latent_shape(1, 32, 32)[1:])
+    for i in (0, 7, 18):
+        torch.testing.assert_close(stills[i : i + 1], backbone.encode_clip(frames[i : i + 1]), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("noise_from", "first"), [(0.0, 0), (0.7, 700), (0.9999, 999)])
+def test_timesteps_are_drawn_from_a_share_of_them(backbone: UNetBackbone, noise_from: float, first: int) -> None:
+    assert backbone.first_timestep(noise_from) == first
+    drawn = [backbone.draw_timesteps(torch.Generator().manual_seed(seed), 3, noise_from) for seed in range(200)]
+    assert torch.equal(drawn[5], backbone.draw_timesteps(torch.Generator().manual_seed(5), 3, noise_from))
+    assert first <= min(t.min() for t in drawn) < first + 30
+    assert 970 < max(t.max() for t in drawn) < 1000
+
+
+def test_guidance_combines_two_predictions_and_scale_one_is_none(backbone: UNetBackbone) -> None:
+    latents, timesteps = torch.cat([six_frames(), -six_frames()]), torch.tensor([400, 700])
+    positive, negative = backbone.encode_text(["a red cat"]), backbone.encode_text([""])
+    with torch.no_grad():
+        with_text, without = (backbone.predict(latents, timesteps, text) for text in (positive, negative))
+        guided = {
+            scale: backbone.predict_guided(latents, timesteps, positive, negative, scale) for scale in (0, 1, 7.5)
+        }
+    assert torch.equal(guided[1], with_text)
+    torch.testing.assert_close(guided[0], without, atol=1e-5, rtol=0)
+    torch.testing.assert_close(guided[7.5], without + 7.5 * (with_text - without), atol=1e-4, rtol=0)
+
+
+def test_released_parts_still_work(backbone: UNetBackbone) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), np.uint8)
+    before = backbone.encode_text(["a red cat"]), backbone.encode_clip(frames)
+    backbone.release("vae")
+    backbone.release("text_encoder")
+    assert torch.equal(backbone.encode_text(["a red cat"]), before[0])
+    assert torch.equal(backbone.encode_clip(frames), before[1])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_released_parts_leave_the_accelerator_until_they_are_used(folder: Path) -> None:
+    backbone = open_backbone(folder, device="cuda")
+    assert isinstance(backbone, UNetBackbone)
+    backbone.release("vae")
+    backbone.release("text_encoder")
+    assert (backbone.vae.device.type, backbone.text_encoder.device.type) == ("cpu", "cpu")
+    assert backbone.token_like("cat", 1).device.type == "cuda"
+    assert backbone.encode_text(["a red cat"]).device.type == "cuda"
+    assert backbone.encode_clip(np.zeros((1, 32, 32, 3), np.uint8)).device.type == "cuda"
+
+
+def test_sharded_and_fp16_weights_are_opened(
+    backbone: UNetBackbone, folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    expected = predict(backbone, six_frames())
+    for save in (save_sharded, save_fp16):
+        saved = save(backbone, folder, tmp_path / save.__name__)
+        capfd.readouterr()
+        opened = open_backbone(saved, device="cpu", dtype="fp32")
+        assert capfd.readouterr() == ("", "")
+        made = predict(opened, six_frames())
+        torch.testing.assert_close(made, expected, atol=1e-5 if save is save_sharded else 0.05, rtol=0)
 
 
 def test_a_learned_token_replaces_the_star_or_is_appended(backbone: UNetBackbone) -> None:
@@ -84,15 +149,16 @@ def test_a_learned_token_replaces_the_star_or_is_appended(backbone: UNetBackbone
     assert torch.equal(backbone.encode_text(["a red cat"]), plain)
 
 
-def test_a_token_learns_and_the_text_encoder_does_not(backbone: UNetBackbone) -> None:
+def test_gradients_reach_the_token_and_not_the_text_encoder(backbone: UNetBackbone) -> None:
     token = torch.nn.Parameter(backbone.token_like("cat", 2))
     backbone.encode_text(["a red *"], token).square().sum().backward()  # type: ignore[no-untyped-call]
     assert token.grad is not None
     assert (token.grad.abs().sum(1) > 0).all()
     assert all(param.grad is None for param in backbone.text_encoder.parameters())
+    assert backbone.encode_text(["a red *"], token.detach()).grad_fn is None
 
 
-def test_too_many_words_never_push_the_learned_token_out(backbone: UNetBackbone) -> None:
+def test_the_learned_token_is_kept_in_a_prompt_that_is_too_long(backbone: UNetBackbone) -> None:
     token, long = backbone.token_like("cat", 2), "a red cat in the forest " * 9
     for prompt in (long, f"* {long}", f"{long} * {long}"):
         text = backbone.encode_text([prompt], token)
@@ -100,17 +166,17 @@ def test_too_many_words_never_push_the_learned_token_out(backbone: UNetBackbone)
         assert not torch.allclose(text, backbone.encode_text([prompt], 5 * token), atol=1e-3)
 
 
-def test_the_truncated_end_of_a_long_prompt_is_named(backbone: UNetBackbone) -> None:
-    assert backbone.unread("a red cat") == ""
-    assert backbone.unread("red " * backbone.tokenizer.model_max_length + "cat") == "red red cat"
+def test_the_truncated_end_of_a_long_prompt_is_returned(backbone: UNetBackbone) -> None:
+    assert backbone.truncated("a red cat") == ""
+    assert backbone.truncated("red " * backbone.tokenizer.model_max_length + "cat") == "red red cat"
 
 
-def test_the_folder_decides_the_family(folder: Path) -> None:
+def test_the_family_is_read_from_the_folder(folder: Path) -> None:
     opened = open_backbone(folder, device="cpu", dtype="fp32")
     assert type(opened).__name__ == {"modelscope": "UNet3DBackbone", "animatediff": "AnimateDiffBackbone"}[folder.name]
 
 
-def test_an_unknown_family_is_refused_with_the_known_ones_named(tmp_path: Path) -> None:
+def test_an_unknown_family_is_refused_with_a_list_of_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(IntegrityFailure, match="pipeline folder"):
         open_backbone(tmp_path)
     (tmp_path / "unet").mkdir()

@@ -29,7 +29,7 @@ def weights(backbone: UNetBackbone) -> dict[str, Tensor]:
     return copy.deepcopy(backbone.denoiser.state_dict())
 
 
-def test_merging_adds_each_motion_at_its_weight_and_gives_the_original_bits_back(backbone: UNetBackbone) -> None:
+def test_merging_adds_each_motion_with_its_weight_and_restores_the_original_tensors(backbone: UNetBackbone) -> None:
     before = weights(backbone)
     layer = backbone.temporal_targets()[0]
     storage = backbone.denoiser.get_submodule(layer).weight.data_ptr()
@@ -43,7 +43,7 @@ def test_merging_adds_each_motion_at_its_weight_and_gives_the_original_bits_back
     assert backbone.denoiser.get_submodule(layer).weight.data_ptr() == storage
 
 
-def test_the_originals_come_back_when_sampling_fails(backbone: UNetBackbone) -> None:
+def test_the_original_weights_are_restored_after_an_error(backbone: UNetBackbone) -> None:
     before = weights(backbone)
     state = random_state(backbone, backbone.temporal_targets(), 1)
     with pytest.raises(ZeroDivisionError), merged(backbone.denoiser, [(state, 1.0)]):
@@ -52,7 +52,7 @@ def test_the_originals_come_back_when_sampling_fails(backbone: UNetBackbone) -> 
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 
-def test_merged_weights_do_what_the_injected_adapter_does(backbone: UNetBackbone) -> None:
+def test_merged_weights_predict_as_the_injected_adapter_does(backbone: UNetBackbone) -> None:
     state = random_state(backbone, backbone.temporal_targets(), 3)
     latents = torch.randn(1, 4, 5, 8, 8, generator=torch.Generator().manual_seed(0))
     timesteps, text = torch.tensor([500]), backbone.encode_text(["a red cat"])
@@ -69,7 +69,7 @@ def test_merged_weights_do_what_the_injected_adapter_does(backbone: UNetBackbone
     assert torch.equal(base, removed)
 
 
-def test_a_lora_starts_as_nothing_and_only_it_trains(backbone: UNetBackbone) -> None:
+def test_a_new_lora_changes_nothing_and_is_all_that_trains(backbone: UNetBackbone) -> None:
     params = lora.inject(backbone.denoiser, "cav_motion", backbone.temporal_targets(), 4, seed=7)
     trainable = [name for name, param in backbone.denoiser.named_parameters() if param.requires_grad]
     assert len(trainable) == len(params) == 2 * len(backbone.temporal_targets())
@@ -79,12 +79,12 @@ def test_a_lora_starts_as_nothing_and_only_it_trains(backbone: UNetBackbone) -> 
 
 def test_a_second_adapter_leaves_the_first_frozen(backbone: UNetBackbone) -> None:
     absorber = random_state(backbone, backbone.spatial_targets(), 5)
-    lora.load_into(backbone.denoiser, "cav_look", absorber)
+    lora.load_into(backbone.denoiser, "cav_absorber", absorber)
     lora.inject(backbone.denoiser, "cav_motion", backbone.temporal_targets(), 4, seed=7)
-    assert not [n for n, p in backbone.denoiser.named_parameters() if "cav_look" in n and p.requires_grad]
+    assert not [n for n, p in backbone.denoiser.named_parameters() if "cav_absorber" in n and p.requires_grad]
 
 
-def test_the_seed_decides_the_start(backbone: UNetBackbone) -> None:
+def test_the_initial_weights_depend_on_the_seed_alone(backbone: UNetBackbone) -> None:
     starts, layer = [], backbone.temporal_targets()[0]
     for _ in range(2):
         starts.append(lora.extract(lora.inject(backbone.denoiser, "cav_motion", [layer], 4, seed=7)))

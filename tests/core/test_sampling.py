@@ -1,4 +1,5 @@
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ from cavtool.core.adapters import lora
 from cavtool.core.adapters.merge import merged
 from cavtool.core.backbones import open_backbone
 from cavtool.core.backbones.protocol import Backbone
-from cavtool.core.diffusion import guided, seeded_noise
-from cavtool.core.sampling import sample
+from cavtool.core.noise import seeded_noise
+from cavtool.core.sampling import Predict, sample
 from cavtool.mini.architecture import LATENT_CHANNELS
 from cavtool.models import find_model
 from tests.core.test_lora import random_state
@@ -18,19 +19,23 @@ from tests.core.test_lora import random_state
 STEPS, GUIDANCE, PROMPT, NEGATIVE = 6, 7.5, "a red cat in the desert", "blue"
 
 
+def guided(backbone: Backbone) -> Predict:
+    texts = {"positive": backbone.encode_text([PROMPT]), "negative": backbone.encode_text([NEGATIVE])}
+    return partial(backbone.predict_guided, **texts, guidance_scale=GUIDANCE)
+
+
 def ours(backbone: Backbone, noise: torch.Tensor) -> torch.Tensor:
     scheduler = backbone.scheduler()
     scheduler.set_timesteps(STEPS)
-    texts = backbone.encode_text([PROMPT]), backbone.encode_text([NEGATIVE])
-    return sample(guided(backbone, *texts, GUIDANCE), scheduler, noise * scheduler.init_noise_sigma)
+    return sample(guided(backbone), scheduler, noise * scheduler.init_noise_sigma)
 
 
 def theirs(folder: Path, noise: torch.Tensor, adapter: lora.LoraState | None) -> torch.Tensor:
-    """diffusers' own pipeline, its UNet with the adapter injected by peft, unmerged."""
+    """The result of diffusers' pipeline, with the adapter injected into its UNet by peft, not merged."""
     from diffusers import DiffusionPipeline
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # TextToVideoSDPipeline is deprecated upstream, and works
+        warnings.simplefilter("ignore")  # TextToVideoSDPipeline is deprecated, but works
         pipeline: Any = DiffusionPipeline.from_pretrained(folder)
         pipeline.set_progress_bar_config(disable=True)
         if adapter:
@@ -71,11 +76,11 @@ def test_cav_mini_samples_and_decodes_as_diffusers_pipeline_does() -> None:
     assert (noise - made).abs().mean() > 0.1
 
 
-def test_cut_into_segments_it_is_the_same(backbone: Backbone) -> None:
+def test_sampling_in_segments_gives_the_same_result(backbone: Backbone) -> None:
     noise = seeded_noise((1, 4, 5, 8, 8), 11, "cpu")
     scheduler = backbone.scheduler()
     scheduler.set_timesteps(STEPS)
-    predict = guided(backbone, backbone.encode_text([PROMPT]), backbone.encode_text([NEGATIVE]), GUIDANCE)
+    predict = guided(backbone)
     seen: list[int] = []
     middle = sample(predict, scheduler, noise, stop=2, on_step=seen.append)
     end = sample(predict, scheduler, middle, start=2, on_step=seen.append)
@@ -83,7 +88,20 @@ def test_cut_into_segments_it_is_the_same(backbone: Backbone) -> None:
     assert seen == [1, 2, 3, 4, 5, 6]
 
 
-def test_the_seed_decides_the_noise() -> None:
+def test_the_noise_depends_on_the_seed_alone() -> None:
     shape = (1, 4, 2, 4, 4)
     assert torch.equal(seeded_noise(shape, 5, "cpu"), seeded_noise(shape, 5, "cpu"))
     assert not torch.equal(seeded_noise(shape, 5, "cpu"), seeded_noise(shape, 6, "cpu"))
+
+
+def test_the_inverse_scheduler_finds_the_noise_that_sampling_turns_into_the_latents(backbone: Backbone) -> None:
+    """With a constant prediction of the noise, DDIM and its inverse undo each other exactly."""
+    latents, constant = (seeded_noise((1, 4, 5, 8, 8), seed, "cpu") for seed in (1, 2))
+    forward, inverse = backbone.scheduler(), backbone.scheduler(inverse=True)
+    for scheduler in (forward, inverse):
+        scheduler.set_timesteps(STEPS)
+    assert inverse.timesteps.tolist() == forward.timesteps.tolist()[::-1]
+    noise = sample(lambda _, __: constant, inverse, latents)
+    assert (noise - latents).abs().mean() > 0.5
+    back = sample(lambda _, __: constant, forward, noise)
+    torch.testing.assert_close(back, latents, atol=1e-3, rtol=0)

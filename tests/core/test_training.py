@@ -6,7 +6,8 @@ from torch import Tensor, nn
 from cavtool.core.adapters.absorber import CROP_RATIO, TOKEN, absorber_loss, crop_bank, load_absorber, new_absorber
 from cavtool.core.adapters.lora import extract
 from cavtool.core.backbones.parts.unet import UNetBackbone
-from cavtool.core.diffusion import denoising_loss, step_generator
+from cavtool.core.losses import denoising_loss
+from cavtool.core.noise import step_generator
 from cavtool.core.trainer import Trainer
 from cavtool.errors import TrainingError
 from cavtool.mini import world
@@ -22,7 +23,7 @@ def quadratic(params: dict[str, nn.Parameter]) -> Trainer:
     return Trainer(params, loss_at, num_steps=40, lr=0.05)
 
 
-def test_a_resumed_training_ends_in_the_same_bits() -> None:
+def test_a_resumed_training_ends_with_the_same_weights() -> None:
     whole = {"a": nn.Parameter(torch.ones(4))}
     losses = list(quadratic(whole).run())
     cut = {"a": nn.Parameter(torch.ones(4))}
@@ -45,7 +46,7 @@ def test_a_loss_that_is_not_finite_stops_the_training() -> None:
         list(trainer.run())
 
 
-def test_a_gradient_that_is_not_finite_stops_the_training_before_it_does_harm() -> None:
+def test_a_gradient_that_is_not_finite_stops_the_training_before_an_update() -> None:
     param = nn.Parameter(torch.zeros(1))
     with pytest.raises(TrainingError, match="gradient became inf at step 1"):
         list(Trainer({"a": param}, lambda _: param.sqrt().sum(), 1, 0.1).run())
@@ -57,7 +58,7 @@ def test_the_checkpoint_of_another_training_is_refused() -> None:
         quadratic({"a": nn.Parameter(torch.ones(4))}).load({"step": torch.tensor(1), "param.b": torch.ones(1)})
 
 
-def test_crops_are_of_the_papers_ratio_and_the_frames_size() -> None:
+def test_crops_have_the_ratio_of_the_paper_and_the_size_of_a_frame() -> None:
     size = 60
     ramp = torch.arange(size).view(1, 1, size, 1).expand(2, size, size, 3).to(torch.uint8).numpy()
     crops = crop_bank(ramp, 64, seed=0)
@@ -69,17 +70,17 @@ def test_crops_are_of_the_papers_ratio_and_the_frames_size() -> None:
 
 
 @pytest.mark.parametrize(("noise_from", "first"), [(0.0, 0), (0.7, 700)])
-def test_the_loss_is_taken_at_the_timesteps_asked_for(
+def test_the_loss_is_computed_at_the_requested_timesteps(
     backbone: UNetBackbone, monkeypatch: pytest.MonkeyPatch, noise_from: float, first: int
 ) -> None:
     drawn: list[int] = []
     add_noise = backbone.add_noise
 
-    def watched(latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+    def recording(latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         drawn.extend(timesteps.tolist())
         return add_noise(latents, noise, timesteps)
 
-    monkeypatch.setattr(backbone, "add_noise", watched)
+    monkeypatch.setattr(backbone, "add_noise", recording)
     latents, text = torch.zeros(256, 4, 1, 2, 2), backbone.encode_text(["a"])
     with backbone.without_time(), torch.no_grad():
         denoising_loss(backbone, latents, text, step_generator(0, 0), noise_from=noise_from)
@@ -88,7 +89,7 @@ def test_the_loss_is_taken_at_the_timesteps_asked_for(
 
 
 def test_the_absorber_trains_with_every_temporal_layer_bypassed(backbone: UNetBackbone) -> None:
-    crops = backbone.encode(crop_bank(np.zeros((2, 32, 32, 3), np.uint8), 4, 0)).transpose(0, 2)
+    crops = backbone.encode_stills(crop_bank(np.zeros((2, 32, 32, 3), np.uint8), 4, 0))
     for name, param in backbone.denoiser.named_parameters():
         if any(part in name for part in ("temp_", "transformer_in", "motion_modules")):
             param.fill_(torch.nan)
@@ -96,13 +97,15 @@ def test_the_absorber_trains_with_every_temporal_layer_bypassed(backbone: UNetBa
     loss = absorber_loss(backbone, params, crops, "a lantern", batch_size=2, seed=0)(0)
     assert loss.isfinite()
     text = backbone.encode_text(["a lantern"])
-    assert denoising_loss(backbone, crops, text, step_generator(0, 0)).isnan(), "the layers are there, outside"
+    assert denoising_loss(backbone, crops, text, step_generator(0, 0)).isnan(), (
+        "with time, the loss passes through these layers"
+    )
 
 
 @pytest.mark.parametrize(("with_lora", "with_token"), [(True, True), (True, False), (False, True)])
 def test_an_absorber_learns_and_nothing_else_changes(backbone: UNetBackbone, with_lora: bool, with_token: bool) -> None:
     frames = world.render(world.reference("circle", "lantern", "white", "moon"))
-    crops = backbone.encode(crop_bank(frames, 8, 0)).transpose(0, 2)
+    crops = backbone.encode_stills(crop_bank(frames, 8, 0))
     base = {key: value.clone() for key, value in backbone.denoiser.state_dict().items()}
     texts = {key: value.clone() for key, value in backbone.text_encoder.state_dict().items()}
     params = new_absorber(backbone, "a lantern", with_lora=with_lora, with_token=with_token, rank=4, seed=0)
@@ -110,14 +113,14 @@ def test_an_absorber_learns_and_nothing_else_changes(backbone: UNetBackbone, wit
     loss_at = absorber_loss(backbone, params, crops, "a lantern", batch_size=2, seed=0)
     list(Trainer(params, loss_at, num_steps=3, lr=1e-2).run())
     after = extract(params)
-    taught = [
+    trained = [
         key for key in after if key == TOKEN or ".to_v." in key
-    ]  # a softmax over one pixel teaches q and k nothing
-    assert taught
-    assert all(not torch.equal(before[key], after[key]) for key in taught)
+    ]  # over one pixel the softmax is constant: q and k get no gradient
+    assert trained
+    assert all(not torch.equal(before[key], after[key]) for key in trained)
     assert (TOKEN in after) is with_token
     now = backbone.denoiser.state_dict()
-    layer = {key.replace(".base_layer", ""): value for key, value in now.items() if "cav_look" not in key}
+    layer = {key.replace(".base_layer", ""): value for key, value in now.items() if "cav_absorber" not in key}
     assert all(torch.equal(base[key], layer[key]) for key in base)
     assert all(torch.equal(texts[key], value) for key, value in backbone.text_encoder.state_dict().items())
 
@@ -131,7 +134,7 @@ def test_a_motion_trains_under_a_frozen_absorber(backbone: UNetBackbone) -> None
     token = load_absorber(backbone, absorber)
     assert token is not None
     params = lora.inject(backbone.denoiser, "cav_motion", backbone.temporal_targets(), 4, seed=1)
-    text = backbone.encode_text(["a lantern twirls"], token).detach()
+    text = backbone.encode_text(["a lantern twirls"], token)
     latents = torch.randn(2, 4, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     others = {
         f"{part}.{name}": value.clone()
@@ -141,7 +144,7 @@ def test_a_motion_trains_under_a_frozen_absorber(backbone: UNetBackbone) -> None
     }
     trainer = Trainer(params, lambda step: denoising_loss(backbone, latents, text, step_generator(0, step)), 3, 1e-2)
     with_absorber, *_ = trainer.run()
-    assert any("cav_look" in name for name in others)
+    assert any("cav_absorber" in name for name in others)
     now = {part: getattr(backbone, part).state_dict() for part in PARTS}
     for name, value in others.items():
         part, _, key = name.partition(".")

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from cavtool.mini2.judge.network import LOOKS, Network
+from cavtool.mini2.judge.network import ATTRIBUTES, Network
 from cavtool.mini2.judge.reading import Judge, agree
 from cavtool.mini2.judge.train import PIECE, any_scene, draw_piece, moves_between
 from cavtool.mini2.world.scenes import CHANNELS, Scene, reference, render
@@ -13,8 +13,8 @@ from cavtool.mini2.world.subjects import HELD_OUT_SUBJECTS
 def test_it_reads_every_attribute_and_channel_of_a_clip() -> None:
     torch.manual_seed(0)
     reading = Judge(Network()).read(render(reference("orbit", "cat", "red", "snow")))
-    assert reading.subject in LOOKS["subject"]
-    assert reading.place in LOOKS["place"]
+    assert reading.subject in ATTRIBUTES["subject"]
+    assert reading.place in ATTRIBUTES["place"]
     assert set(reading.channels) == set(CHANNELS)
     assert all(track.shape == (16,) and np.isfinite(track).all() for track in reading.channels.values())
 
@@ -41,17 +41,17 @@ def test_what_it_learns_of_a_pair_is_how_the_background_goes() -> None:
 
 def test_it_learns_from_everything_it_has_to_tell_apart() -> None:
     scenes = [any_scene(seed) for seed in range(200)]
-    assert {scene.subject for scene in scenes} == set(LOOKS["subject"])
+    assert {scene.subject for scene in scenes} == set(ATTRIBUTES["subject"])
     assert set(HELD_OUT_SUBJECTS) <= {scene.subject for scene in scenes}
-    assert {scene.place for scene in scenes} == set(LOOKS["place"])
-    assert {scene.colour for scene in scenes} == {*LOOKS["colour"], ""}
+    assert {scene.place for scene in scenes} == set(ATTRIBUTES["place"])
+    assert {scene.colour for scene in scenes} == {*ATTRIBUTES["colour"], ""}
 
 
 def test_a_piece_is_a_few_frames_in_order_with_their_truth() -> None:
-    frames, looks, channels = draw_piece(7)
+    frames, attributes, channels = draw_piece(7)
     scene = any_scene(7)
     assert frames.shape == (PIECE, 64, 64, 3)
-    assert LOOKS["subject"][looks[0]] == scene.subject
+    assert ATTRIBUTES["subject"][attributes[0]] == scene.subject
     whole = np.stack([scene.channels[name] for name in CHANNELS], axis=1)
     at = [int(np.abs(whole - row).sum(1).argmin()) for row in channels]
     assert at == sorted(at)

@@ -75,9 +75,9 @@ def test_pans_and_tilts_move_the_background_as_the_ground_truth_says_and_not_the
     for control, angle, channel, axis in (("pan", 7.0, "camera_x", 1), ("tilt", -7.0, "camera_y", 0)):
         turned = still(x=HIDDEN, **{control: angle})
         shift = background_shift(frame(turned), frame(rest), axis)
-        told = float(turned.channels[channel][0]) * SIDE
-        assert told == pytest.approx(np.tan(np.deg2rad(7.0)) * SIDE, abs=0.3)
-        assert shift == pytest.approx(told, abs=1.5)
+        stated = float(turned.channels[channel][0]) * SIDE
+        assert stated == pytest.approx(np.tan(np.deg2rad(7.0)) * SIDE, abs=0.3)
+        assert shift == pytest.approx(stated, abs=1.5)
         assert subject_box(**{control: angle})[axis - 1] == pytest.approx(subject_box()[axis - 1], abs=0.02)
 
 
@@ -182,7 +182,7 @@ def test_a_caption_says_what_moves() -> None:
         said = [motion for motion in OBJECT_MOTIONS if f" {motion}" in scene.caption]
         if said:
             moved = OBJECT_MOTIONS[said[0]](TIME, 1.0)
-            assert all(np.ptp(scene.controls[name]) > 0.5 * np.ptp(course) for name, course in moved.items())
+            assert all(np.ptp(scene.controls[name]) > 0.5 * np.ptp(track) for name, track in moved.items())
 
 
 def test_captions_come_in_every_length() -> None:

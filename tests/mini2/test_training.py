@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cavtool.core.backbones import open_backbone
-from cavtool.core.diffusion import seeded_noise
+from cavtool.core.noise import seeded_noise
 from cavtool.mini2.training import __main__ as recipe
 from cavtool.mini2.training.architecture import Denoiser, new_denoiser, new_tokenizer, to_tokens
 from cavtool.mini2.training.data import SUBJECT_WEIGHT, draw_frames, subject_weight

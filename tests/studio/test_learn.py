@@ -18,7 +18,7 @@ from cavtool.core.trainer import Trainer
 from cavtool.errors import Conflict, Incompatible, InvalidInput, MediaError, NotFound, TrainingError
 from cavtool.events import Event, Interrupted, Note, Stage, Step, Warn
 from cavtool.mini import world
-from cavtool.models import CATALOGUE, Model
+from cavtool.models import write_description
 from cavtool.recipes import AbsorberKind, Blend, DType, LearnRecipe, SampleRecipe
 from cavtool.registry import Asset, Registry
 from cavtool.runs import Outcome, Run
@@ -87,16 +87,17 @@ def test_the_look_holds_what_was_asked_for_and_says_so(circle: Path, kind: Absor
 
 
 @pytest.mark.slow
-def test_an_animatediff_model_learns_and_generates(
-    circle: Path, animatediff: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(CATALOGUE, "small", Model("small", animatediff, num_frames=8, width=64, height=64))
-    asset = learn("circle", circle, dataclasses.replace(SHORT, steps=2, absorber_steps=1, model="small"))
+def test_an_animatediff_model_learns_and_generates(circle: Path, animatediff: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(animatediff, tmp_path / "small"))
+    write_description(folder, num_frames=8, fps=8, enlarge=1, words=["a", "red", "cat"])
+    asset = learn("circle", circle, dataclasses.replace(SHORT, steps=2, absorber_steps=1, model=str(folder)))
+    assert asset.record.clip is not None
+    assert (asset.record.clip.num_frames, asset.record.clip.width) == (8, 64)
     motion, absorber = load_file(asset.weights), load_file(Workspace().registry.get("circle-look", "absorber").weights)
     assert all(".motion_modules." in key for key in motion)
     assert not any(".motion_modules." in key for key in absorber)
     assert any(value.abs().sum() > 0 for key, value in motion.items() if "lora_B" in key)
-    recipe = SampleRecipe("a red cat", seed=1, steps=2, motions=(Blend("circle"),), model="small")
+    recipe = SampleRecipe("a red cat", seed=1, steps=2, motions=(Blend("circle"),), model=str(folder))
     (file,) = generate(recipe, output=tmp_path / "v.mp4")
     media = video.probe(file)
     assert (media.width, media.height) == (64, 64)

@@ -14,12 +14,12 @@ def session() -> Session:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("noise_from", "num_steps", "at_work"), [(0.0, 10, 10), (0.7, 10, 3), (0.7, 1, 1), (0.999, 10, 1), (0.45, 4, 3)]
+    ("noise_from", "num_steps", "num_merged"), [(0.0, 10, 10), (0.7, 10, 3), (0.7, 1, 1), (0.999, 10, 1), (0.45, 4, 3)]
 )
-def test_a_motion_is_at_work_at_the_timesteps_it_learned(
-    session: Session, noise_from: float, num_steps: int, at_work: int
+def test_a_motion_is_merged_at_the_timesteps_it_was_trained_on(
+    session: Session, noise_from: float, num_steps: int, num_merged: int
 ) -> None:
-    """Ten steps of cav-mini's are at 999, 899, 799, ...; four at 999, 749, 499, 249."""
+    """Ten sampling steps of cav-mini are at timesteps 999, 899, 799, ...; four at 999, 749, 499, 249."""
     names = session.backbone.temporal_targets()
     layer: Any = session.backbone.denoiser.get_submodule(names[0])
     original, changed = layer.weight.data_ptr(), []
@@ -31,12 +31,12 @@ def test_a_motion_is_at_work_at_the_timesteps_it_learned(
         guidance=1,
         on_step=lambda _: changed.append(layer.weight.data_ptr() != original),
     )
-    assert changed == [True] * at_work + [False] * (num_steps - at_work)
+    assert changed == [True] * num_merged + [False] * (num_steps - num_merged)
     assert layer.weight.data_ptr() == original
 
 
 @pytest.mark.slow
-def test_motions_of_different_timesteps_rest_one_after_the_other(session: Session) -> None:
+def test_motions_trained_on_different_timesteps_end_at_different_steps(session: Session) -> None:
     names = session.backbone.temporal_targets()
     layer: Any = session.backbone.denoiser.get_submodule(names[0])
     state = random_state(session.backbone, names, 1)

@@ -7,7 +7,7 @@ from cavtool.system.paths import Places, places
 
 
 def under(home: Path) -> Places:
-    return Places(home / "data", home / "config", home / "state")
+    return Places(*(home / part for part in ("data", "config", "state", "cache")))
 
 
 def test_a_given_home_takes_precedence_over_cav_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,5 +38,5 @@ def test_without_cav_home_the_platform_decides(home: str | None, monkeypatch: py
     if home is not None:
         monkeypatch.setenv("CAV_HOME", home)
     folders = astuple(places())
-    assert len(set(folders)) == 3
+    assert len(set(folders)) == 4
     assert all(folder.is_absolute() and "cav" in folder.parts for folder in folders)

@@ -1,8 +1,8 @@
-"""Appearance absorbers (Ren et al. 2024, stage 1): they learn the reference's looks, so that the T-LoRA need not.
+"""Appearance absorbers (Ren et al. 2024, stage 1): they learn the reference's appearance so that the T-LoRA does not.
 
-An S-LoRA on spatial attention, a learned token (textual inversion, Gal et al. 2022), or both ("dual"). They train on a
-bank of random crops, single frames without order, with every temporal layer bypassed. A state holds the S-LoRA's file
-keys and, for a token, `token` (N, D).
+An absorber is an S-LoRA on spatial attention, a learned token (textual inversion, Gal et al. 2022), or both ("dual").
+It trains on random crops of single frames with every temporal layer bypassed. Its state holds the S-LoRA under the keys
+of its file and the token as `token` (N, D).
 """
 
 from collections.abc import Callable
@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from cavtool.core.adapters import lora
 from cavtool.core.backbones.protocol import Backbone, FramesFHWC
-from cavtool.core.diffusion import denoising_loss, step_generator
+from cavtool.core.losses import denoising_loss
+from cavtool.core.noise import step_generator
 
-ADAPTER = "cav_look"
-TOKEN = "token"  # noqa: S105 a word, not a secret
+ADAPTER = "cav_absorber"
+TOKEN = "token"  # noqa: S105 a key, not a secret
 TOKEN_VECTORS = 2  # our choice; the paper does not say
 CROP_RATIO = (0.33, 0.67)  # of the frame's sides (Ren et al. 2024, appendix A.2): appearance without layout
 
@@ -25,7 +26,10 @@ Params = dict[str, nn.Parameter]
 
 
 def crop_bank(frames_FHWC: FramesFHWC, num_crops: int, seed: int) -> FramesFHWC:
-    """Random square-ratio crops of random frames, resized to the frames' size: (num_crops, H, W, 3) uint8."""
+    """Random crops of random frames, resized to the size of a frame: (num_crops, H, W, 3) uint8.
+
+    Sides are a random share of the frame's, the same for width and height (Ren et al. 2024, appendix A.2).
+    """
     rng = np.random.default_rng(seed)
     height, width = frames_FHWC.shape[1:3]
     crops = []
@@ -41,7 +45,7 @@ def crop_bank(frames_FHWC: FramesFHWC, num_crops: int, seed: int) -> FramesFHWC:
 def new_absorber(
     backbone: Backbone, appearance: str, *, with_lora: bool, with_token: bool, rank: int, seed: int
 ) -> Params:
-    """Put an untrained absorber into the backbone; returns its parameters."""
+    """Add an untrained absorber to the backbone; returns its parameters."""
     params: Params = {}
     if with_lora:
         params |= lora.inject(backbone.denoiser, ADAPTER, backbone.spatial_targets(), rank, seed=seed)
@@ -53,7 +57,10 @@ def new_absorber(
 def absorber_loss(
     backbone: Backbone, params: Params, crops_NCFHW: Tensor, appearance: str, *, batch_size: int, seed: int
 ) -> Callable[[int], Tensor]:
-    """Stage 1's loss by step (equations 3 and 4): denoise single crops under y_S with time bypassed."""
+    """The loss of each step of stage 1: single crops under the appearance prompt y_S, with time bypassed.
+
+    Ren et al. 2024, equations (3) and (4).
+    """
     token = params.get(TOKEN)
     fixed = None if token is not None else backbone.encode_text([appearance])
 
@@ -68,7 +75,7 @@ def absorber_loss(
 
 
 def load_absorber(backbone: Backbone, state: lora.LoraState) -> Tensor | None:
-    """Put a trained absorber into the backbone, frozen; returns its token for `encode_text`, if it has one."""
+    """Add a trained absorber to the backbone, frozen; returns its token for `encode_text`, None if it has none."""
     spatial = {key: value for key, value in state.items() if key != TOKEN}
     if spatial:
         lora.load_into(backbone.denoiser, ADAPTER, spatial)

@@ -1,4 +1,4 @@
-"""LoRA on a denoiser: inject and extract with peft to train it, and its files; `merge.py` samples with it.
+"""LoRA on a denoiser: inject it with peft to train it, extract it, save it. `merge.py` applies it for sampling.
 
 W' = W + s·BA (Ren et al. 2024, equation 2; Hu et al. 2021). Files hold PEFT's keys, `unet.<layer>.lora_A.weight`
 (R, in) and `unet.<layer>.lora_B.weight` (out, R), with alpha = rank, so that s is the weight a user gives.
@@ -21,33 +21,33 @@ LoraState = dict[str, Tensor]
 
 
 def inject(denoiser: nn.Module, name: str, targets: Sequence[str], rank: int, *, seed: int) -> dict[str, nn.Parameter]:
-    """Add a trainable LoRA to the target layers, its A drawn from the seed, its B zero. All else keeps its grad flags.
+    """Add a trainable LoRA to the target layers: A random from the seed, B zero. Other parameters keep `requires_grad`.
 
-    Returns its parameters in fp32 by file key.
+    Returns the new parameters, fp32, by their key in a file.
     """
     from peft import LoraConfig, inject_adapter_in_model
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     flags = {key: param.requires_grad for key, param in denoiser.named_parameters()}
-    denoiser.__dict__.pop("peft_config", None)  # peft's list of adapters; ours are on layers of their own
+    denoiser.__dict__.pop("peft_config", None)  # or peft warns of a second adapter in one model
     config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(targets), bias="none")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         inject_adapter_in_model(config, denoiser, name)
     for layer in denoiser.modules():
         if isinstance(layer, BaseTunerLayer):
-            layer.set_adapter(list(layer.lora_A))  # peft makes the last one alone active
+            layer.set_adapter(list(layer.lora_A))  # peft activates the last one only
     params = _adapter_params(denoiser, name)
-    mine = {id(param) for param in params.values()}
+    added = {id(param) for param in params.values()}
     for key, param in denoiser.named_parameters():
-        param.requires_grad_(id(param) in mine or flags.get(key, False))
+        param.requires_grad_(id(param) in added or flags.get(key, False))
     for param in params.values():
         param.data = param.data.float()
     return params
 
 
 def load_into(denoiser: nn.Module, name: str, state: LoraState) -> None:
-    """Inject a LoRA and fill it with a file's weights, frozen. Raises Incompatible where it does not fit."""
+    """Inject a LoRA with the weights of a file, frozen. Raises Incompatible if it does not fit the denoiser."""
     pairs = pairs_of(state)
     rank = next(iter(pairs.values()))[0].shape[0]
     check_fit(denoiser, pairs)
@@ -58,14 +58,14 @@ def load_into(denoiser: nn.Module, name: str, state: LoraState) -> None:
 
 
 def extract(params: Mapping[str, nn.Parameter]) -> LoraState:
-    """A file's tensors, fp32 on the CPU."""
+    """The parameters as the tensors of a file: fp32, on the CPU."""
     return {key: param.detach().float().cpu().clone() for key, param in params.items()}
 
 
 def save(state: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
-    """Write a safetensors file whose bytes, and so whose hash, the tensors and metadata alone decide.
+    """Write a safetensors file; equal tensors and metadata always give the same bytes, and so the same checksum.
 
-    The library writes metadata in random order; the header's JSON is put into order, its length kept by spaces.
+    The library writes metadata in random order. Here it is sorted and the header padded to its length.
     """
     data = safetensors_save(dict(state), dict(metadata))
     length = int.from_bytes(data[:8], "little")
@@ -76,12 +76,12 @@ def save(state: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -
 
 
 def targets(state: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """The layers a file's LoRA is on, sorted; none where it holds no LoRA."""
+    """The layers that a file's LoRA changes, sorted; empty if it holds no LoRA."""
     return tuple(sorted(key[len(_PREFIX) : -len(_A)] for key in state if key.startswith(_PREFIX) and key.endswith(_A)))
 
 
 def remove_all(denoiser: nn.Module) -> None:
-    """Take every injected LoRA out; the base layers stay as they were."""
+    """Remove every injected LoRA; the base layers keep their weights."""
     from diffusers.utils.peft_utils import recurse_remove_peft_layers
 
     recurse_remove_peft_layers(denoiser)
@@ -97,18 +97,18 @@ def _adapter_params(denoiser: nn.Module, name: str) -> dict[str, nn.Parameter]:
 
 
 def pairs_of(state: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
-    """A and B by layer. Raises IntegrityFailure for a state without LoRA weights."""
+    """The matrices A and B by layer. Raises IntegrityFailure if the state has no LoRA weights."""
     if not (names := targets(state)):
         raise IntegrityFailure("the file holds no LoRA weights")
     return {name: (state[_PREFIX + name + _A], state[_PREFIX + name + _B]) for name in names}
 
 
 def check_fit(denoiser: nn.Module, pairs: Mapping[str, tuple[Tensor, Tensor]]) -> None:
-    """Raise Incompatible if a layer of a LoRA is not in the denoiser, or of another shape."""
+    """Raise Incompatible if the denoiser lacks a layer of the LoRA or has it with another shape."""
     shapes = {name: tuple(param.shape) for name, param in denoiser.named_parameters()}
     for name, (A, B) in pairs.items():
-        wanted = (B.shape[0], A.shape[1])
+        required = (B.shape[0], A.shape[1])
         found = shapes.get(f"{name}.weight") or shapes.get(f"{name}.base_layer.weight")
-        if found != wanted:
-            has = f"has it as {found}" if found else "has no such layer"
-            raise Incompatible(f"the LoRA wants `{name}` of shape {wanted}, the model {has}")
+        if found != required:
+            problem = f"has it with shape {found}" if found else "does not have it"
+            raise Incompatible(f"the LoRA is for a layer `{name}` of shape {required}; the model {problem}")

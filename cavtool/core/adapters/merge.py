@@ -1,4 +1,4 @@
-"""LoRAs merged into a denoiser's weights, for as long as they are at work.
+"""LoRAs merged into a denoiser's weights for a while.
 
 W' = W + s·BA (Ren et al. 2024, equation 2; Hu et al. 2021).
 """
@@ -14,9 +14,9 @@ from cavtool.core.adapters.lora import LoraState, check_fit, pairs_of
 
 @contextmanager
 def merged(denoiser: nn.Module, states: Sequence[tuple[LoraState, float]]) -> Iterator[None]:
-    """Merge LoRAs into the weights for as long as the context lasts: θ0 + Σ αᵢ BᵢAᵢ, computed in fp32.
+    """Within the context the weights are θ0 + Σ αᵢ BᵢAᵢ, computed in fp32.
 
-    Afterwards the original tensors themselves are back, bit for bit. Raises Incompatible where one does not fit.
+    Afterwards the denoiser has its original tensors again. Raises Incompatible if a LoRA does not fit the denoiser.
     """
     originals: dict[str, Tensor] = {}
     try:

@@ -1,4 +1,4 @@
-"""Intervals of what was measured."""
+"""Confidence intervals of measurements."""
 
 from collections.abc import Sequence
 
@@ -17,5 +17,5 @@ def bootstrap_interval(
 
 
 def paired_interval(ours: Sequence[float], theirs: Sequence[float], seed: int = 0) -> tuple[float, float]:
-    """Bootstrap interval of the mean difference of pairs, ours less theirs: they differ only where it excludes 0."""
+    """Bootstrap interval of the mean of ours - theirs, pair by pair; they differ if it excludes 0."""
     return bootstrap_interval(np.subtract(ours, theirs), seed)

@@ -12,7 +12,7 @@ from torch.nn import functional
 from cavtool.mini2.world.places import PLACES
 from cavtool.mini2.world.subjects import ALL_COLOURS, subject_names
 
-LOOKS = {"subject": subject_names(), "colour": tuple(ALL_COLOURS), "place": tuple(PLACES)}
+ATTRIBUTES = {"subject": subject_names(), "colour": tuple(ALL_COLOURS), "place": tuple(PLACES)}
 _WIDTH, _NUM_HEADS = 128, 4
 _REACH = 4  # cells of the 16x16 grid that a background is looked for to either side
 
@@ -25,7 +25,7 @@ class Seen:
     and sin of roll, then of yaw.
     """
 
-    looks: dict[str, Tensor]
+    attributes: dict[str, Tensor]
     placing: Tensor
     turn: Tensor
 
@@ -40,7 +40,7 @@ class Network(nn.Module):
         self.coarse = nn.Sequential(nn.Conv2d(64, _WIDTH, 2, 2), *(_Block(_WIDTH) for _ in range(4)))
         self.merge = nn.Sequential(nn.Conv2d(64 + _WIDTH, _WIDTH, 1), _Block(_WIDTH))
         self.attention = nn.Conv2d(_WIDTH, _NUM_HEADS, 1)
-        self.looks = nn.ModuleDict({name: nn.Linear(512, len(names)) for name, names in LOOKS.items()})
+        self.attributes = nn.ModuleDict({name: nn.Linear(512, len(names)) for name, names in ATTRIBUTES.items()})
         self.read = nn.Sequential(nn.Linear(_NUM_HEADS * (_WIDTH + 2) + _WIDTH, 512), nn.SiLU())
         self.placing, self.turn = nn.Linear(512, 3), nn.Linear(512, 4)
         shifts = (2 * _REACH + 1) ** 2
@@ -72,7 +72,7 @@ class Network(nn.Module):
         with_place = torch.cat([features_BCHW, grid_2HW.expand(len(features_BCHW), -1, -1, -1)], dim=1)
         pooled_BKC = share_BKN @ with_place.flatten(2).transpose(1, 2)
         read = self.read(torch.cat([pooled_BKC.flatten(1), features_BCHW.mean((2, 3))], dim=1))
-        return Seen({name: head(read) for name, head in self.looks.items()}, self.placing(read), self.turn(read))
+        return Seen({name: head(read) for name, head in self.attributes.items()}, self.placing(read), self.turn(read))
 
     def follow(self, from_PCHW: Tensor, to_PCHW: Tensor) -> Tensor:
         """How the background of one frame goes to another's (P, 3): x, y and log zoom about the middle."""

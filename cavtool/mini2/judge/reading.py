@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from cavtool.mini2.judge.network import LOOKS, Network
+from cavtool.mini2.judge.network import ATTRIBUTES, Network
 from cavtool.mini2.training.architecture import to_model_range
-from cavtool.mini2.world.motions import Courses
+from cavtool.mini2.world.motions import Tracks
 from cavtool.mini2.world.scenes import CHANNELS, Frames
 from cavtool.mini2.world.subjects import COLOURLESS
 
@@ -25,7 +25,7 @@ class Reading:
     subject: str
     colour: str  # "" for ironman
     place: str
-    channels: Courses
+    channels: Tracks
 
 
 class Judge:
@@ -39,13 +39,13 @@ class Judge:
         """Read a clip (F, 64, 64, 3) of bytes."""
         background, features = self._network.features(to_model_range(frames))
         seen = self._network.see(features)
-        looks = {name: _likeliest(name, logits) for name, logits in seen.looks.items()}
+        attributes = {name: _likeliest(name, logits) for name, logits in seen.attributes.items()}
         roll, yaw = (np.rad2deg(torch.atan2(seen.turn[:, i + 1], seen.turn[:, i]).numpy()) for i in (0, 2))
         rows = [*seen.placing.T.numpy(), np.unwrap(roll, period=360), np.unwrap(yaw, period=360)]
         rows += [*self._camera(background).T]
         channels = {name: row.astype(float) for name, row in zip(CHANNELS, rows, strict=True)}
-        colour = "" if looks["subject"] == COLOURLESS else looks["colour"]
-        return Reading(looks["subject"], colour, looks["place"], channels)
+        colour = "" if attributes["subject"] == COLOURLESS else attributes["colour"]
+        return Reading(attributes["subject"], colour, attributes["place"], channels)
 
     def _camera(self, background_FCHW: Tensor) -> np.ndarray:
         """Camera x, y and log zoom (F, 3), 0 in the first frame: what agrees best with all pairs of near frames."""
@@ -68,7 +68,7 @@ def agree(pairs: np.ndarray, scale_P: np.ndarray, moved_PK: np.ndarray, count: i
 
 
 def _likeliest(name: str, logits_FN: Tensor) -> str:
-    return LOOKS[name][int(logits_FN.log_softmax(-1).mean(0).argmax())]
+    return ATTRIBUTES[name][int(logits_FN.log_softmax(-1).mean(0).argmax())]
 
 
 def load_judge(path: Path = WEIGHTS) -> Judge:

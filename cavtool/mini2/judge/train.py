@@ -16,13 +16,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
-from cavtool.core.diffusion import step_generator
-from cavtool.mini2.judge.network import LOOKS, Network
+from cavtool.core.noise import step_generator
+from cavtool.mini2.judge.network import ATTRIBUTES, Network
 from cavtool.mini2.training.architecture import new_autoencoder, to_model_range
 from cavtool.mini2.training.data import render_pool
 from cavtool.mini2.training.plans import SEED
 from cavtool.mini2.training.stage import Stage, log
-from cavtool.mini2.world.motions import HELD_OUT_MOTIONS, Courses
+from cavtool.mini2.world.motions import HELD_OUT_MOTIONS, Tracks
 from cavtool.mini2.world.sampling import NUM_LAYOUTS, sample_scene, sample_still
 from cavtool.mini2.world.scenes import CHANNELS, NUM_FRAMES, TIME, Frames, Scene, render
 from cavtool.mini2.world.subjects import COLOURLESS
@@ -35,49 +35,49 @@ _NONE = -100  # cross_entropy's word for what does not count
 
 
 def any_scene(seed: int) -> Scene:
-    """A scene of any look and motion, held out or not."""
+    """A scene of any subject, colour, place and motion, held out or not."""
     rng = np.random.default_rng((seed, 2))
-    subject, colour, place = (str(rng.choice(names)) for names in LOOKS.values())
+    subject, colour, place = (str(rng.choice(names)) for names in ATTRIBUTES.values())
     drawn = sample_scene(seed) if rng.random() < 0.7 else sample_still(seed)
-    controls: Courses = dict(drawn.controls)
+    controls: Tracks = dict(drawn.controls)
     if rng.random() < 0.2:
         moves = HELD_OUT_MOTIONS[str(rng.choice(list(HELD_OUT_MOTIONS)))](TIME)
-        controls = {name: course + moves.get(name, 0.0) for name, course in controls.items()}
+        controls = {name: track + moves.get(name, 0.0) for name, track in controls.items()}
     return Scene(subject, "" if subject == COLOURLESS else colour, place, int(rng.integers(NUM_LAYOUTS)), controls)
 
 
 def draw_piece(seed: int) -> tuple[Frames, Any, Any]:
-    """A few frames (4, H, W, 3) of a scene, in order and near each other; its look (3,) and channels (4, 8)."""
+    """A few frames (4, H, W, 3) of a scene, in order and near each other; its attributes (3,) and channels (4, 8)."""
     scene, rng = any_scene(seed), np.random.default_rng((seed, 3))
     gaps = rng.integers(1, 5, PIECE - 1)
     gaps = np.minimum(gaps, 4) if gaps.sum() < NUM_FRAMES else np.ones(PIECE - 1, int)
     picks = np.concatenate([[0], np.cumsum(gaps)]) + rng.integers(NUM_FRAMES - gaps.sum())
-    looks = [LOOKS["subject"].index(scene.subject), _NONE, LOOKS["place"].index(scene.place)]
+    attributes = [ATTRIBUTES["subject"].index(scene.subject), _NONE, ATTRIBUTES["place"].index(scene.place)]
     if scene.colour:
-        looks[1] = LOOKS["colour"].index(scene.colour)
+        attributes[1] = ATTRIBUTES["colour"].index(scene.colour)
     channels = np.stack([scene.channels[name][picks] for name in CHANNELS], axis=1)
-    return render(scene)[picks], looks, channels.astype(np.float32)
+    return render(scene)[picks], attributes, channels.astype(np.float32)
 
 
 def make_pieces(work: Path, vae: Any) -> tuple[Any, Tensor, Tensor]:
-    """Damaged frames (N, 4, H, W, 3), looks (N, 3) and channels (N, 4, 8), or those made before."""
+    """Damaged frames (N, 4, H, W, 3), attributes (N, 3) and channels (N, 4, 8), or those made before."""
     path = work / "judge-pieces.npz"
     if not path.exists():
         parts = []
         with render_pool("cpu") as pool:
             for first in range(_SEEDS, _SEEDS + NUM_PIECES, 512):
                 seeds = range(first, min(first + 512, _SEEDS + NUM_PIECES))
-                frames, looks, channels = zip(*pool.map(draw_piece, seeds, chunksize=32), strict=True)
+                frames, attributes, channels = zip(*pool.map(draw_piece, seeds, chunksize=32), strict=True)
                 damaged = _damage(np.stack(frames), vae, partial(step_generator, SEED), first)
-                parts.append((damaged, np.array(looks), np.stack(channels)))
+                parts.append((damaged, np.array(attributes), np.stack(channels)))
                 log(work, stage="data: judge", step=seeds.stop - _SEEDS)
-        names = ("frames", "looks", "channels")
+        names = ("frames", "attributes", "channels")
         arrays = {name: np.concatenate(part) for name, part in zip(names, zip(*parts, strict=True), strict=True)}
         with (work / "data.tmp").open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
         (work / "data.tmp").replace(path)
     made = np.load(path)
-    return made["frames"], torch.from_numpy(made["looks"]), torch.from_numpy(made["channels"])
+    return made["frames"], torch.from_numpy(made["attributes"]), torch.from_numpy(made["channels"])
 
 
 @torch.inference_mode()
@@ -100,8 +100,8 @@ def _damage(frames_NFHWC: Frames, vae: Any, generators: Any, first: int) -> Fram
 
 
 def judge_stage(work: Path, vae: Any, network: Network) -> Stage:
-    """Cross entropy of the looks, L1 of the rest; pairs of frames for the camera."""
-    frames, looks, channels = make_pieces(work, vae)
+    """Cross entropy of the attributes, L1 of the rest; pairs of frames for the camera."""
+    frames, attributes, channels = make_pieces(work, vae)
 
     def loss_at(step: int) -> Tensor:
         generator = step_generator(SEED, step)
@@ -113,8 +113,11 @@ def judge_stage(work: Path, vae: Any, network: Network) -> Stage:
             by_piece = background.view(-1, PIECE, *background.shape[1:])
             moved = torch.stack([network.follow(by_piece[:, a], by_piece[:, b]) for a, b in _PAIRS])
         truth_BK = channels[picks].flatten(0, 1)
-        looks_B3 = looks[picks].repeat_interleave(PIECE, 0)
-        named = [functional.cross_entropy(seen.looks[name].float(), looks_B3[:, i]) for i, name in enumerate(LOOKS)]
+        attributes_B3 = attributes[picks].repeat_interleave(PIECE, 0)
+        named = [
+            functional.cross_entropy(seen.attributes[name].float(), attributes_B3[:, i])
+            for i, name in enumerate(ATTRIBUTES)
+        ]
         angles = torch.deg2rad(truth_BK[:, 3:5])
         turn = torch.stack([angles.cos(), angles.sin()], dim=2).flatten(1)
         misplaced = functional.smooth_l1_loss(seen.placing.float(), truth_BK[:, :3], beta=0.02)

@@ -9,7 +9,7 @@ Stages, each resumable from its last checkpoint and logged to `WORK/log.jsonl`:
 5. export       the averaged weights as a fp16 diffusers pipeline folder, `WORK/pipeline`
 
 What the denoiser sees is rendered and encoded before its stages, once; it is never a held-out subject, colour, place or
-course.
+track.
 
 `--minutes M` stops after M minutes at a checkpoint; the same command goes on.
 """

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cavtool.mini2.world.scenes import Frames, words
-from cavtool.models import WORDS
+from cavtool.mini2.world.scenes import FPS, NUM_FRAMES, Frames, words
+from cavtool.models import write_description
 
 LATENT_CHANNELS, LATENT_SIDE = 4, 16
 MAX_TOKENS = 32
@@ -133,7 +133,7 @@ def to_tokens(tokenizer: Any, captions: list[str]) -> Tensor:
 
 
 def export(folder: Path, vae: Any, tokenizer: Any, denoiser: Denoiser) -> None:
-    """A fp16 pipeline folder that `AnimateDiffPipeline.from_pretrained` loads unchanged, and a list of its words."""
+    """A fp16 pipeline folder that `AnimateDiffPipeline.from_pretrained` loads unchanged, and its `cav.json`."""
     from diffusers import AnimateDiffPipeline
 
     tokenizer.backend_tokenizer.no_truncation()  # of training's captions: it would be saved
@@ -141,7 +141,7 @@ def export(folder: Path, vae: Any, tokenizer: Any, denoiser: Denoiser) -> None:
     pipeline = AnimateDiffPipeline(vae, denoiser.text_encoder, tokenizer, denoiser.unet, None, new_scheduler())
     pipeline.to(dtype=torch.float16).save_pretrained(folder, safe_serialization=True)
     pipeline.to(dtype=torch.float32)
-    (folder / WORDS).write_text(json.dumps(words(), indent=0) + "\n")
+    write_description(folder, num_frames=NUM_FRAMES, fps=FPS, enlarge=4, words=words())
     # transformers loads what config.json says, diffusers fp32: said here too, else they would not fit together
     config = folder / "text_encoder" / "config.json"
     config.write_text(config.read_text().replace('"dtype": "float16"', '"dtype": "float32"'))

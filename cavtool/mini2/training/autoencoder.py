@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cavtool.core.diffusion import step_generator
+from cavtool.core.noise import step_generator
 from cavtool.mini2.training.architecture import to_model_range
 from cavtool.mini2.training.data import draw_frames, render_pool, subject_weight
 from cavtool.mini2.training.plans import SEED, STILL_SEEDS, Plan
 from cavtool.mini2.training.stage import Stage
 
-LATENT_NOISE = 0.15  # at most, of latents of unit variance: what a denoiser makes is never exact
+LATENT_NOISE = 0.1  # at most, of latents of unit variance: what a denoiser makes is never exact
 
 
 def make_frames(work: Path, count: int, device: str) -> tuple[Any, Tensor]:
@@ -53,7 +53,7 @@ def autoencoder_stage(work: Path, plan: Plan, vae: Any, device: str) -> Stage:
             decoded_BCHW = vae.decode(latents_BCHW + noise.to(device)).sample.float()
         return _picture_loss(decoded_BCHW, frames_BCHW, weight_B1HW) + 0.01 * _unit_loss(latents_BCHW)
 
-    return Stage("autoencoder", vae, plan.autoencoder_steps, 2e-3, loss_at)
+    return Stage("autoencoder", vae, plan.autoencoder_steps, 2e-3, loss_at, ema_decay=0.99)
 
 
 def _recolour(frames_BCHW: Tensor, generator: torch.Generator) -> Tensor:

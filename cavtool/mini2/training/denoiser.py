@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from cavtool.core.backbones.parts.layers import bypassed, unchanged
-from cavtool.core.diffusion import step_generator
+from cavtool.core.noise import step_generator
 from cavtool.mini2.training.architecture import Denoiser, motion_modules, new_scheduler, to_tokens
 from cavtool.mini2.training.data import Scenes, subject_weight
 from cavtool.mini2.training.plans import SEED, Plan

@@ -27,10 +27,10 @@ PLANS = {
     "cpu": Plan(
         num_frames=12_000,
         num_captions=12_000,
-        num_stills=80_000,
+        num_stills=60_000,
         num_clips=12_000,
-        autoencoder_steps=9_000,
-        word_steps=1_500,
+        autoencoder_steps=10_000,
+        word_steps=1_000,
         still_steps=16_000,
         video_steps=60_000,
         frames_per_step=16,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cavtool.core.diffusion import step_generator
+from cavtool.core.noise import step_generator
 from cavtool.mini2.training.architecture import to_tokens
 from cavtool.mini2.training.data import render_pool
 from cavtool.mini2.training.plans import CLIP_SEEDS, SEED, Plan

@@ -22,7 +22,7 @@ _TOYS_LEAN = 4.0  # degrees more that a toy is seen from above, so that its top 
 
 @dataclass(frozen=True)
 class Camera:
-    """Where a camera is and how it looks.
+    """Where a camera is and where it looks.
 
     It is `distance` from the anchor, `azimuth` degrees around it to the resting camera's right and `elevation` degrees
     above it. It looks at the anchor, then turns right by `pan` and up by `tilt` degrees. `log_focal` is the log of the

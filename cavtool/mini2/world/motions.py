@@ -1,4 +1,4 @@
-"""How things move: courses over u in [0, 1], of the controls of a scene.
+"""How things move: tracks over u in [0, 1], of the controls of a scene.
 
 Controls of the subject: `x`, `y` of its centre on the screen (frame widths from the middle, y down), `log_scale`
 against its usual size, `roll` (degrees, clockwise) and `yaw` (degrees, its front to the viewer's right). Controls of
@@ -10,14 +10,14 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-Course = NDArray[np.float64]
-Courses = dict[str, Course]
+Track = NDArray[np.float64]
+Tracks = dict[str, Track]
 
 SUBJECT_CONTROLS = ("x", "y", "log_scale", "roll", "yaw")
 CAMERA_CONTROLS = ("azimuth", "elevation", "log_distance", "pan", "tilt", "log_focal")
 
-# Motions that pretraining's captions have words for, by course over u and amplitude a.
-OBJECT_MOTIONS: dict[str, Callable[[Course, float], Courses]] = {
+# Motions that pretraining's captions have words for, by track over u and amplitude a.
+OBJECT_MOTIONS: dict[str, Callable[[Track, float], Tracks]] = {
     "stands still": lambda _u, _a: {},
     "moves left": lambda u, a: {"x": a * 0.27 * (1 - 2 * u)},
     "moves right": lambda u, a: {"x": a * 0.27 * (2 * u - 1)},
@@ -32,7 +32,7 @@ OBJECT_MOTIONS: dict[str, Callable[[Course, float], Courses]] = {
     "turns left": lambda u, a: {"yaw": a * 90 * (1 - 2 * u)},
     "turns right": lambda u, a: {"yaw": a * 90 * (2 * u - 1)},
 }
-CAMERA_MOTIONS: dict[str, Callable[[Course, float], Courses]] = {
+CAMERA_MOTIONS: dict[str, Callable[[Track, float], Tracks]] = {
     "pans left": lambda u, a: {"pan": a * 14 * (1 - 2 * u)},
     "pans right": lambda u, a: {"pan": a * 14 * (2 * u - 1)},
     "tilts up": lambda u, a: {"tilt": a * 8.5 * (2 * u - 1)},
@@ -42,7 +42,7 @@ CAMERA_MOTIONS: dict[str, Callable[[Course, float], Courses]] = {
     "dollies in": lambda u, a: {"log_distance": a * 0.42 * (1 - 2 * u)},
     "dollies out": lambda u, a: {"log_distance": a * 0.42 * (2 * u - 1)},
 }
-# How far courses that no word names go at most, from their lowest to their highest value.
+# How far tracks that no word names go at most, from their lowest to their highest value.
 WANDERING = {"x": 0.9, "y": 0.6, "log_scale": 0.8, "roll": 120.0, "yaw": 200.0}
 CAMERA_WANDERING = {
     "azimuth": 50.0,
@@ -54,13 +54,13 @@ CAMERA_WANDERING = {
 }
 
 
-def triangle(u: Course) -> Course:
+def triangle(u: Track) -> Track:
     """Triangle wave of period 1 in [-1, 1], starting at 0 and rising."""
     return np.asarray(2 / np.pi * np.arcsin(np.sin(2 * np.pi * u)))
 
 
 # Motions that pretraining never shows: to tune on, and to report.
-TUNE_MOTIONS: dict[str, Callable[[Course], Courses]] = {
+TUNE_MOTIONS: dict[str, Callable[[Track], Tracks]] = {
     "zigzag": lambda u: {"x": 0.9 * (u - 0.5), "y": 0.22 * triangle(2 * u)},
     "circle": lambda u: {"x": 0.3 * np.cos(2 * np.pi * u), "y": 0.3 * np.sin(2 * np.pi * u)},
     "swing": lambda u: {"x": 0.28 * np.sin(4 * np.pi * u), "roll": -35 * np.sin(4 * np.pi * u)},
@@ -69,7 +69,7 @@ TUNE_MOTIONS: dict[str, Callable[[Course], Courses]] = {
         "y": (0.05 + 0.3 * u) * np.sin(3 * np.pi * u),
     },
 }
-REPORT_MOTIONS: dict[str, Callable[[Course], Courses]] = {
+REPORT_MOTIONS: dict[str, Callable[[Track], Tracks]] = {
     "twirl": lambda u: {"yaw": 360 * u, "x": 0.1 * np.sin(2 * np.pi * u)},
     "dolly zoom": lambda u: {"log_distance": 1.18 * u - 0.73, "log_focal": 1.18 * u - 0.73},
     "somersault": lambda u: {"roll": 360 * u, "y": 0.16 - 0.36 * np.sin(np.pi * u)},

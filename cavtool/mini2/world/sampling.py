@@ -1,4 +1,4 @@
-"""What pretraining shows: scenes drawn from a seed, in every pose of the held-out motions and none of their courses."""
+"""What pretraining shows: scenes drawn from a seed, in every pose of the held-out motions and none of their tracks."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,7 +15,7 @@ from cavtool.mini2.world.motions import (
     OBJECT_MOTIONS,
     SUBJECT_CONTROLS,
     WANDERING,
-    Courses,
+    Tracks,
     triangle,
 )
 from cavtool.mini2.world.places import HELD_OUT_PLACES, PLACES
@@ -34,7 +34,7 @@ def sample_scene(seed: int) -> Scene:
     many more motions than it can name, and learning one is to find it among them.
     """
     rng = np.random.default_rng(seed)
-    subject, colour, place = _sample_look(rng)
+    subject, colour, place = _sample_attributes(rng)
     pose, rest = _sample_rest(rng, posed=0.4)
     motion, camera, moves = _sample_motion(rng)
     while True:
@@ -56,7 +56,7 @@ def sample_scene(seed: int) -> Scene:
 def sample_still(seed: int) -> Scene:
     """A pretraining scene that does not move, for single frames: more often posed, and placed far wider."""
     rng = np.random.default_rng((seed, 1))
-    subject, colour, place = _sample_look(rng)
+    subject, colour, place = _sample_attributes(rng)
     pose, rest = _sample_rest(rng, posed=0.6)
     if rng.random() < 0.5:
         away, azimuth = rng.uniform(-0.75, 0.5), rng.uniform(-35, 35)
@@ -91,7 +91,7 @@ def draw_still(seed: int) -> Frames:
     return render(sample_still(seed), 1)
 
 
-def _sample_look(rng: np.random.Generator) -> tuple[str, str, str]:
+def _sample_attributes(rng: np.random.Generator) -> tuple[str, str, str]:
     subject, colour, place = (str(rng.choice(names)) for names in (SUBJECTS, tuple(COLOURS), _PLACES))
     return subject, "" if subject == COLOURLESS else colour, place
 
@@ -125,7 +125,7 @@ def _slight(rng: np.random.Generator) -> float:
     return rng.uniform(-25, 25) if rng.random() < 0.3 else 0.0
 
 
-def _sample_motion(rng: np.random.Generator) -> tuple[str, str, Courses]:
+def _sample_motion(rng: np.random.Generator) -> tuple[str, str, Tracks]:
     """The words for how the subject and the camera move, and how far each control is from rest."""
     motion = str(rng.choice(list(OBJECT_MOTIONS))) if rng.random() < 0.85 else "stands still"
     camera = str(rng.choice(list(CAMERA_MOTIONS))) if rng.random() < 0.45 else ""
@@ -138,8 +138,8 @@ def _sample_motion(rng: np.random.Generator) -> tuple[str, str, Courses]:
     return motion, camera, moves | camera_moves
 
 
-def _wander(limits: Mapping[str, float], rng: np.random.Generator) -> Courses:
-    """Smooth courses with at most five turns, on one to three of the controls."""
+def _wander(limits: Mapping[str, float], rng: np.random.Generator) -> Tracks:
+    """Smooth tracks with at most five turns, on one to three of the controls."""
     moves = {}
     for name in rng.permutation(list(limits))[: int(rng.integers(1, 4))]:
         phase = rng.uniform(0.25, 2.5) * TIME + rng.random()
@@ -149,11 +149,11 @@ def _wander(limits: Mapping[str, float], rng: np.random.Generator) -> Courses:
 
 
 @cache
-def _held_out() -> dict[str, Courses]:
-    return {name: Scene("cat", "red", "snow", 0, course(TIME)).channels for name, course in HELD_OUT_MOTIONS.items()}
+def _held_out() -> dict[str, Tracks]:
+    return {name: Scene("cat", "red", "snow", 0, track(TIME)).channels for name, track in HELD_OUT_MOTIONS.items()}
 
 
-def _passes_for_held_out(channels: Courses) -> bool:
+def _passes_for_held_out(channels: Tracks) -> bool:
     """Whether a scene moves as a held-out motion does.
 
     What the dolly zoom's background does, every zoom does: it is one only if the subject keeps its size meanwhile.
@@ -163,13 +163,13 @@ def _passes_for_held_out(channels: Courses) -> bool:
     return bool(alike - {"dolly zoom"}) or ("dolly zoom" in alike and keeps_size)
 
 
-def _sum(rest: Mapping[str, float], moves: Courses) -> Courses:
+def _sum(rest: Mapping[str, float], moves: Tracks) -> Tracks:
     names = (*SUBJECT_CONTROLS, *CAMERA_CONTROLS)
     return {name: rest[name] + moves.get(name, np.zeros(NUM_FRAMES)) for name in names}
 
 
-def _inside(controls: Courses) -> Courses:
-    """Shift a course so that the subject stays well in the frame and of a size that can be seen."""
+def _inside(controls: Tracks) -> Tracks:
+    """Shift a track so that the subject stays well in the frame and of a size that can be seen."""
     larger = controls["log_focal"] - controls["log_distance"]
     for name, limit, more in (("x", 0.38, 0.0), ("y", 0.32, 0.0), ("log_scale", 0.55, larger)):
         seen = controls[name] + more

@@ -23,8 +23,8 @@ from cavtool.mini2.world.motions import (
     HELD_OUT_MOTIONS,
     OBJECT_MOTIONS,
     SUBJECT_CONTROLS,
-    Course,
-    Courses,
+    Track,
+    Tracks,
 )
 from cavtool.mini2.world.places import HELD_OUT_PLACES, PLACES, draw_place, layout_of
 from cavtool.mini2.world.subjects import COLOURLESS, COLOURS, SUBJECTS, palette, rest_yaw, toy
@@ -32,7 +32,7 @@ from cavtool.mini2.world.subjects import COLOURLESS, COLOURS, SUBJECTS, palette,
 SIDE, NUM_FRAMES, FPS = 64, 16, 8
 SIZE = 0.5  # the subject's usual size, in frame widths
 CHANNELS = ("x", "y", "log_scale", "roll", "yaw", "camera_x", "camera_y", "camera_zoom")
-TIME: Course = np.linspace(0.0, 1.0, NUM_FRAMES)
+TIME: Track = np.linspace(0.0, 1.0, NUM_FRAMES)
 _SUPERSAMPLE = 2
 
 Frames = NDArray[np.uint8]
@@ -46,10 +46,10 @@ class Scene:
     colour: str  # "" for ironman
     place: str
     layout: int = 0
-    controls: Mapping[str, Course] = field(default_factory=dict)
+    controls: Mapping[str, Track] = field(default_factory=dict)
     caption: str = ""
 
-    def _control(self, name: str) -> Course:
+    def _control(self, name: str) -> Track:
         return np.broadcast_to(np.asarray(self.controls.get(name, 0.0), dtype=float), NUM_FRAMES)
 
     @cached_property
@@ -60,7 +60,7 @@ class Scene:
         return [Camera(*map(float, frame)) for frame in zip(around, above, away, pan, tilt, focal, strict=True)]
 
     @cached_property
-    def channels(self) -> Courses:
+    def channels(self) -> Tracks:
         """Ground truth: every channel, one number a frame."""
         own = {name: self._control(name) for name in SUBJECT_CONTROLS}
         larger = np.array([camera.subject_log_scale for camera in self.cameras])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cavtool.core.devices import memory_told
+from cavtool.core.devices import explain_oom
 from cavtool.errors import CavError, Incompatible, NotFound, TrainingError
 from cavtool.events import Interrupted, Note, OnEvent
 from cavtool.models import find_model
@@ -15,7 +15,7 @@ from cavtool.registry import Asset, Registry
 from cavtool.runs import Run
 from cavtool.studio.learn.prepare import prepare_run
 from cavtool.studio.learn.save import check_still_free, save_results
-from cavtool.studio.learn.train import BEGIN_AGAIN, Training, read_latest, read_state
+from cavtool.studio.learn.train import RESTART_HINT, Training, read_latest, read_state
 from cavtool.studio.session import Session, open_session
 from cavtool.workspace import Workspace
 
@@ -57,14 +57,14 @@ def resume(run_id: str, *, workspace: Workspace | None = None, on_event: OnEvent
         on_event(Note(f"run `{run_id}` is done already"))
         return asset
     if not run.inputs.exists():
-        raise TrainingError(f"run `{run_id}` was stopped before it began", hint=BEGIN_AGAIN)
-    recipe, model = record.recipe, find_model(record.recipe.model)
+        raise TrainingError(f"run `{run_id}` was stopped before it began", hint=RESTART_HINT)
+    recipe, model = record.recipe, find_model(record.recipe.model, cache=workspace.places.cache)
     if model.revision != record.revision:
-        raise Incompatible(f"run `{run_id}` was begun on other weights of `{model.name}`", hint=BEGIN_AGAIN)
+        raise Incompatible(f"run `{run_id}` was begun on other weights of `{model.name}`", hint=RESTART_HINT)
     if run.step < recipe.total_steps:  # after the last step, its results may already be in the registry
         for name in recipe.leaves(record.name):
             check_still_free(registry, name, run, replace=record.replace)
-    with memory_told():
+    with explain_oom():
         session = open_session(recipe.model, device=recipe.device, dtype=recipe.dtype, training=True)
     return _drive(run, session, registry, on_event)
 
@@ -99,15 +99,15 @@ def _drive(run: Run, session: Session, registry: Registry, on_event: OnEvent) ->
     recipe, prompt = record.recipe, record.recipe.prompt_for(record.name)
     with run.lock(), _first_interrupt(run.id) as interrupted:
 
-        def asked_to_stop() -> bool:
+        def should_stop() -> bool:
             return interrupted() or run.is_asked_to_stop
 
         try:
             inputs, saved = read_state(run.inputs), read_latest(run, on_event)
-            training = Training(run, session, recipe, inputs, saved, on_event, asked_to_stop)
-            with memory_told():
-                absorber = training.absorb(recipe.appearance)
-                motion, loss = training.move(prompt, absorber)
+            training = Training(run, session, recipe, inputs, saved, on_event, should_stop)
+            with explain_oom():
+                absorber = training.train_absorber(recipe.appearance)
+                motion, loss = training.train_motion(prompt, absorber)
                 preview = training.preview(prompt, motion)
             asset = save_results(training, record, registry, absorber, motion, preview, loss)
         except CavError as error:

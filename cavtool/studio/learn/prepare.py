@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cavtool import video
 from cavtool.core.adapters.absorber import crop_bank
-from cavtool.core.devices import memory_told
+from cavtool.core.devices import explain_oom
 from cavtool.events import Note, OnEvent, Warn
 from cavtool.models import Model, find_model
 from cavtool.recipes import AbsorberKind, LearnRecipe
@@ -28,12 +28,12 @@ def prepare_run(
     name: str, file: Path, recipe: LearnRecipe, workspace: Workspace, on_event: OnEvent, *, replace: bool
 ) -> tuple[Run, Session]:
     """Run `learn` up to the training, which `resume` can then do in another process. Raises what `learn` does."""
-    model = find_model(recipe.model)
+    model = find_model(recipe.model, cache=workspace.places.cache)
     for asset_name in recipe.leaves(name):
         workspace.registry.check_free(asset_name, replace=replace)
     clip, frames = _read_clip(file, recipe, model, on_event)
     _warn_about_captions(name, recipe, on_event)
-    with memory_told():
+    with explain_oom():
         session = open_session(recipe.model, device=recipe.device, dtype=recipe.dtype, training=True)
         _warn_about_truncation(name, recipe, session, on_event)
         inputs = _encode_inputs(session, frames, recipe.seed)
@@ -52,32 +52,33 @@ def _warn_about_captions(name: str, recipe: LearnRecipe, on_event: OnEvent) -> N
 
 def _warn_about_truncation(name: str, recipe: LearnRecipe, session: Session, on_event: OnEvent) -> None:
     for text in (recipe.prompt_for(name), recipe.appearance):
-        if truncated := session.backbone.unread(text):
+        if truncated := session.backbone.truncated(text):
             on_event(Warn(f"the prompt is too long for `{session.model.name}`, which ignores `{truncated}`"))
 
 
 def _read_clip(file: Path, recipe: LearnRecipe, model: Model, on_event: OnEvent) -> tuple[Clip, video.Frames]:
     """Choose the part of the video and decode it at the model's rate and size."""
-    start, duration = recipe.start, recipe.duration or model.seconds
+    native = model.clip
+    start, duration = recipe.start, recipe.duration or native.seconds
     if start is None:
-        window = video.busiest_window(file, duration, model.width / model.height)
+        window = video.busiest_window(file, duration, native.width / native.height)
         start, duration = window.start, window.duration
         on_event(Note(f"learning from {start:.2f} s to {start + duration:.2f} s, the busiest part"))
-    if abs(duration - model.seconds) > 0.5 / model.fps:
-        on_event(Note(f"its {duration:.2f} s are played in {model.seconds:g} s, the clip length of `{model.name}`"))
-    size = {"num_frames": model.num_frames, "width": model.width, "height": model.height}
+    if abs(duration - native.seconds) > 0.5 / native.fps:
+        on_event(Note(f"its {duration:.2f} s are played in {native.seconds:g} s, the clip length of `{model.name}`"))
+    size = {"num_frames": native.num_frames, "width": native.width, "height": native.height}
     frames = video.decode(file, start=start, duration=duration, **size)
     if np.abs(np.diff(frames.astype(np.int16), axis=0)).mean() < _STILL:
         on_event(Warn("hardly anything moves: there is little to learn"))
     with file.open("rb") as opened:
         sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
-    return Clip(sha256=sha256, start=start, duration=duration, fps=model.fps, **size), frames
+    return Clip(sha256=sha256, start=start, duration=duration, fps=native.fps, **size), frames
 
 
 def _encode_inputs(session: Session, frames: video.Frames, seed: int) -> dict[str, Tensor]:
     """The inputs of a training: the clip's frames and latents, and the latents of its crop bank (N, C, 1, H, W)."""
     backbone = session.backbone
     crops = crop_bank(frames, NUM_CROPS, seed)
-    banks = [backbone.encode(crops[i : i + 16]).transpose(0, 2) for i in range(0, NUM_CROPS, 16)]
-    inputs = {"frames": torch.from_numpy(frames), "latents": backbone.encode(frames), "crops": torch.cat(banks)}
+    latents = {"latents": backbone.encode_clip(frames), "crops": backbone.encode_stills(crops)}
+    inputs = {"frames": torch.from_numpy(frames)} | latents
     return {key: value.cpu().contiguous() for key, value in inputs.items()}

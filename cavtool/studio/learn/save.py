@@ -40,7 +40,7 @@ def save_results(
     with TemporaryDirectory() as folder:
         clips = {"reference.mp4": Path(folder, "reference.mp4"), "preview.mp4": Path(folder, "preview.mp4")}
         for path, pixels in zip(clips.values(), (training.inputs["frames"].numpy(), preview), strict=True):
-            video.encode(pixels, path, fps=model.fps, scale=model.enlarge)
+            video.encode(pixels, path, fps=model.clip.fps, scale=model.enlarge)
         save = partial(_put, registry, run, asked, Path(folder))
         if absorber:
             draft = _draft(asked, model, "absorber", absorber)

@@ -1,7 +1,7 @@
-"""The paper's two stages and a first result, as a run on disk that can be cut anywhere.
+"""The two training stages of Ren et al. 2024 and a preview, with checkpoints from which a run can be resumed.
 
-A checkpoint holds `stage` (1 absorber, 2 motion), the trainer's state under `trainer.`, and in stage 2 the finished
-absorber under `absorber.`.
+A checkpoint holds `stage` (1 absorber, 2 motion), `smoothed` (the loss), the trainer's state under `trainer.`, and in
+stage 2 the finished absorber under `absorber.`.
 """
 
 import time
@@ -18,7 +18,8 @@ from cavtool import video
 from cavtool.core.adapters import lora
 from cavtool.core.adapters.absorber import absorber_loss, load_absorber, new_absorber
 from cavtool.core.adapters.lora import LoraState
-from cavtool.core.diffusion import denoising_loss, step_generator
+from cavtool.core.losses import denoising_loss
+from cavtool.core.noise import step_generator
 from cavtool.core.trainer import Trainer
 from cavtool.errors import TrainingError
 from cavtool.events import Event, Interrupted, OnEvent, Stage, Step, Warn, to_json
@@ -28,39 +29,39 @@ from cavtool.studio.session import Motion, Session
 
 MOTION_ADAPTER = "cav_motion"
 CHECKPOINT_EVERY = 50  # steps
-BEGIN_AGAIN = "start it again with `cav learn`"
+RESTART_HINT = "start it again with `cav learn`"
 _STAGES = ("absorber", "motion", "preview")
 
 
 @dataclass
 class Training:
-    """One run in training: what its stages share."""
+    """One run in training: everything that its stages share."""
 
     run: Run
     session: Session
     recipe: LearnRecipe
     inputs: Mapping[str, Tensor]
-    saved: LoraState  # the checkpoint it goes on from, {} for none
+    saved: LoraState  # the checkpoint to resume from, {} for none
     on_event: OnEvent
-    asked_to_stop: Callable[[], bool]
+    should_stop: Callable[[], bool]
 
     @property
     def saved_stage(self) -> int:
-        """The stage it goes on from, 0 for none."""
+        """The stage to resume from, 0 for none."""
         return int(self.saved.get("stage", torch.tensor(0)))
 
     def begin(self, stage: str) -> None:
-        """Report that a stage begins."""
+        """Report the start of a stage."""
         stages = ["motion", "preview"] if self.recipe.absorber_kind is AbsorberKind.NONE else [*_STAGES]
-        self.tell(Stage(stage, stages.index(stage) + 1, len(stages)))
+        self.report(Stage(stage, stages.index(stage) + 1, len(stages)))
 
-    def tell(self, event: Event) -> None:
-        """Report to whoever waits, and to the log, for whoever looks later."""
+    def report(self, event: Event) -> None:
+        """Pass the event to the caller and write it to the run's log."""
         self.on_event(event)
         self.run.log(to_json(event))
 
-    def absorb(self, appearance: str) -> LoraState:
-        """Stage 1: train the absorber, or take the finished one out of the checkpoint; {} for none."""
+    def train_absorber(self, appearance: str) -> LoraState:
+        """Stage 1: the trained absorber, which may be in the checkpoint already; {} if the recipe has none."""
         kind = self.recipe.absorber_kind
         if kind is AbsorberKind.NONE:
             return {}
@@ -75,7 +76,7 @@ class Training:
             rank=recipe.rank,
             seed=recipe.seed,
         )
-        batch = 8 * recipe.batch_size  # single frames: cheap
+        batch = 8 * recipe.batch_size  # a single frame costs little
         loss_at = absorber_loss(backbone, params, self.inputs["crops"], appearance, batch_size=batch, seed=recipe.seed)
         trainer = Trainer(params, loss_at, recipe.absorber_steps, recipe.absorber_lr)
         self._train(trainer, "absorber", {})
@@ -83,44 +84,45 @@ class Training:
         lora.remove_all(backbone.denoiser)
         return state
 
-    def move(self, prompt: str, absorber: LoraState) -> tuple[LoraState, float]:
+    def train_motion(self, prompt: str, absorber: LoraState) -> tuple[LoraState, float]:
         """Stage 2: train the T-LoRA with the absorber loaded and frozen; returns it and its last smoothed loss."""
         backbone, recipe = self.session.backbone, self.recipe
         token = load_absorber(backbone, absorber)
-        conditioning = backbone.encode_text([prompt], token).detach()
+        conditioning = backbone.encode_text([prompt], token)
+        backbone.release("text_encoder")
         targets = backbone.temporal_targets()
         params = lora.inject(backbone.denoiser, MOTION_ADAPTER, targets, recipe.rank, seed=recipe.seed)
         latents = self.inputs["latents"].to(backbone.device).repeat(recipe.batch_size, 1, 1, 1, 1)
         first = recipe.total_steps - recipe.steps
 
-        def loss_at(step: int) -> Tensor:  # equation (5)
+        def loss_at(step: int) -> Tensor:  # Ren et al. 2024, equation (5)
             generator = step_generator(recipe.seed, first + step)
             return denoising_loss(backbone, latents, conditioning, generator, noise_from=recipe.noise_from)
 
         trainer = Trainer(params, loss_at, recipe.steps, recipe.lr)
-        kept = {f"absorber.{key}": value for key, value in absorber.items()}
-        loss = self._train(trainer, "motion", kept)
+        finished = {f"absorber.{key}": value for key, value in absorber.items()}
+        loss = self._train(trainer, "motion", finished)
         state = lora.extract(params)
         lora.remove_all(backbone.denoiser)
         return state, loss
 
     def preview(self, prompt: str, motion: LoraState) -> video.Frames:
-        """A first result: the reference's own prompt with the motion and a new layout."""
+        """A video of the reference's own prompt with the new motion, from other noise."""
         self.begin("preview")
-        usual, began = SampleRecipe(prompt), time.monotonic()
+        defaults, began = SampleRecipe(prompt), time.monotonic()
 
         def on_step(step: int) -> None:
-            self.tell(Step("preview", step, usual.steps, None, round(time.monotonic() - began, 3)))
-            if self.asked_to_stop():
+            self.report(Step("preview", step, defaults.steps, None, round(time.monotonic() - began, 3)))
+            if self.should_stop():
                 raise Interrupted(self.run.id)
 
         motions = [Motion(motion, noise_from=self.recipe.noise_from)]
         return self.session.generate(
-            prompt, self.recipe.seed, motions, steps=usual.steps, guidance=usual.guidance, on_step=on_step
+            prompt, self.recipe.seed, motions, steps=defaults.steps, guidance=defaults.guidance, on_step=on_step
         )
 
-    def _train(self, trainer: Trainer, name: str, kept: Mapping[str, Tensor]) -> float:
-        """Run a stage, checkpointing; returns its last smoothed loss. Raises Interrupted when asked to stop."""
+    def _train(self, trainer: Trainer, name: str, finished: Mapping[str, Tensor]) -> float:
+        """Run a stage, with `finished` in each checkpoint; returns its last smoothed loss. Raises Interrupted."""
         began, smoothed, stage = time.monotonic(), 0.0, 1 + _STAGES.index(name)
         if self.saved_stage == stage:
             trainer.load(_under("trainer.", self.saved))
@@ -129,11 +131,15 @@ class Training:
         offset = self.recipe.total_steps - self.recipe.steps if name == "motion" else 0
         for loss in trainer.run():
             smoothed = loss if not smoothed else 0.95 * smoothed + 0.05 * loss
-            self.tell(Step(name, trainer.step, trainer.num_steps, loss, round(time.monotonic() - began, 3)))
-            stopping = self.asked_to_stop()
+            self.report(Step(name, trainer.step, trainer.num_steps, loss, round(time.monotonic() - began, 3)))
+            stopping = self.should_stop()
             if stopping or trainer.step % CHECKPOINT_EVERY == 0 or trainer.step == trainer.num_steps:
                 state = {f"trainer.{key}": value.cpu() for key, value in trainer.state().items()}
-                state |= {**kept, "stage": torch.tensor(stage), "smoothed": torch.tensor(smoothed, dtype=torch.float64)}
+                state |= {
+                    **finished,
+                    "stage": torch.tensor(stage),
+                    "smoothed": torch.tensor(smoothed, dtype=torch.float64),
+                }
                 self.run.checkpoint(offset + trainer.step, lambda path, state=state: save_file(state, path))  # type: ignore[misc]
             if stopping:
                 raise Interrupted(self.run.id)
@@ -141,7 +147,7 @@ class Training:
 
 
 def read_latest(run: Run, on_event: OnEvent) -> LoraState:
-    """The latest checkpoint that is whole, {} where there is none yet. Raises TrainingError if all are damaged."""
+    """The latest checkpoint that is not damaged, {} if there is none yet. Raises TrainingError if all are damaged."""
     damaged: list[TrainingError] = []
     for _, path in reversed(run.checkpoints()):
         try:
@@ -150,7 +156,7 @@ def read_latest(run: Run, on_event: OnEvent) -> LoraState:
             damaged.append(error)
             continue
         for failure in damaged:
-            on_event(Warn(f"{failure.message}: going on from the one before"))
+            on_event(Warn(f"{failure.message}: resuming from the one before"))
         return state
     if damaged:
         raise damaged[0]
@@ -158,11 +164,11 @@ def read_latest(run: Run, on_event: OnEvent) -> LoraState:
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """What a file of a run holds. Raises TrainingError where it is damaged."""
+    """The tensors in a file of a run. Raises TrainingError if it is damaged."""
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise TrainingError(f"`{path.name}` of run `{path.parent.name}` is damaged", hint=BEGIN_AGAIN) from error
+        raise TrainingError(f"`{path.name}` of run `{path.parent.name}` is damaged", hint=RESTART_HINT) from error
 
 
 def _under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

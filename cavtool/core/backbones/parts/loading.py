@@ -13,13 +13,16 @@ from transformers import CLIPTextModel
 from transformers.utils import logging as transformers_logging
 
 from cavtool.errors import IntegrityFailure
+from cavtool.system.safetensors import find_weights
 
 
 def load_model(kind: Any, folder: Path, dtype: torch.dtype, device: str) -> Any:
     """One model of the pipeline, frozen and in evaluation mode. Raises IntegrityFailure if it cannot be loaded."""
     key = "dtype" if kind is CLIPTextModel else "torch_dtype"
     with explain_load_errors(folder), quiet():
-        return freeze(kind.from_pretrained(folder, **{key: dtype}), device)
+        weights = find_weights(folder)
+        variant = weights.variant if weights else None
+        return freeze(kind.from_pretrained(folder, variant=variant, **{key: dtype}), device)
 
 
 def freeze(model: Any, device: str) -> Any:
@@ -47,9 +50,11 @@ def quiet() -> Iterator[None]:
     """Silences the progress bars and log messages with which the libraries accompany loading."""
     diffusers_level = diffusers_logging.get_verbosity()
     diffusers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+    for library in (diffusers_logging, transformers_logging):
+        library.disable_progress_bar()
     try:
         yield
     finally:
         diffusers_logging.set_verbosity(diffusers_level)
-        transformers_logging.enable_progress_bar()
+        for library in (diffusers_logging, transformers_logging):
+            library.enable_progress_bar()

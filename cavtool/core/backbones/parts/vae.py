@@ -1,4 +1,4 @@
-"""Image VAEs, which encode each frame of a clip alone. Shapes: B batch, F frames, C channels, H W."""
+"""Image VAEs, which encode each frame of a clip alone. Shapes: B batch, F frames, N single frames, C channels, H W."""
 
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from cavtool.core.backbones.protocol import FramesFHWC
 from cavtool.errors import Incompatible
 
 _KINDS = {"AutoencoderTiny": AutoencoderTiny, "AutoencoderKL": AutoencoderKL}
+_CHUNK = 16  # frames encoded at once, so that a large bank fits into memory
 
 
 def load_vae(folder: Path, dtype: torch.dtype, device: str) -> Any:
@@ -39,6 +40,12 @@ def encode_frames(vae: Any, frames: FramesFHWC) -> Tensor:
     latents_FCHW = encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.mode()
     scaled: Tensor = latents_FCHW.float() * vae.config.scaling_factor
     return scaled.transpose(0, 1).unsqueeze(0)
+
+
+def encode_stills(vae: Any, frames: FramesFHWC) -> Tensor:
+    """Frames, each alone, to scaled latents (N, C, 1, H, W)."""
+    chunks = [frames[i : i + _CHUNK] for i in range(0, len(frames), _CHUNK)]
+    return torch.cat([encode_frames(vae, chunk).transpose(0, 2) for chunk in chunks])
 
 
 @torch.inference_mode()
