@@ -12,7 +12,6 @@ from cavtool.cli.params import Device, Json, Model, Quiet
 from cavtool.errors import InvalidInput
 from cavtool.recipes import SampleRecipe as Recipe
 from cavtool.recipes import parse_blend
-from cavtool.schema import read
 from cavtool.workspace import Workspace
 
 app = typer.Typer(rich_markup_mode=None)
@@ -104,6 +103,7 @@ def _changed(recipe: Recipe, given: dict[str, Any]) -> Recipe:
 
 
 def _recipe_in(video: Path) -> Recipe:
+    from cavtool.schema import read
     from cavtool.video import read_recipe
 
     if (values := read_recipe(video)) is None:

@@ -12,7 +12,6 @@ from cavtool.cli.many import do_each, expand
 from cavtool.cli.output import Output
 from cavtool.cli.params import Json, Quiet
 from cavtool.errors import TrainingError
-from cavtool.schema import to_table
 from cavtool.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -166,6 +165,8 @@ def _resumed_by(run: "Run") -> str:
 
 
 def _describe(run: "Run") -> dict[str, Any]:
+    from cavtool.schema import to_table
+
     record = run.record
     asked = to_table(record)
     return {

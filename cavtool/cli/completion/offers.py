@@ -7,7 +7,6 @@ prompt are shown, and a name that a shell could read as anything else is not off
 
 import os
 import re
-import tomllib
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
@@ -111,6 +110,8 @@ def _with_help(records: dict[str, str]) -> list[Offer]:
 @cache
 def _record(file: str) -> dict[str, Any]:
     """The table in a record; empty if it cannot be read."""
+    import tomllib
+
     with suppress(OSError, ValueError, RecursionError), open(file, "rb") as opened:  # noqa: PTH123 a Path is slower
         return tomllib.load(opened)
     return {}
