@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
-from cavtool import schema
 from cavtool.errors import IntegrityFailure
 
 
@@ -53,6 +52,8 @@ def to_json(event: Event) -> dict[str, object]:
 
 def from_json(fields: object) -> Event:
     """The reverse of `to_json`, of what a line of JSON holds. Raises IntegrityFailure."""
+    from cavtool import schema  # not needed by commands without a run
+
     name = fields.get("event") if isinstance(fields, dict) else None
     kind = next((kind for kind, known in _NAMES.items() if name == known), None)
     if kind is None:

@@ -4,7 +4,6 @@ Reading is strict: no text becomes a number, no number a bool; a whole number is
 """
 
 import re
-import tomllib
 from collections.abc import Iterator
 from dataclasses import is_dataclass
 from typing import Any, TypeVar, get_args, get_type_hints
@@ -53,6 +52,8 @@ def to_table(value: object) -> dict[str, Any]:
 
 def parse_toml(text: str, what: str) -> dict[str, Any]:
     """The table in a TOML text. Raises IntegrityFailure."""
+    import tomllib
+
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:

@@ -13,7 +13,6 @@ from cavtool.cli.params import Device, Model, Overwrite
 from cavtool.errors import InvalidInput
 from cavtool.recipes import SampleRecipe as Recipe
 from cavtool.recipes import parse_blend
-from cavtool.schema import read
 from cavtool.workspace import Workspace
 
 app = new_app()
@@ -96,6 +95,7 @@ def generate(
 
 
 def _recipe_in(video: Path) -> Recipe:
+    from cavtool.schema import read
     from cavtool.video import read_recipe
 
     if (values := read_recipe(video)) is None:

@@ -7,7 +7,6 @@ unusual characters are not offered, and of prompts only plain words are shown.
 
 import os
 import re
-import tomllib
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
@@ -112,6 +111,8 @@ def _described(records: dict[str, str]) -> list[Offer]:
 @cache
 def _record(file: str) -> dict[str, Any]:
     """The table in a record; empty if it cannot be read."""
+    import tomllib
+
     with suppress(OSError, ValueError, RecursionError), open(file, "rb") as opened:  # noqa: PTH123 a Path is slower
         return tomllib.load(opened)
     return {}
