@@ -33,10 +33,10 @@ def generate(
     session: Session | None = None,
     on_event: OnEvent = lambda _: None,
 ) -> list[Path]:
-    """Make the recipe's videos and write them; returns the files, one a seed.
+    """Make the recipe's videos and write them; returns one file for each seed.
 
-    `output` is a file, whose suffix decides the format, or a folder; `scale` enlarges (the model's own habit if None).
-    Motions, names and files are checked before any work: raises NotFound, Incompatible, Conflict, InvalidInput.
+    `output` is a file, whose suffix decides the format, or a folder. `scale` enlarges the videos (default: as the model
+    says). Motions, names and files are checked first: raises NotFound, Incompatible, Conflict, InvalidInput.
     """
     recipe = recipe if recipe.seed is not None else replace(recipe, seed=secrets.randbelow(2**31))
     workspace = workspace or Workspace()
@@ -49,22 +49,23 @@ def generate(
     _warn(recipe, session, on_event)
     enlarge = scale or model.enlarge
     if enlarge > 1:
-        on_event(Note(f"`{model.name}` makes {model.clip.width}x{model.clip.height}; written {enlarge} times as large"))
+        size = f"{model.clip.width}x{model.clip.height}"
+        on_event(Note(f"`{model.name}` makes {size}; written {enlarge} times as large"))
     for index, (seed, file) in enumerate(zip(recipe.seeds, files, strict=True), 1):
         on_event(Stage("sampling", index, len(files)))
         with explain_oom():
             frames = _sample(session, recipe, seed, [motion for _, motion in motions], on_event)
-        made_with = _metadata(replace(recipe, seed=seed, num_videos=1), model, [record for record, _ in motions])
-        video.encode(frames, file, fps=model.clip.fps, scale=enlarge, recipe=made_with if metadata else None)
+        made = _metadata(replace(recipe, seed=seed, num_videos=1), model, [record for record, _ in motions])
+        video.encode(frames, file, fps=model.clip.fps, scale=enlarge, recipe=made if metadata else None)
     try:
-        workspace.history.add(_to_make_again(recipe, model, [record for record, _ in motions]), files)
+        workspace.history.add(_reproducible(recipe, model, [record for record, _ in motions]), files)
     except RequirementError as refused:
-        on_event(Warn(f"not kept in the history: {refused.message}"))
+        on_event(Warn(f"cannot add to the history: {refused.message}"))
     return files
 
 
-def _to_make_again(recipe: SampleRecipe, model: Model, records: Sequence[Record]) -> SampleRecipe:
-    """The recipe with what tells these very motions and weights from others of their names."""
+def _reproducible(recipe: SampleRecipe, model: Model, records: Sequence[Record]) -> SampleRecipe:
+    """The recipe with the ids of the exact motions and model weights that were used."""
     blends = [replace(blend, content_id=each.content_id) for blend, each in zip(recipe.motions, records, strict=True)]
     return replace(recipe, motions=tuple(blends), model=model.address, revision=model.revision)
 
@@ -89,36 +90,36 @@ def _sample(
 
 
 def _motion(registry: Registry, blend: Blend, model: Model, on_event: OnEvent) -> tuple[Record, Motion]:
-    """The motion's record and weights, known to fit the model."""
+    """The motion's record and weights. Raises NotFound, IntegrityFailure, Incompatible if it does not fit the model."""
 
     def use(asset: Asset) -> tuple[Record, Motion]:
         return asset.record, motion_of(asset, blend.weight)
 
     record, motion = registry.read(blend.name, use, "motion")
     if blend.content_id not in {"", record.content_id}:
-        on_event(Warn(f"`{blend.name}` was learned anew since that video was made: this one will differ"))
+        on_event(Warn(f"`{blend.name}` has been replaced since that video was made: this one will differ"))
     if record.fingerprint != model.fingerprint:
         raise Incompatible(
             f"`{blend.name}` was learned on `{record.base_model}` and does not fit `{model.name}`",
-            hint=f"generate with `--model {_asked_as(record.base_model)}`, or learn it again on `{model.name}`",
+            hint=f"generate with `--model {_as_option(record.base_model)}`, or learn it again on `{model.name}`",
         )
     if record.revision != model.revision:
         on_event(
-            Warn(f"`{blend.name}` was learned on other weights of `{model.name}`; learn it again if it looks wrong")
+            Warn(f"`{blend.name}` was learned on different weights of `{model.name}`; learn it again if it looks wrong")
         )
     return record, motion
 
 
-def _asked_as(name: str) -> str:
+def _as_option(name: str) -> str:
     return name if name in CATALOGUE else f"FOLDER_OF_{name}"
 
 
 def _file_for(recipe: SampleRecipe, seed: int, output: Path | None) -> Path:
-    """Where the video of a seed goes."""
+    """The path of a seed's video."""
     motions = "-".join(blend.name for blend in recipe.motions)
-    usual = "-".join(part for part in (_slug(recipe.prompt), motions, str(seed)) if part) + ".mp4"
+    default = "-".join(part for part in (_slug(recipe.prompt), motions, str(seed)) if part) + ".mp4"
     if output is None or output.is_dir() or not output.suffix:
-        return (output or Path()) / usual
+        return (output or Path()) / default
     return output if recipe.num_videos == 1 else output.with_stem(f"{output.stem}-{seed}")
 
 
@@ -136,25 +137,27 @@ def _check_files(files: Sequence[Path], *, overwrite: bool) -> None:
 
 
 def _warn(recipe: SampleRecipe, session: Session, on_event: OnEvent) -> None:
-    """Of all in the recipe that will not do what it seems to."""
+    """Warn of everything in the recipe that will not have the expected effect."""
     model = session.model
     if words := model.unknown_words(f"{recipe.prompt} {recipe.negative}"):
         listed = ", ".join(f"`{word}`" for word in words)
-        on_event(Warn(f"`{model.name}` never saw {listed}; a larger model (`--model FOLDER`) knows more words"))
-    if unread := session.backbone.truncated(recipe.prompt):
-        on_event(Warn(f"`{model.name}` cannot read so long a prompt to its end: `{unread}`"))
+        on_event(
+            Warn(f"`{model.name}` was not trained on {listed}; a larger model (`--model FOLDER`) knows more words")
+        )
+    if rest := session.backbone.truncated(recipe.prompt):
+        on_event(Warn(f"the prompt is too long for `{model.name}`, which ignores `{rest}`"))
     if recipe.negative and recipe.guidance == 1:
         on_event(Warn("`--negative` does nothing at `--guidance 1`"))
     if recipe.revision not in {"", model.revision}:
-        on_event(Warn(f"that video was made with other weights of `{model.name}`: this one will differ"))
+        on_event(Warn(f"that video was made with different weights of `{model.name}`: this one will differ"))
 
 
 def _metadata(recipe: SampleRecipe, model: Model, records: Sequence[Record]) -> dict[str, Any]:
-    """What is needed to make the video again, without paths."""
+    """Everything needed to make the video again, without paths."""
     motions = [
         {"name": blend.name, "weight": blend.weight, "content_id": record.content_id}
         for blend, record in zip(recipe.motions, records, strict=True)
     ]
-    made_with = {key: value for key, value in to_table(recipe).items() if key not in {"device", "dtype", "num_videos"}}
+    kept = {key: value for key, value in to_table(recipe).items() if key not in {"device", "dtype", "num_videos"}}
     made = {"model": model.name, "fingerprint": model.fingerprint, "revision": model.revision, "cav": __version__}
-    return made_with | {"motions": motions} | made
+    return kept | {"motions": motions} | made

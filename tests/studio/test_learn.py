@@ -305,7 +305,7 @@ def test_a_damaged_checkpoint_costs_only_the_steps_since_the_one_before(circle: 
     events: list[Event] = []
     resumed = resume(run.id, on_event=events.append)
     assert [e.text for e in events if isinstance(e, Warn)] == [
-        f"`step-4.safetensors` of run `{run.id}` is damaged: going on from the one before"
+        f"`step-4.safetensors` of run `{run.id}` is damaged: resuming from the one before"
     ]
     assert resumed.record.content_id == uncut.record.content_id
 
