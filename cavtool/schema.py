@@ -94,7 +94,7 @@ def _large_numbers(value: object, field: str = "") -> Iterator[str]:
 
 
 def _unknown_keys(value: object, kind: Any, field: str = "") -> Iterator[str]:
-    """The keys of a table, and of the tables in it, that no field of a dataclass reads."""
+    """Keys of a table, nested ones included, that do not match a field of the dataclass."""
     if not isinstance(value, dict):
         return
     for one in (kind, *get_args(kind)):  # `Outcome | None` reads what `Outcome` does

@@ -139,7 +139,7 @@ class Registry:
             raise Conflict(f"`{name}` exists already", hint="choose another name, or pass `--replace`")
 
     def check_there(self, name: str) -> None:
-        """Raise NotFound if no asset, readable or not, has that name, Conflict if it is shared."""
+        """Raise NotFound if the name does not exist, Conflict if it is shared; a damaged asset passes."""
         if is_name(name) and self._is_taken(name):
             return
         for place in self.shared:

@@ -53,7 +53,7 @@ def write_pid(folder: Path) -> None:
 
 
 def clear_pid(folder: Path) -> None:
-    """Say that no process drives the run, before the lock is released."""
+    """Remove the process id, before the lock is released."""
     try:
         (folder / _PID).unlink(missing_ok=True)
     except OSError:  # Windows, if another process is reading it

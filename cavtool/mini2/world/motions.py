@@ -42,7 +42,7 @@ CAMERA_MOTIONS: dict[str, Callable[[Track, float], Tracks]] = {
     "dollies in": lambda u, a: {"log_distance": a * 0.42 * (1 - 2 * u)},
     "dollies out": lambda u, a: {"log_distance": a * 0.42 * (2 * u - 1)},
 }
-# How far tracks that no word names go at most, from their lowest to their highest value.
+# Largest range, highest minus lowest value, of the random tracks that captions do not name.
 WANDERING = {"x": 0.9, "y": 0.6, "log_scale": 0.8, "roll": 120.0, "yaw": 200.0}
 CAMERA_WANDERING = {
     "azimuth": 50.0,

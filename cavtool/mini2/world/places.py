@@ -386,7 +386,7 @@ def layout_of(place: str, layout: int) -> Layout:
 
 
 def _somewhere(rng: Generator, number: int) -> Array:
-    """A place to stand, each in a sector of its own so that no view is empty."""
+    """Random position of a prop; each prop has its own sector, so every view contains some."""
     sector = 2 * SPREAD / NUM_PROPS
     angle = np.deg2rad(-SPREAD + sector * (number + rng.uniform(0.1, 0.9)))
     depth = rng.uniform(*DEPTHS)

@@ -20,7 +20,7 @@ Colour = tuple[int, int, int]
 
 MAIN = "main"  # the colour that a caption names
 _LIGHT = np.array([-0.45, 0.7, 0.55]) / np.linalg.norm([-0.45, 0.7, 0.55])  # in the view's frame
-_AMBIENT, _RIM = 0.62, 0.74  # brightness of a face that no light reaches, and of the dark rim of a ball
+_AMBIENT, _RIM = 0.62, 0.74  # brightness of an unlit face, and of the rim of a ball
 _NUM_SIDES, _NUM_RIM = 10, 20
 _CIRCLE_RIM = np.stack([f(np.linspace(0, 2 * np.pi, _NUM_RIM, endpoint=False)) for f in (np.cos, np.sin)])
 
