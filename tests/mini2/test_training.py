@@ -9,9 +9,17 @@ import torch
 
 from cavtool.core.backbones import open_backbone
 from cavtool.core.noise import seeded_noise
+from cavtool.errors import Conflict
 from cavtool.mini2.training import __main__ as recipe
-from cavtool.mini2.training.architecture import Denoiser, new_denoiser, new_tokenizer, to_tokens
-from cavtool.mini2.training.data import SUBJECT_WEIGHT, draw_frames, subject_weight
+from cavtool.mini2.training.architecture import (
+    Denoiser,
+    new_autoencoder,
+    new_denoiser,
+    new_tokenizer,
+    to_tokens,
+)
+from cavtool.mini2.training.autoencoder import make_frames
+from cavtool.mini2.training.data import SUBJECT_WEIGHT, draw_frames, make_scenes, subject_weight
 from cavtool.mini2.training.denoiser import without_time
 from cavtool.mini2.training.plans import CLIP_SEEDS, STILL_SEEDS, Plan
 from cavtool.mini2.world.sampling import sample_scene
@@ -83,6 +91,19 @@ def test_out_of_time_it_stops_and_goes_on_to_the_same_weights(trained: Path, tmp
     assert recipe.pretrain(tmp_path, PLAN, device="cpu", minutes=10)
     weights = [folder / "pipeline/unet/diffusion_pytorch_model.safetensors" for folder in (trained, tmp_path)]
     assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+@pytest.mark.slow
+def test_data_of_another_plan_or_autoencoder_are_refused(trained: Path) -> None:
+    vae, tokenizer = new_autoencoder(), new_tokenizer()
+    vae.load_state_dict(torch.load(trained / "autoencoder.pt", weights_only=True)["average"])
+    assert len(make_scenes(trained, "clips", PLAN.num_clips, vae, tokenizer, "cpu").latents) == PLAN.num_clips
+    with pytest.raises(Conflict, match="another plan"):
+        make_frames(trained, PLAN.num_frames - 1, "cpu")
+    with pytest.raises(Conflict, match="another plan"):
+        make_scenes(trained, "clips", PLAN.num_clips - 1, vae, tokenizer, "cpu")
+    with pytest.raises(Conflict, match="another autoencoder"):
+        make_scenes(trained, "clips", PLAN.num_clips, new_autoencoder(), tokenizer, "cpu")
 
 
 def test_stills_and_clips_are_drawn_from_seeds_far_apart() -> None:

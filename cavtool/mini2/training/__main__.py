@@ -20,6 +20,7 @@ from pathlib import Path
 
 import torch
 
+from cavtool.errors import Conflict
 from cavtool.mini2.training.architecture import Denoiser, export, new_autoencoder, new_tokenizer
 from cavtool.mini2.training.autoencoder import autoencoder_stage
 from cavtool.mini2.training.data import make_scenes
@@ -70,7 +71,10 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     keep_freed_memory()
-    done = pretrain(args.work, PLANS[args.plan], device=args.device, minutes=args.minutes, compiled=args.compile)
+    try:
+        done = pretrain(args.work, PLANS[args.plan], device=args.device, minutes=args.minutes, compiled=args.compile)
+    except Conflict as conflict:
+        parser.exit(conflict.exit_code, f"error: {conflict.message}\nhint: {conflict.hint}\n")
     print("done" if done else "out of time: the same command goes on")  # noqa: T201
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cavtool.core.noise import step_generator
 from cavtool.mini2.training.architecture import to_model_range
-from cavtool.mini2.training.data import draw_frames, render_pool, subject_weight
+from cavtool.mini2.training.data import check_reused, draw_frames, render_pool, subject_weight
 from cavtool.mini2.training.plans import SEED, STILL_SEEDS, Plan
 from cavtool.mini2.training.stage import Stage
 
@@ -17,7 +17,10 @@ LATENT_NOISE = 0.1  # at most, of latents of unit variance: what a denoiser make
 
 
 def make_frames(work: Path, count: int, device: str) -> tuple[Any, Tensor]:
-    """Frames (N, H, W, 3) of stills and the discs (N, 3) of their subjects, or those made before."""
+    """Frames (N, H, W, 3) of stills and the discs (N, 3) of their subjects, or those made before.
+
+    Raises Conflict if those were made of another world or for another plan.
+    """
     path = work / "frames.npz"
     if not path.exists():
         with render_pool(device) as pool:
@@ -27,7 +30,10 @@ def make_frames(work: Path, count: int, device: str) -> tuple[Any, Tensor]:
             np.savez(file, frames=np.concatenate(frames), discs=np.concatenate(discs))
         (work / "data.tmp").replace(path)
     made = np.load(path)
-    return made["frames"], torch.from_numpy(made["discs"])
+    frames = made["frames"]
+    again = [draw_frames("stills", STILL_SEEDS + i)[0] for i in range(min(count, 4))]
+    check_reused(path, are_same=len(frames) == count and np.array_equal(frames[: len(again)], np.concatenate(again)))
+    return frames, torch.from_numpy(made["discs"])
 
 
 def autoencoder_stage(work: Path, plan: Plan, vae: Any, device: str) -> Stage:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cavtool.errors import Conflict
 from cavtool.mini2.training.architecture import to_model_range, to_tokens
 from cavtool.mini2.training.plans import CLIP_SEEDS, STILL_SEEDS
 from cavtool.mini2.training.stage import log
@@ -24,6 +25,7 @@ from cavtool.mini2.world.scenes import NUM_FRAMES, SIZE, Frames, Scene, render
 
 SUBJECT_WEIGHT = 4.0  # of the subject's places in a loss: they are few, and the hard part of a picture
 _CHUNK, _SCENES = 256, 512  # frames that are encoded at once; scenes that are rendered before they are
+_COMPARED, _ROUNDING = 4, 0.1  # scenes that are made again to see whether reused ones are the same; of unit variance
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,10 @@ def encode(vae: Any, frames_NHWC: Frames, device: str) -> Tensor:
 
 
 def make_scenes(work: Path, kind: str, count: int, vae: Any, tokenizer: Any, device: str) -> Scenes:
-    """Render and encode scenes of consecutive seeds, or read those made before."""
+    """Render and encode scenes of consecutive seeds, or read those made before.
+
+    Raises Conflict if those were made of another world, by another autoencoder or for another plan.
+    """
     path, first = work / f"data-{kind}.pt", KINDS[kind][1]
     if not path.exists():
         parts = []
@@ -94,7 +99,25 @@ def make_scenes(work: Path, kind: str, count: int, vae: Any, tokenizer: Any, dev
                 log(work, stage=f"data: {kind}", step=seeds.stop - first)
         torch.save([torch.cat(part) for part in zip(*parts, strict=True)], work / "data.tmp")
         (work / "data.tmp").replace(path)
-    return Scenes(*torch.load(path, weights_only=True))
+    scenes = Scenes(*torch.load(path, weights_only=True))
+    seeds = range(first, first + min(count, _COMPARED))
+    frames, captions, _ = zip(*(draw_frames(kind, seed) for seed in seeds), strict=True)
+    latents_XCHW = encode(vae, np.concatenate(frames), device)
+    made_XCHW = scenes.latents[: len(seeds)].transpose(1, 2).flatten(0, 1)
+    are_same = (
+        len(scenes.latents) == count
+        and torch.equal(to_tokens(tokenizer, list(captions)).short(), scenes.tokens[: len(seeds)])
+        and torch.allclose(latents_XCHW.float(), made_XCHW.float(), atol=_ROUNDING)
+    )
+    check_reused(path, are_same=are_same)
+    return scenes
+
+
+def check_reused(path: Path, *, are_same: bool) -> None:
+    """Raise Conflict unless the data of an earlier training are what this one would make."""
+    if not are_same:
+        message = f"`{path}` was made of another world, by another autoencoder or for another plan"
+        raise Conflict(message, hint="train in another folder, or delete it together with the checkpoints")
 
 
 def render_pool(device: str) -> Pool:
