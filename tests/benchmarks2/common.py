@@ -131,6 +131,11 @@ def score(clip: Clip, scene: Scene, limits: dict[str, float]) -> Score:
     )
 
 
+def by_clip(scores: Sequence[Sequence[Score]], name: str) -> list[float]:
+    """A score of several motions, averaged over them: one number for each prompt and seed, which are what repeats."""
+    return [float(value) for value in np.mean([[getattr(s, name) for s in motion] for motion in scores], axis=0)]
+
+
 def reference_of(motion: str) -> Scene:
     """The reference scene of a motion to tune on or to report."""
     if motion in HELD_OUT_MOTIONS:
