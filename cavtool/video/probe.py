@@ -33,6 +33,7 @@ class Scan:
 
     media: Media
     times: NDArray[np.float64]  # when each frame appears
+    sizes: NDArray[np.float64]  # bytes of each frame
     keyframes: NDArray[np.float64]  # times at which decoding can begin
     slack: float  # rounding error of the times
 
@@ -47,26 +48,26 @@ def probe(path: Path) -> Media:
 
 def scan_frames(path: Path) -> Scan:
     """What `probe` finds, and when each frame appears. Raises what `probe` raises."""
-    packets, coded_F3 = _list_frames(path, c="copy")
-    shown, decoded_F3 = _list_frames(path, vframes=2)
+    packets, coded_F4 = _list_frames(path, c="copy")
+    shown, decoded_F4 = _list_frames(path, vframes=2)
     if packets["codec_id"] in _TEXT_ART:
         raise MediaError(f"`{path}` is a text file, not a video")
-    if min(len(coded_F3), len(decoded_F3)) < 2:
+    if min(len(coded_F4), len(decoded_F4)) < 2:
         raise MediaError(f"`{path}` has fewer than two readable frames", hint="a motion needs a video")
     width, height = map(int, shown["dimensions"].split("x"))
     numerator, denominator = map(int, shown["sar"].split("/"))
     pixel_aspect = numerator / denominator if numerator else 1
-    times_F = coded_F3[:, 0]
-    end = times_F[-1] + (coded_F3[-1, 1] or np.diff(times_F).mean())
+    times_F = coded_F4[:, 0]
+    end = times_F[-1] + (coded_F4[-1, 1] or np.diff(times_F).mean())
     fps = len(times_F) / (end - times_F[0])
     media = Media(round(width * pixel_aspect), height, round(float(fps), 3), round(float(end), 3), packets["codec_id"])
     # gif rounds times to 10 ms, webm and mkv to 1 ms; the error remains when they are copied to a finer unit.
     slack = min(max(1e-3, float(Fraction(packets["tb"])) / 2), 5e-3)
-    return Scan(media, times_F, times_F[coded_F3[:, 2] > 0], slack)
+    return Scan(media, times_F, coded_F4[:, 3], times_F[coded_F4[:, 2] > 0], slack)
 
 
 def _list_frames(path: Path, **options: Any) -> tuple[dict[str, str], NDArray[np.float64]]:
-    """Header of a video stream, and for each frame, in order: its time, its duration, and whether it is a keyframe.
+    """Header of a video stream, and for each frame, in order: its time, its duration, keyframe or not, size.
 
     ffprobe is not always installed, and the output of `ffmpeg -i` is not meant for programs; framecrc
     (https://ffmpeg.org/ffmpeg-formats.html#framecrc) is.
@@ -81,9 +82,9 @@ def _list_frames(path: Path, **options: Any) -> tuple[dict[str, str], NDArray[np
     header = dict(re.findall(r"^#(\w+) 0: (\S+)", text, re.MULTILINE))
     frames = []
     for line in re.findall(r"^0, *(.+)", text, re.MULTILINE):
-        dts, pts, lasts, *rest = line.split(",")
+        dts, pts, lasts, size, *rest = line.split(",")
         timed = int(pts) != np.iinfo(np.int64).min  # elementary streams have decoding times only
-        frames.append((int(pts if timed else dts), int(lasts), timed and " F=0x0" not in rest))
+        frames.append((int(pts if timed else dts), int(lasts), timed and " F=0x0" not in rest, int(size)))
     shown = sorted(frame for frame in frames if frame[0] >= 0)  # an edit list cuts off what comes before zero
     unit = float(Fraction(header.get("tb", "1")))
-    return header, np.array(shown, np.float64).reshape(-1, 3) * (unit, unit, 1)
+    return header, np.array(shown, np.float64).reshape(-1, 4) * (unit, unit, 1, 1)

@@ -1,5 +1,6 @@
 """The busiest part of a video."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -8,55 +9,125 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cavtool.errors import MediaError
-from cavtool.video.decode import sample_frames
+from cavtool.video.decode import Frames, sample_frames
 from cavtool.video.ffmpeg import run
-from cavtool.video.probe import scan_frames
+from cavtool.video.probe import Scan, scan_frames
 
 _SCAN_FPS, _SCAN_SIZE = 12.0, 48
+_LONG = 180.0  # seconds; of a longer video, only the most promising parts are decoded
+_NUM_PARTS = 16  # of a long video
+_CUT, _REACH, _NOISE = 0.1, 0.33, 0.03  # a cut's mean change, the share of the pixels that change, what is no change
+_BLANK = 0.02  # contrast (standard deviation, from 0 to 1) of a black or white frame that shows nothing
+
+Track = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Window:
-    """A part of a video, in seconds; `motion` is the mean absolute change between its frames, from 0 to 1."""
+    """A part of a video, in seconds.
+
+    `motion` is the mean absolute change between its frames, from 0 to 1, changes of brightness left out; `num_cuts`
+    counts the cuts, flashes and blank frames inside.
+    """
 
     start: float
     duration: float
     motion: float
+    num_cuts: int = 0
 
 
 def busiest_window(path: Path, seconds: float, aspect: float = 1.0) -> Window:
     """The busiest part of a video, `seconds` long; the whole video if it is not longer.
 
     Only the part of a frame that `decode` keeps counts: its centre, `aspect` times as wide as high. Movement near the
-    middle of the part counts up to twice, so that it does not touch the ends; a cut does not count as movement and
-    halves the score of a part that contains it. Raises what `probe` raises.
+    middle of the part counts up to twice, so that it does not touch the ends. A part without cuts, flashes and blank
+    frames is preferred to any part with one; fades and other changes of brightness do not count as movement. Raises
+    what `probe` raises.
     """
     scan = scan_frames(path)
-    rate = min(_SCAN_FPS, scan.media.fps)
-    num_frames = max(2, round(scan.media.duration * rate))
-    job = (
-        sample_frames(path, scan, seek=0, start=0, rate=rate, num_frames=num_frames)
-        .filter("crop", f"min(iw,ih*{aspect}/sar)", f"min(ih,iw*sar/{aspect})")
-        .filter("scale", _SCAN_SIZE, _SCAN_SIZE, flags="area")
-        .output("pipe:", format="rawvideo", pix_fmt="rgb24", vframes=num_frames)
-    )
-    frames_FHWC = np.frombuffer(run(job, f"cannot decode `{path}`"), np.uint8).reshape(-1, _SCAN_SIZE, _SCAN_SIZE, 3)
-    if len(frames_FHWC) < num_frames:
-        raise MediaError(f"`{path}` is damaged: its frames cannot be decoded")
-    change = np.array([np.abs(b.astype(np.int16) - a).mean() / 255 for a, b in pairwise(frames_FHWC)])
-    length = round(seconds * rate)
-    if scan.media.duration <= seconds or length >= len(change):
-        return Window(0.0, min(seconds, scan.media.duration), float(change.mean()))
-    begin = _busiest(change, max(length, 1))
-    start = min(begin / rate, scan.media.duration - seconds)
-    return Window(round(start, 3), seconds, float(change[begin : begin + length].mean()))
+    duration, rate = scan.media.duration, min(_SCAN_FPS, scan.media.fps)
+    whole = duration <= seconds or round(seconds * rate) >= round(duration * rate) - 1
+    parts = [(0.0, duration)] if duration <= _LONG or whole else list(_promising_parts(scan, seconds))
+    found = []
+    for start, length in parts:
+        frames_FHWC = _read(path, scan, start, length, rate, aspect)
+        motion, cuts = _movement(frames_FHWC)
+        if whole:
+            return Window(0.0, min(seconds, duration), float(motion.mean()), int(cuts.sum()))
+        begin, score = _busiest(motion, cuts, max(round(seconds * rate), 1))
+        inside = slice(begin, begin + max(round(seconds * rate), 1))
+        at = round(min(start + begin / rate, duration - seconds), 3)
+        found.append((score, Window(at, seconds, float(motion[inside].mean()), int(cuts[inside].sum()))))
+    return max(found, key=lambda pair: (-pair[1].num_cuts, pair[0]))[1]
 
 
-def _busiest(change: NDArray[np.float64], length: int) -> int:
-    """Index at which the busiest run of `length` changes begins."""
-    # A cut is a change of the whole picture that stands alone; movement goes on.
-    around = np.maximum(np.append(change[1:], 0), np.append(0, change[:-1]))
-    cuts = (change > 0.1) & (change > 4 * around)
+def _read(path: Path, scan: Scan, start: float, length: float, rate: float, aspect: float) -> Frames:
+    """Small frames (F, 48, 48, 3) of a part of a video."""
+    num_frames = max(2, round(length * rate))
+    before = scan.keyframes[scan.keyframes <= start][:-1]
+    for seek in [*before[-1:].tolist(), 0.0]:  # some files cannot be entered but at their beginning
+        job = (
+            sample_frames(path, scan, seek=seek, start=start, rate=rate, num_frames=num_frames)
+            .filter("crop", f"min(iw,ih*{aspect}/sar)", f"min(ih,iw*sar/{aspect})")
+            .filter("scale", _SCAN_SIZE, _SCAN_SIZE, flags="area")
+            .output("pipe:", format="rawvideo", pix_fmt="rgb24", vframes=num_frames)
+        )
+        pixels = np.frombuffer(run(job, f"cannot decode `{path}`"), np.uint8)
+        if pixels.size == num_frames * _SCAN_SIZE**2 * 3:
+            return pixels.reshape(-1, _SCAN_SIZE, _SCAN_SIZE, 3)
+    raise MediaError(f"`{path}` is damaged: its frames cannot be decoded")
+
+
+def _movement(frames_FHWC: Frames) -> tuple[Track, NDArray[np.bool_]]:
+    """How much moves from each frame to the next, from 0 to 1, and whether a cut, flash or blank frame lies between."""
+    pixels_FN3 = frames_FHWC.reshape(len(frames_FHWC), -1, 3) / np.float32(255)
+    differences_FN = np.abs(np.diff(pixels_FN3, axis=0)).mean(2)
+    change, reach = differences_FN.mean(1).astype(float), (differences_FN > _NOISE).mean(1)
+    motion = np.array([_moved(a, b) for a, b in pairwise(pixels_FN3)])
+    # A cut changes most of the picture and stands out among the changes before and after. The nearest are left out, for
+    # a flash or a blank frame between two shots is two cuts in a row.
+    padded = np.pad(change, 5)
+    sides = [[padded[5 + k : 5 + k + len(change)] for k in side] for side in ((-5, -4, -3, -2), (2, 3, 4, 5))]
+    usual = np.max(np.median(sides, axis=1), axis=0)
+    cuts = (change > _CUT) & (reach > _REACH) & (change > 2.5 * usual)
+    contrast, light = pixels_FN3.std(axis=1).mean(axis=1), pixels_FN3.mean((1, 2))
+    blank = (contrast < _BLANK) & (np.abs(light - 0.5) > 0.5 - 2 * _BLANK) & (np.median(contrast) > 2 * _BLANK)
+    return motion, cuts | blank[:-1] | blank[1:]
+
+
+def _moved(a_N3: NDArray[np.float32], b_N3: NDArray[np.float32]) -> float:
+    """Mean absolute difference of two frames, but for what another brightness and contrast of one can explain."""
+    a, b = a_N3 - a_N3.mean(0), b_N3 - b_N3.mean(0)
+    both = (a * b).sum(0)
+    rests = [np.abs(y - x * (both / np.maximum((x * x).sum(0), 1e-9))).mean() for x, y in ((a, b), (b, a))]
+    return float(min(np.abs(b_N3 - a_N3).mean(), *rests))
+
+
+def _busiest(motion: Track, cuts: NDArray[np.bool_], length: int) -> tuple[int, float]:
+    """Index at which the busiest run of `length` changes begins, among those with the fewest cuts; its score."""
     window = np.lib.stride_tricks.sliding_window_view
-    motion = window(np.where(cuts, around, change), length) @ (1 + np.hanning(length + 2)[1:-1])
-    return int(np.argmax(motion * 0.5 ** window(cuts, length).sum(axis=1)))
+    scores = window(np.where(cuts, 0, motion), length) @ (1 + np.hanning(length + 2)[1:-1])
+    num_cuts = window(cuts, length).sum(axis=1)
+    best = int(np.argmax(np.where(num_cuts == num_cuts.min(), scores, -1)))
+    return best, float(scores[best])
+
+
+def _promising_parts(scan: Scan, seconds: float) -> Iterator[tuple[float, float]]:
+    """Start and length, in seconds, of the parts of a long video on which its codec spent most bytes between keyframes.
+
+    A codec spends them on what changes. If every frame is a keyframe, the parts are spread evenly.
+    """
+    length, duration = 3 * seconds, scan.media.duration
+    edges = np.arange(0.0, duration - length, seconds)
+    is_delta = ~np.isin(scan.times, scan.keyframes)
+    if not is_delta.any():
+        yield from ((float(edge), length) for edge in edges[:: max(1, len(edges) // _NUM_PARTS)])
+        return
+    times, sizes = scan.times[is_delta], scan.sizes[is_delta]
+    sizes = np.minimum(sizes, 4 * np.median(sizes))  # a cut is one large frame
+    spent = np.concatenate([[0.0], np.cumsum(sizes)])
+    scores = spent[np.searchsorted(times, edges + length)] - spent[np.searchsorted(times, edges)]
+    for _ in range(min(_NUM_PARTS, len(edges))):
+        best = int(np.argmax(scores))
+        yield float(edges[best]), length
+        scores[max(0, best - 2) : best + 3] = -1

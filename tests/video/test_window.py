@@ -1,5 +1,4 @@
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,11 +38,40 @@ def test_a_cut_is_not_movement(make: Make) -> None:
     assert video.busiest_window(path, 1.5).start == pytest.approx(4.5, abs=0.3)
 
 
-def test_a_video_shorter_than_the_window_is_taken_whole(film: Path) -> None:
-    window = video.busiest_window(film, 3)
+@pytest.mark.parametrize("between", [[255], [0], [0, 0], []], ids=["flash", "black", "two black", "hard cut"])
+def test_a_part_without_cuts_flashes_and_blank_frames_is_chosen(make: Make, between: list[int]) -> None:
+    moving = ball([0.5] * 8 + [0.4 + 0.02 * (k % 4) for k in range(16)] + [0.5] * 16, 40)
+    blank = np.broadcast_to(np.array(between, np.uint8)[:, None, None, None], (len(between), 64, 96, 3))
+    path = make(f"between-{between}.mp4", np.concatenate([moving, blank, ball([0.1] * 24, 220)]), *H264)
+    window = video.busiest_window(path, 1.5)
+    assert 0.75 <= window.start <= 1.75
+    assert window.num_cuts == 0
+
+
+def test_a_fade_and_a_strobe_are_not_movement(make: Make) -> None:
+    fade, strobe = [40 + 8 * k for k in range(24)], [120, 60] * 12
+    path = make(
+        "fade.mp4", ball([0.4 + 0.02 * (k % 4) for k in range(16)] + [0.5] * 48, [40] * 16 + fade + strobe), *H264
+    )
+    assert video.busiest_window(path, 1.5).start <= 0.5
+
+
+def test_if_every_part_has_a_cut_the_window_says_how_many(make: Make) -> None:
+    path = make("cuts.mp4", ball([0.5] * 48, [20] * 6 + ([220] * 6 + [20] * 6) * 3 + [220] * 6), *H264)
+    assert video.busiest_window(path, 2).num_cuts >= 1
+
+
+def test_the_busiest_part_of_a_long_video_is_found(make: Make) -> None:
+    positions = [0.5] * 1200 + [0.4 + 0.02 * (k % 8) for k in range(24)] + [0.5] * 500
+    window = video.busiest_window(make("long.mp4", ball(positions), *H264), 2)
+    assert window.start == pytest.approx(150.5, abs=1)
+
+
+def test_a_video_shorter_than_the_window_is_taken_whole(make: Make) -> None:
+    window = video.busiest_window(make("short.mp4", ball(swing(16)), *H264), 3)
     assert window.start == 0
     assert window.duration == pytest.approx(2, abs=0.02)
-    assert window.motion == pytest.approx(12 / 255, rel=0.3)
+    assert window.motion > 0.02
 
 
 @pytest.mark.parametrize("name", ["vfr.mp4", "anim.gif", "anim.webp", "vp9.webm"])

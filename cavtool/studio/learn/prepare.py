@@ -64,6 +64,8 @@ def _read_clip(file: Path, recipe: LearnRecipe, model: Model, on_event: OnEvent)
         window = video.busiest_window(file, duration, native.width / native.height)
         start, duration = window.start, window.duration
         on_event(Note(f"learning from {start:.2f} s to {start + duration:.2f} s, the busiest part"))
+        if window.num_cuts:
+            on_event(Warn(f"no part of {duration:g} s is free of cuts: this one holds {window.num_cuts}"))
     if abs(duration - native.seconds) > 0.5 / native.fps:
         on_event(Note(f"its {duration:.2f} s are played in {native.seconds:g} s, the clip length of `{model.name}`"))
     size = {"num_frames": native.num_frames, "width": native.width, "height": native.height}
