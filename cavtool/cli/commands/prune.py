@@ -19,7 +19,7 @@ def prune(
     workspace: Workspace,
     *,
     days: Annotated[
-        float, typer.Option(min=0, max=36_500, help="Age in days from which an unfinished run is stale.")
+        float, typer.Option(min=0, max=36_500, help="Age in days at which an unfinished run is stale.")
     ] = 30,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete what was found.")] = False,
 ) -> None:

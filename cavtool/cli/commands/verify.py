@@ -22,7 +22,8 @@ def verify(
     out: Output,
     workspace: Workspace,
     names: Annotated[
-        list[str] | None, typer.Argument(help="Names or globs (default: all).", autocompletion=asset_names)
+        list[str] | None,
+        typer.Argument(help="Names of motions and absorbers, or globs (default: all).", autocompletion=asset_names),
     ] = None,
     *,
     repair: Annotated[
@@ -31,7 +32,7 @@ def verify(
 ) -> None:
     """Compare the files of motions and absorbers with their checksums.
 
-    The quarantine of `--repair` is a folder beside the registry; nothing is deleted.
+    The quarantine is a folder next to the registry; nothing is deleted.
 
     Examples: `cav verify`, `cav verify 'test-*' --repair`
     """
