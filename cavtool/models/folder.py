@@ -82,14 +82,14 @@ def native_clip(folder: Path, description: Description) -> NativeClip:
 def fingerprint(folder: Path) -> str:
     """A hash of the denoiser's tensor names and shapes, 16 hex digits. Raises IntegrityFailure.
 
-    An image UNet beside a motion adapter has the fingerprint of the `UNetMotionModel` that the two make.
+    An image UNet with a motion adapter has the fingerprint of the `UNetMotionModel` that the two make.
     """
     shapes = tensor_shapes(_denoiser_files(folder))
     return hashlib.sha256(json.dumps(shapes, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def revision(folder: Path, cache: Path | None = None) -> str:
-    """The SHA-256 of the denoiser's weights, of several files that of their hashes: 12 hex digits.
+    """The SHA-256 of the denoiser's weights, or of the hashes if there are several files: 12 hex digits.
 
     `cache` is the folder for the checksums of the files. Raises IntegrityFailure.
     """
@@ -101,7 +101,7 @@ def revision(folder: Path, cache: Path | None = None) -> str:
 
 
 def _denoiser_files(folder: Path) -> list[Path]:
-    """The files with the denoiser's weights: those of the UNet, then those of a motion adapter beside it."""
+    """The files with the denoiser's weights: those of the UNet, then those of the motion adapter if there is one."""
     parts = [part for part in (folder / "unet", folder / "motion_adapter") if part.is_dir()]
     found = [find_weights(part) for part in parts]
     files = [file for weights in found if weights for file in weights.files]
@@ -129,7 +129,7 @@ def _read_config(part: Path) -> dict[str, Any]:
 
 @contextmanager
 def _explain(file: Path) -> Iterator[None]:
-    """Raises IntegrityFailure in place of every error from reading a file of the model."""
+    """Turn every error from reading a file of the model into an IntegrityFailure."""
     try:
         yield
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:

@@ -1,6 +1,7 @@
-"""What is known of an asset: `record.toml`, schema 3.
+"""The record of an asset: `record.toml`, schema 3.
 
-Older schemas are migrated as they are read. Of a newer one the known fields are read, and nothing is written.
+Records of older schemas are migrated when they are read. From a record of a newer schema the known fields are read;
+such a record is never changed.
 
 schema 3: without `target_modules`, which the weights file names
 schema 2: `tags` and `note`, which the user sets
@@ -83,7 +84,7 @@ class Record:
 
     @property
     def is_newer(self) -> bool:
-        """Whether a newer version of the tool wrote it, so that writing it here could lose something."""
+        """Whether a newer version of the tool wrote it, so that writing it here could lose fields."""
         return self.schema > SCHEMA
 
     @property
@@ -110,7 +111,7 @@ def from_toml(text: str) -> Record:
     version = table.get("schema")
     if type(version) is not int or version < 1:
         raise IntegrityFailure("the record has no valid `schema`")
-    if version < SCHEMA:  # what was added since is optional, what was removed is not read
+    if version < SCHEMA:  # fields added since are optional, removed ones are ignored
         table["schema"] = SCHEMA
     try:
         record = schema.read(table, Record, "the record")

@@ -14,7 +14,7 @@ from cavtool.registry.record import RECORD, check_writable
 from cavtool.registry.store import Registry
 from cavtool.system.files import failpoint
 
-_HALF = ".tmp-"  # being deleted, or left so by a killed process
+_HALF = ".tmp-"  # an entry that is being deleted, or whose deletion was interrupted
 _ENTRY = re.compile(r"(?P<name>[a-z0-9].*)-(?P<stamp>\d{8}-\d{6}-\d{6})")
 
 
@@ -43,7 +43,7 @@ def list_trash(registry: Registry) -> list[TrashEntry]:
 
 
 def restore(registry: Registry, name_or_id: str, *, to: str | None = None) -> Asset:
-    """Restore the entry of this id, or the latest of this name; under the name `to`, if given.
+    """Restore the entry with this id, or the latest with this name; under the name `to`, if given.
 
     Raises NotFound, Conflict if the name is taken, IntegrityFailure if the record is damaged.
     """
@@ -77,7 +77,7 @@ def older_than(registry: Registry, age: timedelta) -> list[TrashEntry]:
 
 
 def empty(registry: Registry, chosen: Iterable[TrashEntry]) -> list[TrashEntry]:
-    """Delete these entries for good; returns those that still existed."""
+    """Delete these entries permanently; returns those that still existed."""
     deleted = []
     if chosen := list(chosen):
         with registry.writing():

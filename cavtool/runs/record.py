@@ -1,4 +1,4 @@
-"""What a run was asked for and how it ended: `run.toml`, schema 2.
+"""The record of a run, its request and how it ended: `run.toml`, schema 2.
 
 schema 2: `schema`, and the values of the former table `settings` at the top
 schema 1: the first; it has no `schema`

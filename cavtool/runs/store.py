@@ -34,7 +34,7 @@ class Runs:
         return Run(folder)
 
     def open(self, run_id: str) -> Run:
-        """The run of that id, whose record may be damaged. Raises NotFound."""
+        """The run with this id, whose record may be damaged. Raises NotFound."""
         runs = {run.id: run for run in self._all()}
         if run_id not in runs:
             raise NotFound(f"no run `{run_id}`", hint=closest(run_id, runs, "`cav runs list` shows what there is"))

@@ -33,7 +33,7 @@ def generate(
     session: Session | None = None,
     on_event: OnEvent = lambda _: None,
 ) -> list[Path]:
-    """Make the recipe's videos and write them; returns one file for each seed.
+    """Generate the recipe's videos and write them; returns one file for each seed.
 
     `output` is a file, whose suffix decides the format, or a folder. `scale` enlarges the videos (default: as the model
     says). Motions, names and files are checked first: raises NotFound, Incompatible, Conflict, InvalidInput.
@@ -137,7 +137,7 @@ def _check_files(files: Sequence[Path], *, overwrite: bool) -> None:
 
 
 def _warn(recipe: SampleRecipe, session: Session, on_event: OnEvent) -> None:
-    """Warn of everything in the recipe that will not have the expected effect."""
+    """Warn about everything in the recipe that will not have the expected effect."""
     model = session.model
     if words := model.unknown_words(f"{recipe.prompt} {recipe.negative}"):
         listed = ", ".join(f"`{word}`" for word in words)
@@ -153,7 +153,7 @@ def _warn(recipe: SampleRecipe, session: Session, on_event: OnEvent) -> None:
 
 
 def _metadata(recipe: SampleRecipe, model: Model, records: Sequence[Record]) -> dict[str, Any]:
-    """Everything needed to make the video again, without paths."""
+    """Everything needed to generate the video again, without paths."""
     motions = [
         {"name": blend.name, "weight": blend.weight, "content_id": record.content_id}
         for blend, record in zip(recipe.motions, records, strict=True)

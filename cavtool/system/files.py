@@ -12,7 +12,7 @@ from cavtool.system import platform
 
 
 def write_atomic(path: Path, save: Callable[[Path], object]) -> Path:
-    """Let `save` write a file of the same suffix beside `path`, then rename it to `path`; returns `path`."""
+    """Let `save` write a file of the same suffix next to `path`, then rename it to `path`; returns `path`."""
     part = path.with_name(f".part-{path.name}")
     try:
         save(part)
@@ -53,6 +53,6 @@ def writing_to(place: Path) -> Iterator[None]:
 
 
 def failpoint(label: str) -> None:
-    """Kill this process, as `kill -9` does, if CAV_FAILPOINT is `label`: tests of what a killed process leaves."""
+    """Kill this process, as `kill -9` does, if CAV_FAILPOINT is `label`; for tests of killed processes."""
     if os.environ.get("CAV_FAILPOINT") == label:
         os.kill(os.getpid(), signal.SIGKILL)

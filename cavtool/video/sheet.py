@@ -1,4 +1,4 @@
-"""Contact sheets: clips under one another on one picture, for people."""
+"""Contact sheets: pictures with one clip per row."""
 
 import textwrap
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _LEADING = 1.3  # line height, in font sizes
 
 
 def draw_sheet(rows: Sequence[tuple[str, Frames]]) -> Image.Image:
-    """One clip a row, all its frames; a label's first line is its title, further lines are small print."""
+    """One clip per row, all its frames; a label's first line is its title, further lines are smaller."""
     cell_height = max(frames_FHWC.shape[1] for _, frames_FHWC in rows)
     cell_width = max(frames_FHWC.shape[2] for _, frames_FHWC in rows)
     columns = max(len(frames_FHWC) for _, frames_FHWC in rows)

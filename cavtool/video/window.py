@@ -54,7 +54,7 @@ def busiest_window(path: Path, seconds: float, aspect: float = 1.0) -> Window:
 
 def _busiest(change: NDArray[np.float64], length: int) -> int:
     """Index at which the busiest run of `length` changes begins."""
-    # A cut is a change of the whole picture that stands alone; movement goes on.
+    # A cut changes the whole picture once; movement continues in the frames before or after.
     around = np.maximum(np.append(change[1:], 0), np.append(0, change[:-1]))
     cuts = (change > 0.1) & (change > 4 * around)
     window = np.lib.stride_tricks.sliding_window_view
