@@ -1,7 +1,7 @@
 """Time and memory of `cav learn`, `cav generate` and `cav demo`, from the real commands.
 
-`python -m tests.benchmarks.speed [NUM_RUNS]`: every command runs in a process of its own with `--json`; its events are
-timed as they arrive. So are the imports that make up most of a start.
+`python -m tests.benchmarks.speed [NUM_RUNS]`: every command runs in its own process with `--json`, and its events are
+timed as they arrive. The imports that take most of the start-up time are timed separately.
 """
 
 import json
@@ -16,14 +16,14 @@ from tempfile import TemporaryDirectory
 
 from cavtool import video
 from cavtool.mini import world
-from tests.benchmarks.common import REPORT_LOOKS, reference, write_table
+from tests.benchmarks.common import REPORT_SCENES, reference, write_table
 
 IMPORTS = ("torch", "diffusers.UNet3DConditionModel", "transformers.CLIPTextModel", "peft")
 Timed = list[tuple[float, dict[str, object]]]
 
 
 def run(*arguments: str, home: Path) -> tuple[Timed, float]:
-    """The command's events and when they came, in seconds since its start; the most memory it held, in GB."""
+    """The command's events with their times in seconds since its start, and its peak memory in GB."""
     began = time.monotonic()
     with subprocess.Popen(
         [sys.executable, "-m", "cavtool", *arguments, "--json"],
@@ -45,7 +45,7 @@ def first(events: Timed, kind: str) -> float:
 
 
 def seconds_to_import(names: Sequence[str]) -> list[float]:
-    """What each name adds to the time of importing those before it, in one process."""
+    """The time to import each name after those before it, in one process."""
     lines = ""
     for name in names:
         module, _, thing = name.rpartition(".")
@@ -67,7 +67,7 @@ def main() -> None:
     for _ in range(num_runs):
         with TemporaryDirectory() as name:
             folder = Path(name)
-            scene = reference("twirl", REPORT_LOOKS)
+            scene = reference("twirl", REPORT_SCENES)
             video.encode(world.render(scene), folder / "twirl.mp4", fps=world.FPS, scale=4)
             learned, peak = run("learn", "twirl", f"{folder}/twirl.mp4", "--prompt", scene.caption, home=folder)
             made, _ = run("generate", "ironman", "--motion", "twirl", "-o", f"{folder}/v.mp4", home=folder)
@@ -85,11 +85,11 @@ def main() -> None:
         ("learn: first stage to end", spread(trains, "s"), "90 s"),
         ("learn: peak memory", spread(peaks, "GB"), "2.5 GB"),
         ("generate: start to first step done", spread(samples_start, "s"), "10 s"),
-        *((f"of any start: importing {name}", spread(times, "s"), "") for name, times in per_import),
+        *((f"part of each start: importing {name}", spread(times, "s"), "") for name, times in per_import),
         ("generate: 25 steps, decoding, writing", spread(samples, "s"), "8 s"),
         ("demo, whole", spread(demos, "min"), "5 min"),
     ]
-    columns = ("what", f"median [least, most] of {num_runs}", "bar")
+    columns = ("measured", f"median [min, max] of {num_runs}", "bar")
     write_table("speed", f"Time and memory on {os.cpu_count()} cores", columns, rows)
 
 

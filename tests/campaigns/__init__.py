@@ -1,1 +1,1 @@
-"""Long trials, run by hand: what the tests do for seconds, for minutes. `results/` keeps what came of them."""
+"""Long trials of what the tests try for seconds; they are run by hand. `results/` holds their results."""
