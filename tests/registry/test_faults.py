@@ -1,4 +1,4 @@
-"""A registry on an operating system that refuses a rename or sets the clock back."""
+"""A registry on a system that refuses a rename or sets the clock back."""
 
 import errno
 from datetime import UTC, datetime

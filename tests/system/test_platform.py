@@ -57,7 +57,7 @@ def test_resident_memory_is_none_on_windows_only(monkeypatch: pytest.MonkeyPatch
     assert platform.resident_memory()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="asks for the session, which is POSIX")
+@pytest.mark.skipif(sys.platform == "win32", reason="sessions are POSIX")
 def test_a_detached_process_leads_its_own_session() -> None:
     code = "import os; print(os.getsid(0) == os.getpid())"
     done = subprocess.run(
