@@ -88,7 +88,7 @@ def _cav(
     *,
     version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
 ) -> None:
-    """Learn a motion from one video and put it on new subjects.
+    """Learn a motion from one video and apply it to new subjects.
 
     Start with `cav demo`.
     """
