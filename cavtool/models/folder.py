@@ -20,7 +20,7 @@ from cavtool.system.safetensors import find_weights, tensor_shapes
 DESCRIPTION = "cav.json"
 WORDS = "words.json"  # the words alone, in folders without `cav.json`
 _DEFAULT_SIDE = 256  # pixels, if the UNet's config has no `sample_size`
-_NUMBERS = ("num_frames", "fps", "enlarge")
+_NUMBERS: dict[str, type[float]] = {"num_frames": int, "fps": float, "enlarge": int}
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def read_description(folder: Path) -> Description:
     file = folder / DESCRIPTION
     with _explain(file):
         values = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"words": _listed_words(folder)}
-        numbers = {key: _positive(key, values[key]) for key in _NUMBERS if key in values}
+        numbers = {key: _positive(key, values[key], kind) for key, kind in _NUMBERS.items() if key in values}
         words = values.get("words")
         return Description(**numbers, words=None if words is None else frozenset(words))
 
@@ -115,11 +115,11 @@ def _listed_words(folder: Path) -> list[str] | None:
     return list(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else None
 
 
-def _positive(key: str, value: Any) -> Any:
-    kinds = (int, float) if key == "fps" else int
-    if isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value < math.inf:
+def _positive(key: str, value: Any, kind: type[float]) -> Any:
+    """The value as a `kind`. Raises ValueError unless it is a positive number; for int, unless it is a whole number."""
+    if isinstance(value, bool) or not isinstance(value, (int, kind)) or not 0 < value < math.inf:
         raise ValueError(f"{key} is {value!r}")
-    return float(value) if key == "fps" else value
+    return kind(value)
 
 
 def _read_config(part: Path) -> dict[str, Any]:

@@ -96,7 +96,7 @@ class Record:
 def check_writable(record: Record) -> None:
     """Raise IntegrityFailure for a record of a newer schema."""
     if record.is_newer:
-        hint = "upgrade this one to change it"
+        hint = "upgrade `cav` to change it"
         raise IntegrityFailure(f"the record of `{record.name}` was written by a newer `cav`", hint=hint)
 
 
@@ -119,7 +119,7 @@ def from_toml(text: str) -> Record:
         if version <= SCHEMA:
             raise
         message = f"the record has schema {version}, this version knows {SCHEMA}"
-        raise IntegrityFailure(message, hint="a newer `cav` wrote it: upgrade this one") from failure
+        raise IntegrityFailure(message, hint="a newer version wrote it: upgrade `cav`") from failure
     _check(record)
     return record
 

@@ -50,17 +50,9 @@ def restore(registry: Registry, name_or_id: str, *, to: str | None = None) -> As
     _find(registry, name_or_id)  # before the lock creates anything, and again when no other process can change it
     with registry.writing():
         entry = _find(registry, name_or_id)
-        try:
-            removed = Asset(load(entry.folder / RECORD, entry.name), entry.folder)
-        except FileNotFoundError as error:
-            raise IntegrityFailure(f"`{entry.id}` has no `{RECORD}`") from error
-        if to not in (None, entry.name):
-            verify(removed)
-            check_writable(removed.record)
-            files = {name: entry.folder / name for name in removed.record.files}
-            asset = registry.put(replace(removed.record, name=to), files)
-            shutil.rmtree(_hide(entry))
-            return asset
+        removed = _asset_of(entry)
+        if to is not None and to != entry.name:
+            return _restore_as(registry, entry, removed, to)
         try:
             registry.check_free(entry.name)
         except Conflict as taken:
@@ -68,6 +60,24 @@ def restore(registry: Registry, name_or_id: str, *, to: str | None = None) -> As
         folder = entry.folder.rename(registry.root / entry.name)
         failpoint("restore:moved")
     return Asset(removed.record, folder)
+
+
+def _asset_of(entry: TrashEntry) -> Asset:
+    try:
+        return Asset(load(entry.folder / RECORD, entry.name), entry.folder)
+    except FileNotFoundError as error:
+        raise IntegrityFailure(f"`{entry.id}` has no `{RECORD}`") from error
+
+
+def _restore_as(registry: Registry, entry: TrashEntry, removed: Asset, name: str) -> Asset:
+    """Copy the entry to the registry, with the name in its record, then delete it."""
+    verify(removed)
+    check_writable(removed.record)
+    asset = registry.put(
+        replace(removed.record, name=name), {file: entry.folder / file for file in removed.record.files}
+    )
+    shutil.rmtree(_hide(entry))
+    return asset
 
 
 def older_than(registry: Registry, age: timedelta) -> list[TrashEntry]:

@@ -54,7 +54,7 @@ def load(folder: Path) -> RunRecord:
         raise IntegrityFailure(f"{what} cannot be read: {error}") from error
     table = schema.parse_toml(text, what)
     if schema.read(table.get("schema", 1), int, f"`schema` in {what}") > SCHEMA:
-        raise IntegrityFailure(f"{what} was written by a newer `cav`", hint="upgrade this one")
+        raise IntegrityFailure(f"{what} was written by a newer `cav`", hint="upgrade `cav`")
     return schema.read(_migrated(table), RunRecord, what, refuse_unknown=True)
 
 

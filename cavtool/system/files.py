@@ -41,14 +41,14 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def writing_to(place: Path) -> Iterator[None]:
-    """Turn any OSError into a RequirementError of one line."""
+    """Turn any OSError into a RequirementError, whose message has one line."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
         hint = "free some space there, or set `CAV_HOME` to a writable folder"
         if error.errno == errno.EXDEV:
-            hint = f"`{place.name}` and the folders beside it, such as the trash, must be on one disk"
+            hint = f"`{place.name}` and the folders next to it, such as the trash, must be on one disk"
         raise RequirementError(f"cannot write to `{place}`: {reason}", hint=hint) from error
 
 

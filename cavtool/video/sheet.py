@@ -20,7 +20,8 @@ def draw_sheet(rows: Sequence[tuple[str, Frames]]) -> Image.Image:
     cell_height = max(frames_FHWC.shape[1] for _, frames_FHWC in rows)
     cell_width = max(frames_FHWC.shape[2] for _, frames_FHWC in rows)
     columns = max(len(frames_FHWC) for _, frames_FHWC in rows)
-    labels = [_lines(label, min(max(cell_height // 8, 13), 24)) for label, _ in rows]
+    title_size = min(max(cell_height // 8, 13), 24)
+    labels = [_lines(label, title_size) for label, _ in rows]
     label_width = max((line.width for lines in labels for line in lines), default=0)
     left = _MARGIN + (label_width + _MARGIN if label_width else 0)
     heights = [max(cell_height, _height(lines)) for lines in labels]

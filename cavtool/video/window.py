@@ -53,10 +53,11 @@ def busiest_window(path: Path, seconds: float, aspect: float = 1.0) -> Window:
 
 
 def _busiest(change: NDArray[np.float64], length: int) -> int:
-    """Index at which the busiest run of `length` changes begins."""
+    """Index at which the busiest run of `length` changes begins, scored as `busiest_window` says."""
+    neighbours = np.maximum(np.append(change[1:], 0), np.append(0, change[:-1]))
     # A cut changes the whole picture once; movement continues in the frames before or after.
-    around = np.maximum(np.append(change[1:], 0), np.append(0, change[:-1]))
-    cuts = (change > 0.1) & (change > 4 * around)
-    window = np.lib.stride_tricks.sliding_window_view
-    motion = window(np.where(cuts, around, change), length) @ (1 + np.hanning(length + 2)[1:-1])
-    return int(np.argmax(motion * 0.5 ** window(cuts, length).sum(axis=1)))
+    cuts = (change > 0.1) & (change > 4 * neighbours)
+    runs_of = np.lib.stride_tricks.sliding_window_view
+    weights = 1 + np.hanning(length + 2)[1:-1]  # up to 2 in the middle
+    motion = runs_of(np.where(cuts, neighbours, change), length) @ weights
+    return int(np.argmax(motion * 0.5 ** runs_of(cuts, length).sum(axis=1)))
