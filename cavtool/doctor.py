@@ -1,4 +1,4 @@
-"""Checks of this machine and this home: what was checked, what was found, and how to fix it."""
+"""Checks of this machine and this home, with their findings and remedies."""
 
 import os
 import platform

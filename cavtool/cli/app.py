@@ -79,7 +79,11 @@ class CavGroup(FastGroup):
             formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
 
 
-app = new_app(cls=CavGroup, context_settings={"max_content_width": 100})
+app = new_app(
+    "Learn a motion from one video and apply it to new subjects.\n\nStart with `cav demo`.",
+    cls=CavGroup,
+    context_settings={"max_content_width": 100},
+)
 
 
 @app.callback(invoke_without_command=True)
@@ -88,10 +92,6 @@ def _cav(
     *,
     version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
 ) -> None:
-    """Learn a motion from one video and apply it to new subjects.
-
-    Start with `cav demo`.
-    """
     if version:
         typer.echo(f"cav {__version__}")
         raise typer.Exit

@@ -89,7 +89,7 @@ class Record:
 
     @property
     def short_id(self) -> str:
-        """The content id as it is shown: its first 12 digits."""
+        """The content id as users see it: its first 12 digits."""
         return self.content_id[:12]
 
 

@@ -1,4 +1,4 @@
-"""The registry: one folder per asset, complete at every moment, whatever process is killed or reads meanwhile.
+"""The registry: one folder per asset, complete at every moment, even if a process is killed while it writes.
 
     <root>/<name>/           record.toml, weights.safetensors, reference.mp4, …
     <root>/.tmp-<name>/      being written, not an asset yet

@@ -29,8 +29,8 @@ class Runs:
         with writing_to(self.root):
             folder.mkdir(parents=True)
         created = now.isoformat(timespec="seconds")
-        asked = RunRecord(name=name, created=created, replace=replace, revision=revision, recipe=recipe, clip=clip)
-        record.save(folder, asked)
+        request = RunRecord(name=name, created=created, replace=replace, revision=revision, recipe=recipe, clip=clip)
+        record.save(folder, request)
         return Run(folder)
 
     def open(self, run_id: str) -> Run:

@@ -1,1 +1,1 @@
-"""Long trials of what the tests try for seconds; they are run by hand. `results/` holds their results."""
+"""Long versions of tests that run for seconds otherwise, started by hand. `results/` holds their results."""

@@ -14,7 +14,7 @@ import torch
 
 
 def _video(file: Path) -> None:
-    """A white disc that moves once round on a blue ground."""
+    """A white disc that circles once on a blue background."""
     from cavtool import video
 
     rows, columns = np.mgrid[0:128, 0:160]

@@ -37,6 +37,7 @@ def test_help_lists_every_command(cav: Cav, cav_process: Cav) -> None:
     done = cav_process("--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert listed_commands(done.stdout) == list(COMMANDS)
+    assert "Start with `cav demo`." in done.stdout
     assert cav().stdout == done.stdout
 
 

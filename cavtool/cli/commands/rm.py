@@ -13,7 +13,7 @@ app = new_app()
 def rm(out: Output, workspace: Workspace, names: Names, *, yes: Yes = False, dry_run: DryRun = False) -> None:
     """Move motions and absorbers to the trash.
 
-    `cav trash restore NAME` restores one.
+    `cav trash restore NAME` brings one back.
 
     Examples: `cav rm twirl`, `cav rm 'test-*' --yes`
     """

@@ -27,12 +27,12 @@ def verify(
     ] = None,
     *,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Move damaged and unexpected entries to a quarantine.")
+        bool, typer.Option("--repair", help="Move damaged and unexpected entries to the quarantine.")
     ] = False,
 ) -> None:
     """Compare the files of motions and absorbers with their checksums.
 
-    The quarantine is a folder next to the registry; nothing is deleted.
+    `--repair` moves damaged entries to the quarantine, a folder next to the registry; nothing is deleted.
 
     Examples: `cav verify`, `cav verify 'test-*' --repair`
     """
