@@ -32,21 +32,19 @@ class History:
     def add(self, recipe: SampleRecipe, files: Sequence[Path]) -> None:
         """Append a recipe with its seed, and the files made from it. Raises RequirementError."""
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        entry = {"created": created, "files": [str(file.resolve()) for file in files]}
-        line = json.dumps(entry | {"recipe": schema.to_table(recipe)}).encode() + b"\n"
+        line = {"created": created, "files": [str(file.resolve()) for file in files], "recipe": schema.to_table(recipe)}
         with writing_to(self.file.parent):
             self.file.parent.mkdir(parents=True, exist_ok=True)
             with self.file.open("ab") as opened:
-                if not _ends_in_newline(self.file):
-                    opened.write(b"\n")
-                opened.write(line)
+                opened.write(b"" if _ends_in_newline(self.file) else b"\n")
+                opened.write(json.dumps(line).encode() + b"\n")
 
     def entries(self) -> list[Entry]:
         """Every entry that can be read, the earliest first."""
         return list(self._read())
 
     def entry(self, number: int) -> Entry:
-        """The entry with this number. Raises NotFound."""
+        """The entry of that number. Raises NotFound."""
         for each in self._read():
             if each.number == number:
                 return each

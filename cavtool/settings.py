@@ -76,7 +76,7 @@ SETTINGS = {
         Setting("registry.paths", (), "folders of motions to share, read and never written"),
     )
 }
-_COMMANDS = ("generate", "learn")  # the commands to which a key of one word applies
+_COMMANDS = ("generate", "learn")  # those that a key of one word applies to
 
 
 def find(key: str) -> Setting:

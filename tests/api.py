@@ -1,4 +1,4 @@
-"""An example of the public API with its types, which mypy checks and `tests/test_public.py` runs."""
+"""The public API in use, held by mypy: everything a script needs, with its types. `tests/test_public.py` runs it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,8 +24,8 @@ def learn_and_generate(video: Path, folder: Path) -> Sequence[Path]:
     assert any(isinstance(event, cavtool.Step) for event in events)
     names: list[str] = workspace.registry.names()
     assert names == ["twirl", "twirl-look"]
-    sample = cavtool.SampleRecipe("ironman", motions=(cavtool.Blend("twirl", 0.7),), seed=1, steps=2)
-    return cavtool.generate(sample, output=folder / "ironman.gif", workspace=workspace)
+    asked = cavtool.SampleRecipe("ironman", motions=(cavtool.Blend("twirl", 0.7),), seed=1, steps=2)
+    return cavtool.generate(asked, output=folder / "ironman.gif", workspace=workspace)
 
 
 def look_up(workspace: cavtool.Workspace, name: str) -> str:

@@ -35,7 +35,7 @@ def save_modelscope(folder: Path, *, seed: int = 0, width: int = 32, sample_size
         norm_num_groups=NORM_GROUPS,
         layers_per_block=1,
     )
-    _randomise_temporal_convolutions(unet)
+    _stir(unet)
     vae, tokenizer = _new_vae(), new_tokenizer()
     pipeline = TextToVideoSDPipeline(
         vae, _new_text_encoder(tokenizer), tokenizer, unet, _new_scheduler("scaled_linear")
@@ -133,8 +133,8 @@ def _new_scheduler(beta_schedule: str) -> DDIMScheduler:
     )
 
 
-def _randomise_temporal_convolutions(unet: torch.nn.Module) -> None:
-    """Replace their zeros, with which they would have no effect."""
+def _stir(unet: torch.nn.Module) -> None:
+    """Randomise the temporal convolutions, whose zeros would have no effect."""
     with torch.no_grad():
         for name, param in unet.named_parameters():
             if "temp_conv" in name and param.abs().sum() == 0:

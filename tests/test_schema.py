@@ -110,6 +110,6 @@ def test_unknown_keys_can_be_refused(table: object, key: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["a = ", f"a = {'9' * 5000}", f"a = {'[' * 5000}"])
-def test_text_that_is_not_toml_is_refused(text: str) -> None:
+def test_what_is_not_toml_is_refused(text: str) -> None:
     with pytest.raises(IntegrityFailure, match="the file is not TOML"):
         schema.parse_toml(text, "the file")

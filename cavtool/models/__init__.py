@@ -1,4 +1,4 @@
-"""Base models: those with a name in `cav`, and the properties read from a model folder."""
+"""Base models: those that `cav` knows by name, and the properties it reads from a model folder."""
 
 from cavtool.models.catalogue import CATALOGUE, Model, find_model
 from cavtool.models.folder import DESCRIPTION, WORDS, NativeClip, write_description

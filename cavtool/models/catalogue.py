@@ -1,4 +1,4 @@
-"""Base models, by a name in the catalogue or by the path of a folder."""
+"""The base models `cav` knows by name, and every other one by the path of its folder."""
 
 import re
 from dataclasses import dataclass, field, replace
@@ -71,7 +71,7 @@ def find_model(name: str, *, cache: Path | None = None) -> Model:
         return replace(CATALOGUE[name], cache=cache)
     try:
         folder = Path(name).expanduser().resolve()
-    except RuntimeError:  # the home of an unknown user, as in `~nobody`
+    except RuntimeError:  # `~nobody`
         folder = Path(name)
     for model in CATALOGUE.values():
         if model.folder.resolve() == folder:

@@ -20,7 +20,7 @@ from cavtool.system.safetensors import find_weights, tensor_shapes
 DESCRIPTION = "cav.json"
 WORDS = "words.json"  # the words alone, in folders without `cav.json`
 _DEFAULT_SIDE = 256  # pixels, if the UNet's config has no `sample_size`
-_NUMBERS: dict[str, type[float]] = {"num_frames": int, "fps": float, "enlarge": int}
+_NUMBERS = ("num_frames", "fps", "enlarge")
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def read_description(folder: Path) -> Description:
     file = folder / DESCRIPTION
     with _explain(file):
         values = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"words": _listed_words(folder)}
-        numbers = {key: _positive(key, values[key], kind) for key, kind in _NUMBERS.items() if key in values}
+        numbers = {key: _positive(key, values[key]) for key in _NUMBERS if key in values}
         words = values.get("words")
         return Description(**numbers, words=None if words is None else frozenset(words))
 
@@ -82,14 +82,14 @@ def native_clip(folder: Path, description: Description) -> NativeClip:
 def fingerprint(folder: Path) -> str:
     """A hash of the denoiser's tensor names and shapes, 16 hex digits. Raises IntegrityFailure.
 
-    An image UNet with a motion adapter has the fingerprint of the `UNetMotionModel` that the two make.
+    An image UNet beside a motion adapter has the fingerprint of the `UNetMotionModel` that the two make.
     """
     shapes = tensor_shapes(_denoiser_files(folder))
     return hashlib.sha256(json.dumps(shapes, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def revision(folder: Path, cache: Path | None = None) -> str:
-    """The SHA-256 of the denoiser's weights, or of the hashes if there are several files: 12 hex digits.
+    """The SHA-256 of the denoiser's weights, of several files that of their hashes: 12 hex digits.
 
     `cache` is the folder for the checksums of the files. Raises IntegrityFailure.
     """
@@ -101,7 +101,7 @@ def revision(folder: Path, cache: Path | None = None) -> str:
 
 
 def _denoiser_files(folder: Path) -> list[Path]:
-    """The files with the denoiser's weights: those of the UNet, then those of the motion adapter if there is one."""
+    """The files with the denoiser's weights: those of the UNet, then those of a motion adapter beside it."""
     parts = [part for part in (folder / "unet", folder / "motion_adapter") if part.is_dir()]
     found = [find_weights(part) for part in parts]
     files = [file for weights in found if weights for file in weights.files]
@@ -115,11 +115,11 @@ def _listed_words(folder: Path) -> list[str] | None:
     return list(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else None
 
 
-def _positive(key: str, value: Any, kind: type[float]) -> Any:
-    """The value as a `kind`. Raises ValueError unless it is a positive number; for int, unless it is a whole number."""
-    if isinstance(value, bool) or not isinstance(value, (int, kind)) or not 0 < value < math.inf:
+def _positive(key: str, value: Any) -> Any:
+    kinds = (int, float) if key == "fps" else int
+    if isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value < math.inf:
         raise ValueError(f"{key} is {value!r}")
-    return kind(value)
+    return float(value) if key == "fps" else value
 
 
 def _read_config(part: Path) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def _read_config(part: Path) -> dict[str, Any]:
 
 @contextmanager
 def _explain(file: Path) -> Iterator[None]:
-    """Turn every error from reading a file of the model into an IntegrityFailure."""
+    """Raises IntegrityFailure in place of every error from reading a file of the model."""
     try:
         yield
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:

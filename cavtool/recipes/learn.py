@@ -9,7 +9,7 @@ from cavtool.recipes.common import DEFAULT_MODEL, DType, check, check_seed
 
 
 class AbsorberKind(StrEnum):
-    """The appearance absorber of stage 1 (Ren et al. 2024): a spatial LoRA, a learned token, both (dual), or none."""
+    """What learns the reference's appearance in stage 1 (Ren et al. 2024): a spatial LoRA, a token, or both."""
 
     DUAL = "dual"
     S_LORA = "s-lora"

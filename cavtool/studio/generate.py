@@ -137,7 +137,7 @@ def _check_files(files: Sequence[Path], *, overwrite: bool) -> None:
 
 
 def _warn(recipe: SampleRecipe, session: Session, on_event: OnEvent) -> None:
-    """Warn about everything in the recipe that will not have the expected effect."""
+    """Warn of everything in the recipe that will not have the expected effect."""
     model = session.model
     if words := model.unknown_words(f"{recipe.prompt} {recipe.negative}"):
         listed = ", ".join(f"`{word}`" for word in words)
@@ -153,7 +153,7 @@ def _warn(recipe: SampleRecipe, session: Session, on_event: OnEvent) -> None:
 
 
 def _metadata(recipe: SampleRecipe, model: Model, records: Sequence[Record]) -> dict[str, Any]:
-    """Everything needed to generate the video again, without paths."""
+    """Everything needed to make the video again, without paths."""
     motions = [
         {"name": blend.name, "weight": blend.weight, "content_id": record.content_id}
         for blend, record in zip(recipe.motions, records, strict=True)

@@ -23,7 +23,7 @@ from cavtool.registry import Asset
 class Motion:
     """A T-LoRA with its weight, merged only at the timesteps it was trained on: those from `noise_from` on.
 
-    `noise_from` is a share in [0, 1) of the schedule, from clean (0) to pure noise (1).
+    `noise_from` is a share in [0, 1) of the timesteps, where 1 is pure noise.
     """
 
     state: LoraState

@@ -60,7 +60,7 @@ def _write_mp4(frames_FHWC: Frames, path: Path, fps: float, comment: str | None)
     if comment:
         options["metadata"] = f"comment={comment}"
     stream = _raw_video(frames_FHWC, fps).filter("scale", out_color_matrix="bt709", out_range="tv", flags=EXACT)
-    _run_ffmpeg(frames_FHWC, stream.output(_target(path), format="mp4", vcodec="libx264", pix_fmt="yuv420p", **options))
+    _pour(frames_FHWC, stream.output(_target(path), format="mp4", vcodec="libx264", pix_fmt="yuv420p", **options))
 
 
 def _write_gif(frames_FHWC: Frames, path: Path, fps: float, comment: str | None) -> None:
@@ -68,7 +68,7 @@ def _write_gif(frames_FHWC: Frames, path: Path, fps: float, comment: str | None)
     copies = _raw_video(frames_FHWC, fps).split()
     palette = copies[0].filter("palettegen", reserve_transparent=0)
     stream = ffmpeg.filter([copies[1], palette], "paletteuse", dither="bayer", bayer_scale=5, diff_mode="rectangle")
-    _run_ffmpeg(frames_FHWC, stream.output(_target(path), format="gif"))
+    _pour(frames_FHWC, stream.output(_target(path), format="gif"))
     if comment:
         path.write_bytes(_with_comment(path.read_bytes(), comment.encode()))
 
@@ -99,7 +99,7 @@ def _target(path: Path) -> str:
     return str(path.absolute())  # a relative `-x.mp4` would be an option
 
 
-def _run_ffmpeg(frames_FHWC: Frames, job: Any) -> None:
+def _pour(frames_FHWC: Frames, job: Any) -> None:
     run(job, "ffmpeg", np.ascontiguousarray(frames_FHWC).tobytes())
 
 

@@ -52,10 +52,9 @@ def _codecs(exe: str) -> frozenset[str] | None:
 
 
 def run(job: Any, failure: str, data: bytes = b"") -> bytes:
-    """Run an ffmpeg-python job with `data` as its input; returns its output.
+    """Feed `data` to an ffmpeg-python job and return its output; MediaError(`failure`: ffmpeg's reason) if it fails.
 
-    Raises MediaError, as `failure` and the reason that ffmpeg gives. The process has its own session, so that Ctrl-C
-    reaches the caller only, which decides what it stops.
+    It runs in its own session, so that a Ctrl-C in the terminal does not reach it: the caller decides what that stops.
     """
     command = job.global_args("-loglevel", "error").compile(ffmpeg_exe(), overwrite_output=True)
     done = subprocess.run(command, input=data, capture_output=True, check=False, start_new_session=True)

@@ -27,7 +27,7 @@ from cavtool.workspace import Workspace
 RESULTS = Path(__file__).parent / "results"
 
 # Subject, colour and place of each reference. Pretraining drew none of them; tuning and reporting share none.
-TUNE_SCENES = {
+TUNE_LOOKS = {
     "zigzag": ("duck", "white", "kitchen"),
     "circle": ("chair", "grey", "kitchen"),
     "swing": ("duck", "grey", "kitchen"),
@@ -40,7 +40,7 @@ MORE_TUNE_MOTIONS: dict[str, Callable[[world.Course], world.Channels]] = {
     "push": lambda u: {"camera_zoom": 0.3 + 0.3 * np.sin(3 * np.pi * u)},
     "nod": lambda u: {"yaw": 80 * np.sin(3 * np.pi * u)},
 }
-REPORT_SCENES = {
+REPORT_LOOKS = {
     "twirl": ("lantern", "white", "moon"),
     "dolly zoom": ("teapot", "grey", "moon"),
     "somersault": ("lantern", "grey", "moon"),
@@ -56,7 +56,7 @@ REPORT_PROMPTS = (
 
 
 @dataclass(frozen=True)
-class Request:
+class Asked:
     """A subject, its colour, place and motion, and the prompt that describes them."""
 
     subject: str
@@ -77,7 +77,7 @@ class Request:
 class Clip:
     """A generated clip, and what the judge reads in it."""
 
-    request: Request
+    asked: Asked
     seed: int
     frames: video.Frames
     reading: Reading
@@ -101,36 +101,36 @@ TITLES = ("fidelity", "stillness", "attributes right", "leakage")
 def make(
     session: Session,
     judge: Judge,
-    scenes: Sequence[tuple[str, str, str]],
+    looks: Sequence[tuple[str, str, str]],
     seeds: Sequence[int],
     motions: Sequence[Motion] = (),
-    verb: str = "",
+    how: str = "",
 ) -> list[Clip]:
-    """A clip of every scene with every seed; `verb` is the motion in the prompt."""
+    """A clip of every scene with every seed; `how` is the motion in the prompt."""
     usual, clips = SampleRecipe("a"), []
-    for request in (Request(*scene, verb) for scene in scenes):
+    for asked in (Asked(*look, how) for look in looks):
         for seed in seeds:
-            frames = session.generate(request.prompt, seed, motions, steps=usual.steps, guidance=usual.guidance)
-            clips.append(Clip(request, seed, frames, judge.read(frames)))
+            frames = session.generate(asked.prompt, seed, motions, steps=usual.steps, guidance=usual.guidance)
+            clips.append(Clip(asked, seed, frames, judge.read(frames)))
     return clips
 
 
-def limits_of_stillness(session: Session, judge: Judge, scenes: Sequence[tuple[str, str, str]]) -> dict[str, float]:
+def limits_of_stillness(session: Session, judge: Judge, looks: Sequence[tuple[str, str, str]]) -> dict[str, float]:
     """The spread of each channel in the base's own clips of subjects that stand still."""
-    clips = make(session, judge, scenes, range(900, 903), verb="stands still")
+    clips = make(session, judge, looks, range(900, 903), how="stands still")
     return spread_limits([clip.reading.channels for clip in clips])
 
 
 def score(clip: Clip, scene: world.Scene, limits: dict[str, float]) -> Score:
     """The score of a clip against a reference."""
-    requested, reading, truth = clip.request.attributes, clip.reading, scene.channels()
+    asked, reading, truth = clip.asked, clip.reading, scene.channels()
     seen = {"subject": reading.subject, "colour": reading.colour, "place": reading.place}
     theirs = {"subject": scene.subject, "colour": scene.colour, "place": scene.place}
     return Score(
         fidelity(reading.channels, truth),
         stillness(reading.channels, active_channels(truth), limits),
-        float(np.mean([seen[name] == value for name, value in requested.items()])),
-        float(np.mean(list(leaked(requested, seen, theirs).values()))) if scene.subject else float("nan"),
+        float(np.mean([seen[name] == value for name, value in asked.attributes.items()])),
+        float(np.mean(list(leaked(asked.attributes, seen, theirs).values()))) if scene.subject else float("nan"),
         float(spread("log_scale", reading.channels["log_scale"]) <= limits["log_scale"]),
     )
 
@@ -140,12 +140,12 @@ def by_clip(scores: Sequence[Sequence[Score]], name: str) -> list[float]:
     return [float(value) for value in np.mean([[getattr(s, name) for s in motion] for motion in scores], axis=0)]
 
 
-def reference(motion: str, scenes: dict[str, tuple[str, str, str]]) -> world.Scene:
+def reference(motion: str, looks: dict[str, tuple[str, str, str]]) -> world.Scene:
     """The reference scene of a motion."""
     if motion not in MORE_TUNE_MOTIONS:
-        return world.reference(motion, *scenes[motion], layout=3)
+        return world.reference(motion, *looks[motion], layout=3)
     tracks = MORE_TUNE_MOTIONS[motion](np.linspace(0, 1, world.NUM_FRAMES))
-    return world.Scene(*scenes[motion], 3, tracks, world.caption(*scenes[motion], motion))
+    return world.Scene(*looks[motion], 3, tracks, world.caption(*looks[motion], motion))
 
 
 Recipe = Callable[[str, str], LearnRecipe]  # from prompt and appearance

@@ -20,8 +20,8 @@ from cavtool.studio.session import Motion, Session, motion_of, open_session
 from cavtool.workspace import Workspace
 from tests.benchmarks import filmed
 from tests.benchmarks.common import (
+    REPORT_LOOKS,
     REPORT_PROMPTS,
-    REPORT_SCENES,
     RESULTS,
     SCORES,
     TITLES,
@@ -56,7 +56,7 @@ def learned(motion: str, kind: AbsorberKind, folder: Path) -> Asset:
         filmed.film(folder / "filmed.mp4")
         learn_file(name, folder / "filmed.mp4", recipe(filmed.PROMPT, filmed.APPEARANCE), workspace)
     else:
-        learn_reference(name, reference(motion, REPORT_SCENES), recipe, workspace, folder)
+        learn_reference(name, reference(motion, REPORT_LOOKS), recipe, workspace, folder)
     return workspace.registry.get(name)
 
 
@@ -76,7 +76,7 @@ def main() -> None:
     motions: dict[str, Motion] = {}
     with TemporaryDirectory() as folder:
         for motion in (*world.REPORT_MOTIONS, FILMED):
-            scene = filmed.scene() if motion == FILMED else reference(motion, REPORT_SCENES)
+            scene = filmed.scene() if motion == FILMED else reference(motion, REPORT_LOOKS)
             scores[motion] = {"base": [score(clip, scene, limits) for clip in base]}
             sheet: list[tuple[str, video.Frames]] = []
             for kind in (AbsorberKind.NONE, AbsorberKind.DUAL):
@@ -85,7 +85,7 @@ def main() -> None:
                 clips = make(session, judge, REPORT_PROMPTS, SEEDS, [motions[motion]])
                 scores[motion][str(kind)] = [score(clip, scene, limits) for clip in clips]
                 sheet = sheet or [(f"{motion}\nreference", seen_by_the_model(asset.reference))]
-                sheet += [(f"{clip.request.prompt}\n{kind}, seed {clip.seed}", clip.frames) for clip in clips]
+                sheet += [(f"{clip.asked.prompt}\n{kind}, seed {clip.seed}", clip.frames) for clip in clips]
             video.contact_sheet(sheet, RESULTS / f"motion-{motion.replace(' ', '-')}.png", scale=1)
             if motion == SHOWN:
                 video.contact_sheet([sheet[0], *sheet[-len(clips) :: len(SEEDS)]], RESULTS / "readme.png", scale=1)
@@ -124,14 +124,14 @@ def both(session: Session, judge: Judge, motions: list[Motion], limits: dict[str
     clips = make(session, judge, REPORT_PROMPTS, SEEDS, motions)
     rows = []
     for motion, channel in (("twirl", "yaw"), ("dolly zoom", "camera_zoom")):
-        truth = reference(motion, REPORT_SCENES).channels()
+        truth = reference(motion, REPORT_LOOKS).channels()
         scores = [channel_scores(clip.reading.channels, truth)[channel] for clip in clips]
         rows.append((f"{motion}: {channel}", with_interval(scores)))
-    dolly = reference("dolly zoom", REPORT_SCENES)
+    dolly = reference("dolly zoom", REPORT_LOOKS)
     held = [score(clip, dolly, limits).size_held for clip in clips]
     rows.append(("share in which the subject keeps its size", with_interval(held)))
     write_table("both", "twirl and dolly_zoom:0.7 at once", ("channel", "score"), rows)
-    sheet = [(f"{clip.request.prompt}\nseed {clip.seed}", clip.frames) for clip in clips]
+    sheet = [(f"{clip.asked.prompt}\nseed {clip.seed}", clip.frames) for clip in clips]
     video.contact_sheet(sheet, RESULTS / "both.png", scale=1)
 
 

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 from cavtool import video
 from cavtool.mini import world
-from tests.benchmarks.common import REPORT_SCENES, reference, write_table
+from tests.benchmarks.common import REPORT_LOOKS, reference, write_table
 
 IMPORTS = ("torch", "diffusers.UNet3DConditionModel", "transformers.CLIPTextModel", "peft")
 Timed = list[tuple[float, dict[str, object]]]
@@ -67,7 +67,7 @@ def main() -> None:
     for _ in range(num_runs):
         with TemporaryDirectory() as name:
             folder = Path(name)
-            scene = reference("twirl", REPORT_SCENES)
+            scene = reference("twirl", REPORT_LOOKS)
             video.encode(world.render(scene), folder / "twirl.mp4", fps=world.FPS, scale=4)
             learned, peak = run("learn", "twirl", f"{folder}/twirl.mp4", "--prompt", scene.caption, home=folder)
             made, _ = run("generate", "ironman", "--motion", "twirl", "-o", f"{folder}/v.mp4", home=folder)

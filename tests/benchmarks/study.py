@@ -23,8 +23,8 @@ from tests.benchmarks.common import (
     RESULTS,
     SCORES,
     TITLES,
+    TUNE_LOOKS,
     TUNE_PROMPTS,
-    TUNE_SCENES,
     Score,
     by_clip,
     learn_reference,
@@ -73,7 +73,7 @@ def opened() -> tuple[Session, Judge, dict[str, float]]:
 
 def measure(variant: str, motion: str) -> dict[str, Any]:
     """Train one motion with one variant; returns the scores of its clips."""
-    scene = reference(motion, TUNE_SCENES)
+    scene = reference(motion, TUNE_LOOKS)
     session, judge, limits = opened()
     motions = [] if variant == BASE else [learned(scene, VARIANTS[variant])]
     clips = make(session, judge, TUNE_PROMPTS, SEEDS, motions)
@@ -100,7 +100,7 @@ def main() -> None:
     done = [json.loads(line) for line in log if line.endswith("}")]
     rows = {}
     for variant in dict.fromkeys(["default", *variants]):
-        for motion in TUNE_SCENES:
+        for motion in TUNE_LOOKS:
             inputs = key(variant, motion).items()
             row = next((row for row in done if inputs <= row.items()), None)
             if row is None:
@@ -111,13 +111,13 @@ def main() -> None:
             print(variant, motion, [round(s["fidelity"], 2) for s in row["scores"]], flush=True)
     table = []
     for variant in variants:
-        mine, usual = ([rows[v, m] for m in TUNE_SCENES] for v in (variant, "default"))
+        mine, usual = ([rows[v, m] for m in TUNE_LOOKS] for v in (variant, "default"))
         scores, others = ([[Score(**s) for s in row["scores"]] for row in r] for r in (mine, usual))
         means = [with_interval(by_clip(scores, name)) for name in SCORES]
         differ = with_difference(by_clip(scores, "fidelity"), by_clip(others, "fidelity"))
         by_motion = " ".join(f"{sum(by_clip([s], 'fidelity')) / len(s):.2f}" for s in scores)
         table.append((variant, *means, differ, by_motion))
-    names = ", ".join(TUNE_SCENES)
+    names = ", ".join(TUNE_LOOKS)
     columns = ("variant", *TITLES, "fidelity minus the default's", f"fidelity of {names}")
     write_table("study", "Settings of `cav learn`, on the tune motions", columns, table)
 

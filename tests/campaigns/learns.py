@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from cavtool import video
 from cavtool.mini import world
 from cavtool.registry import Registry
-from tests.benchmarks.common import TUNE_SCENES, reference, write_table
+from tests.benchmarks.common import TUNE_LOOKS, reference, write_table
 from tests.campaigns.registry import RESULTS
 from tests.cli.assets import put_motion
 
@@ -33,7 +33,7 @@ class Home:
         self.environment = {**os.environ, "CAV_HOME": str(folder)}
         self.registry = Registry(folder / "data" / "assets", shared=())
         self.video = folder / "reference.mp4"
-        video.encode(world.render(reference("circle", TUNE_SCENES)), self.video, fps=world.FPS, scale=4)
+        video.encode(world.render(reference("circle", TUNE_LOOKS)), self.video, fps=world.FPS, scale=4)
         for number in range(3):
             put_motion(folder, f"earlier-{number}")
 

@@ -21,7 +21,7 @@ Offer = str | tuple[str, str]  # a word, or a word and its description
 WEIGHTS = ("0.3", "0.5", "0.7", "1.0", "1.3")
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif", ".webp", ".m4v")
 _MAX_DESCRIBED = 50  # nobody reads more descriptions
-_MAX_FILTERED = 500  # reading more records would take too long: absorbers after these are offered as motions too
+_MAX_SORTED_OUT = 500  # reading more records would take too long: the other absorbers are offered as motions too
 _MAX_DESCRIPTION = 60  # characters
 _MAX_FILES = 10_000
 _SAFE = re.compile(r"[\w@%+=:,./~-]+", re.ASCII)
@@ -39,7 +39,7 @@ def motion_names(incomplete: str) -> list[Offer]:
         known = name in _assets(name)
         return [f"{name}:{each}" for each in WEIGHTS if known and each.startswith(weight)]
     records = _assets(incomplete)
-    others = {each for each in sorted(records)[:_MAX_FILTERED] if _record(records[each]).get("kind") != "motion"}
+    others = {each for each in sorted(records)[:_MAX_SORTED_OUT] if _record(records[each]).get("kind") != "motion"}
     return _described({each: record for each, record in records.items() if each not in others})
 
 

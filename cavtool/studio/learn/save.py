@@ -68,7 +68,7 @@ def _put(
 ) -> Asset:
     weights = folder / f"{draft.name}.safetensors"
     lora.save(state, weights, _file_metadata(draft, lora.targets(state)))
-    is_ours = _has_weights(registry, draft.name, weights)  # this run added it before it was interrupted
+    is_ours = _has_weights(registry, draft.name, weights)  # put there by this run before it was interrupted
     if not is_ours:
         check_still_free(registry, draft.name, run, replace=asked.replace)
     return registry.put(draft, {WEIGHTS: weights, **files}, replace=is_ours or asked.replace)
@@ -100,7 +100,7 @@ def _draft(asked: RunRecord, model: Model, kind: Kind, state: LoraState) -> Reco
 
 
 def _file_metadata(draft: Record, targets: Sequence[str]) -> dict[str, str]:
-    """The required keys of ModelSpec 1.0.1, and the LoRA's settings for diffusers: alpha equals rank."""
+    """The required keys of ModelSpec 1.0.1, and what diffusers reads of a LoRA: alpha equals rank."""
     metadata = {
         "format": "pt",
         "modelspec.sai_model_spec": "1.0.1",
