@@ -1,4 +1,4 @@
-"""Learn a motion from one video and put it on new subjects, with text-to-video diffusion models.
+"""Learn a motion from one video and apply it to new subjects, with text-to-video diffusion models.
 
     import cavtool
     cavtool.learn("twirl", Path("ref.mp4"), cavtool.LearnRecipe(prompt="a white lantern twirls on the moon"))

@@ -1,4 +1,4 @@
-"""Checks of this machine and this home: what was checked, what was found, and how to fix it."""
+"""Checks of this machine and this home, with their findings and remedies."""
 
 import os
 import platform
@@ -123,12 +123,13 @@ def _models(_: Workspace) -> Iterator[Finding]:
 
 def _ffmpeg(_: Workspace) -> Iterator[Finding]:
     from cavtool.video import ffmpeg_exe
-    from cavtool.video.ffmpeg import missing_abilities
+    from cavtool.video.ffmpeg import missing_codecs
 
     exe = ffmpeg_exe()
-    missing = missing_abilities(exe)
+    missing = missing_codecs(exe)
     if missing:
-        yield Finding("ffmpeg", "warning", f"{exe} cannot do {', '.join(missing)}", "`pip install -U imageio-ffmpeg`")
+        found = f"{exe} does not support {', '.join(missing)}"
+        yield Finding("ffmpeg", "warning", found, "`pip install -U imageio-ffmpeg`")
     else:
         yield Finding("ffmpeg", "ok", exe)
 

@@ -51,7 +51,7 @@ def to_json(event: Event) -> dict[str, object]:
 
 
 def from_json(fields: object) -> Event:
-    """The reverse of `to_json`, of what a line of JSON holds. Raises IntegrityFailure."""
+    """The event in a parsed line of JSON, as `to_json` made it. Raises IntegrityFailure."""
     from cavtool import schema  # not needed by commands without a run
 
     name = fields.get("event") if isinstance(fields, dict) else None

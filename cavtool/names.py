@@ -7,7 +7,7 @@ from cavtool.errors import InvalidInput
 
 _LONGEST = 64
 _NAME = re.compile(rf"[a-z0-9][a-z0-9_-]{{0,{_LONGEST - 1}}}")
-_ABSORBER = "-look"
+_ABSORBER_SUFFIX = "-look"
 # Windows opens a device instead of a file with such a name.
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
 
@@ -31,7 +31,7 @@ def check_name(name: str) -> str:
 
 def absorber_name(motion: str) -> str:
     """The name of a motion's absorber; the longest motion names are cut to make room for the suffix."""
-    return f"{motion[: _LONGEST - len(_ABSORBER)]}{_ABSORBER}"
+    return f"{motion[: _LONGEST - len(_ABSORBER_SUFFIX)]}{_ABSORBER_SUFFIX}"
 
 
 def _similar(name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Find and remove leftovers: stale runs, half-written files, absorbers whose motion is gone."""
+"""Find and remove leftovers: stale runs, partial files, and absorbers whose motion has been deleted."""
 
 import shutil
 import time
@@ -15,31 +15,31 @@ from cavtool.runs import Run, Runs
 from cavtool.system.files import writing_to
 from cavtool.workspace import Workspace
 
-_HALF_WRITTEN = (".part-*", ".tmp-*")
-_MAY_BE_IN_USE = timedelta(hours=1)  # a younger file may still be being written
+_PARTIAL = (".part-*", ".tmp-*")
+_MAY_BE_IN_USE = timedelta(hours=1)  # a process may still be writing a younger file
 
 
 @dataclass(frozen=True)
-class Litter:
-    """Something that can be removed, and the bytes that frees."""
+class Leftover:
+    """Something that can be removed; `size` is the number of bytes this frees."""
 
-    what: Literal["run", "half written", "absorber"]
+    what: Literal["run", "partial file", "absorber"]
     name: str
     path: Path
     size: int
 
 
-def find(age: timedelta, workspace: Workspace | None = None) -> list[Litter]:
+def find(age: timedelta, workspace: Workspace | None = None) -> list[Leftover]:
     """Everything that can be removed. A run is stale if no process drives it and it has not changed for `age`."""
     workspace = workspace or Workspace()
     registry, runs = workspace.registry, workspace.runs
-    return [*_stale_runs(runs, age), *_half_written(registry, runs), *_unused_absorbers(registry)]
+    return [*_stale_runs(runs, age), *_partial_files(registry, runs), *_unused_absorbers(registry)]
 
 
-def remove(litter: list[Litter], workspace: Workspace | None = None) -> None:
-    """Delete it; absorbers go to the trash. Raises Conflict for a run that has been resumed since."""
+def remove(leftovers: list[Leftover], workspace: Workspace | None = None) -> None:
+    """Delete them; absorbers go to the trash. Raises Conflict for a run that has been resumed since."""
     registry = (workspace or Workspace()).registry
-    for each in litter:
+    for each in leftovers:
         if each.what == "absorber":
             registry.remove(each.name)
         elif each.what == "run":
@@ -49,31 +49,31 @@ def remove(litter: list[Litter], workspace: Workspace | None = None) -> None:
                 shutil.rmtree(each.path) if each.path.is_dir() else each.path.unlink()
 
 
-def _stale_runs(runs: Runs, age: timedelta) -> Iterator[Litter]:
+def _stale_runs(runs: Runs, age: timedelta) -> Iterator[Leftover]:
     for run in runs.list():
         if run.status != "running" and _unchanged_for(run.folder) >= age:
-            yield Litter("run", run.id, run.folder, _size(run.folder))
+            yield Leftover("run", run.id, run.folder, _size(run.folder))
 
 
-def _half_written(registry: Registry, runs: Runs) -> Iterator[Litter]:
+def _partial_files(registry: Registry, runs: Runs) -> Iterator[Leftover]:
     for root in (runs.root, registry.root, registry.trash):
-        for pattern in _HALF_WRITTEN:
+        for pattern in _PARTIAL:
             for path in (*root.glob(pattern), *root.glob(f"[!.]*/{pattern}")):
                 if _unchanged_for(path) >= _MAY_BE_IN_USE:
-                    yield Litter("half written", path.relative_to(root).as_posix(), path, _size(path))
+                    yield Leftover("partial file", path.relative_to(root).as_posix(), path, _size(path))
 
 
-def _unused_absorbers(registry: Registry) -> Iterator[Litter]:
+def _unused_absorbers(registry: Registry) -> Iterator[Leftover]:
     used = {absorber_name(name) for name in registry.names()}
     clips = {asset.record.clip for asset in registry.list("motion")}  # a renamed motion still uses its absorber
     for asset in registry.list("absorber"):
         own, record = asset.folder.parent == registry.root, asset.record
         if own and record.origin == "learned" and record.name not in used and record.clip not in clips - {None}:
-            yield Litter("absorber", record.name, asset.folder, asset.size)
+            yield Leftover("absorber", record.name, asset.folder, asset.size)
 
 
 def _unchanged_for(path: Path) -> timedelta:
-    """The time since it, or a file in it, last changed."""
+    """The time since the last change of `path`, or of a file in it."""
     latest = max((each.stat().st_mtime for each in (path, *_files(path))), default=0.0)
     return timedelta(seconds=time.time() - latest)
 

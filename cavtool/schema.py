@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 from cavtool.errors import CavError, IntegrityFailure
 
 _T = TypeVar("_T")
-_AT = " - at `$"  # where msgspec names the field, as in "Expected `int`, got `str` - at `$.clip.fps`"
+_AT = " - at `$"  # precedes the field in msgspec's messages, as in "Expected `int`, got `str` - at `$.clip.fps`"
 _MISSING = re.compile(r"Object missing required field `(?P<field>.*)`")
 _WITHIN_MAPPING = "[...]"  # how msgspec writes a key it does not name
 
@@ -97,7 +97,7 @@ def _unknown_keys(value: object, kind: Any, field: str = "") -> Iterator[str]:
     """Keys of a table, nested ones included, that do not match a field of the dataclass."""
     if not isinstance(value, dict):
         return
-    for one in (kind, *get_args(kind)):  # `Outcome | None` reads what `Outcome` does
+    for one in (kind, *get_args(kind)):  # the type itself, or the members of a union such as `Outcome | None`
         if is_dataclass(one):
             types = get_type_hints(one)
             for key, item in value.items():

@@ -1,4 +1,4 @@
-"""The user's settings: an option takes precedence over the environment, that over the file, that over the default.
+"""The user's settings. In order of precedence: the option, the environment, the file, the default.
 
 `cav config` edits the file and keeps its comments. Each setting has its own variable: `generate.steps` is
 CAV_GENERATE_STEPS. A key of one word applies to every command that has an option of that name.
@@ -30,11 +30,11 @@ class Setting:
 
     @property
     def variable(self) -> str:
-        """Its name in the environment."""
+        """The environment variable that sets it."""
         return f"CAV_{self.key.upper().replace('.', '_')}"
 
     def parse(self, text: str) -> Scalar | tuple[str, ...]:
-        """Its value from text; folders are separated as in PATH. Raises InvalidInput."""
+        """The value in a text; folders are separated as in PATH. Raises InvalidInput."""
         if isinstance(self.default, tuple):
             return tuple(filter(None, text.split(os.pathsep)))
         try:
@@ -43,7 +43,7 @@ class Setting:
             raise self._wrong(text) from None
 
     def check(self, value: Any) -> Scalar | tuple[str, ...]:
-        """Its value from TOML. Raises InvalidInput."""
+        """The value as TOML gave it, if it is of the right type. Raises InvalidInput otherwise."""
         kind: Any = tuple[str, ...] if isinstance(self.default, tuple) else type(self.default)
         try:
             checked: Scalar | tuple[str, ...] = schema.read(value, kind, self.key)
@@ -58,7 +58,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Value:
-    """The value of a setting, and where it comes from."""
+    """The value of a setting, and its source."""
 
     value: Scalar | tuple[str, ...]
     source: Source
@@ -80,7 +80,7 @@ _COMMANDS = ("generate", "learn")  # those that a key of one word applies to
 
 
 def find(key: str) -> Setting:
-    """The setting of that name. Raises InvalidInput with the closest one."""
+    """The setting with this key. Raises InvalidInput, with the closest key in the hint."""
     if key not in SETTINGS:
         raise InvalidInput(f"no setting `{key}`", hint=closest(key, SETTINGS, "see `cav config list`"))
     return SETTINGS[key]
@@ -105,7 +105,7 @@ class Settings:
         return Value(setting.check(found), "file")
 
     def put(self, key: str, text: str) -> None:
-        """Set it in the file. Raises InvalidInput, RequirementError."""
+        """Set a value in the file. Raises InvalidInput, RequirementError."""
         import tomlkit
 
         value, document = find(key).parse(text), self._document()
@@ -119,7 +119,7 @@ class Settings:
         self._save(document.as_string())
 
     def drop(self, key: str) -> bool:
-        """Take it out of the file; returns whether it was there."""
+        """Remove a value from the file; returns whether the file had one."""
         find(key)
         document = self._document()
         table: Any = document

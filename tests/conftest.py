@@ -1,4 +1,4 @@
-"""Shared by all tests: a home of their own, and small models."""
+"""Fixtures for all tests: a new home, and small models."""
 
 import os
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """CAV_HOME, fresh for every test."""
+    """A new CAV_HOME for every test."""
     monkeypatch.setenv("CAV_HOME", str(tmp_path / "home"))
     yield tmp_path / "home"  # noqa: PT022 the fixture's value
 

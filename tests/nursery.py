@@ -1,7 +1,7 @@
-"""Real processes at a few milliseconds each: one small Python, started once, forks a child for every job.
+"""Real processes at a few milliseconds each: one small Python process, started once, forks a child for every job.
 
-A job is a function of the tests with plain arguments. Its process may be told to die at a failpoint, or be killed after
-some seconds; what comes back is its exit code, the one of the command line for a CavError, -9 for a killed one.
+A job is a function of the tests with plain arguments. Its process can be killed at a failpoint or after some seconds.
+The result of a job is its exit code: that of the command line for a CavError, -9 for a killed process.
 """
 
 import importlib
@@ -20,12 +20,12 @@ from typing import Any
 
 from cavtool.errors import CavError
 
-KILLED = -getattr(signal, "SIGKILL", 9)  # Windows, where the tests are skipped, has none
+KILLED = -getattr(signal, "SIGKILL", 9)  # Windows has no SIGKILL; the tests are skipped there
 
 
 @dataclass(frozen=True)
 class Job:
-    """Call `function(*args)` in a process of its own; it must be importable by its name."""
+    """A call of `function(*args)` in a new process; the function must be importable by its name."""
 
     module: str
     function: str
@@ -35,38 +35,38 @@ class Job:
 
 
 def job(function: Callable[..., object], *args: Any, failpoint: str = "", kill_after: float | None = None) -> Job:
-    """A job from the function itself; paths are passed as text."""
+    """A job that calls this function; paths are passed as text."""
     plain = tuple(str(arg) if isinstance(arg, Path) else arg for arg in args)
     return Job(function.__module__, function.__qualname__, plain, failpoint, kill_after)
 
 
 class Nursery:
-    """The test's side of it."""
+    """The side of the tests: sends jobs, receives exit codes."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
     def start(self, *jobs: Job) -> None:
-        """Begin the jobs, all at the same time."""
+        """Start the jobs, all at the same time."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps([asdict(job) for job in jobs]) + "\n")
         self._process.stdin.flush()
 
     def wait(self) -> list[int]:
-        """The exit codes of the jobs begun last."""
+        """Wait for the jobs started last; returns their exit codes."""
         assert self._process.stdout is not None
         codes: list[int] = json.loads(self._process.stdout.readline())
         return codes
 
     def run(self, *jobs: Job) -> list[int]:
-        """Begin the jobs and wait for them."""
+        """Start the jobs and wait for them."""
         self.start(*jobs)
         return self.wait()
 
 
 @contextmanager
 def opened() -> Iterator[Nursery]:
-    """A nursery for as long as the block lasts."""
+    """A nursery for the duration of the block."""
     with subprocess.Popen(
         [sys.executable, "-m", "tests.nursery"],
         stdin=subprocess.PIPE,
@@ -78,7 +78,7 @@ def opened() -> Iterator[Nursery]:
 
 
 def main() -> None:
-    """The other side: one line of jobs in, one line of exit codes out."""
+    """The side of the forking process: one line of jobs in, one line of exit codes out."""
     for line in sys.stdin:
         jobs = [Job(**fields) for fields in json.loads(line)]
         children = [_fork(job) for job in jobs]

@@ -1,4 +1,4 @@
-"""Pipeline folders of the exact architecture and format of the real ones, small, with random weights."""
+"""Small pipeline folders with random weights, in the exact architecture and format of the real ones."""
 
 import copy
 import shutil
@@ -57,7 +57,7 @@ def save_animatediff(folder: Path) -> Path:
 
 
 def save_animatediff_in_two_parts(folder: Path, whole: Path) -> Path:
-    """The same model as in `whole`, in the published layout: an image UNet beside a motion adapter."""
+    """The same model as in `whole`, in the published layout: an image UNet next to a motion adapter."""
     torch.manual_seed(0)
     unet, adapter = _new_image_unet_and_adapter()
     shutil.copytree(whole, folder, ignore=shutil.ignore_patterns("unet"))
@@ -134,7 +134,7 @@ def _new_scheduler(beta_schedule: str) -> DDIMScheduler:
 
 
 def _stir(unet: torch.nn.Module) -> None:
-    """Make the zero-initialised temporal convolutions do something, as trained ones do."""
+    """Randomise the temporal convolutions, whose zeros would have no effect."""
     with torch.no_grad():
         for name, param in unet.named_parameters():
             if "temp_conv" in name and param.abs().sum() == 0:

@@ -10,7 +10,7 @@ from cavtool import errors
 from cavtool.cli.output import Stopped
 from cavtool.errors import CavError, closest
 
-# Scripts rely on these: a kind may be added, none may change.
+# Scripts rely on these: kinds may be added but not changed.
 PUBLISHED = {
     "CavError": ("error", 1),
     "InvalidInput": ("invalid-input", 2),
@@ -29,7 +29,7 @@ def test_codes_and_exit_codes_are_the_published_ones() -> None:
     assert {kind.__name__: (kind.code, kind.exit_code) for kind in KINDS} == PUBLISHED
 
 
-def test_tree_in_the_docstring_is_the_tree() -> None:
+def test_the_docstring_lists_every_error() -> None:
     for name, (_, exit_code) in PUBLISHED.items():
         assert f"{name} ({exit_code})" in (errors.__doc__ or "")
 
@@ -43,14 +43,14 @@ def test_error_carries_message_and_hint(kind: type[CavError]) -> None:
     assert (type(copy), copy.message, copy.hint) == (kind, error.message, error.hint)
 
 
-def test_python_habits_still_catch_them() -> None:
-    for kind, habit in [
+def test_some_errors_are_also_builtin_ones() -> None:
+    for kind, builtin in [
         (errors.InvalidInput, ValueError),
         (errors.Incompatible, ValueError),
         (errors.NotFound, LookupError),
         (errors.TrainingError, RuntimeError),
     ]:
-        assert issubclass(kind, habit)
+        assert issubclass(kind, builtin)
 
 
 def test_closest() -> None:
@@ -59,7 +59,7 @@ def test_closest() -> None:
     assert closest("twirl", [], "see `cav list`") == "see `cav list`"
 
 
-def test_imports_nothing_of_ours() -> None:
+def test_the_module_imports_nothing_else_of_the_package() -> None:
     code = "import sys, cavtool.errors; print(*sorted(m for m in sys.modules if m.startswith('cavtool')))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["cavtool", "cavtool._version", "cavtool.errors"]

@@ -1,4 +1,4 @@
-"""Imports go down the floors of the package only, and torch stays on its own floors."""
+"""Imports go down the floors of the package only, and only the torch floors import torch."""
 
 import ast
 import re

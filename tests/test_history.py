@@ -1,4 +1,4 @@
-"""Generated videos are remembered, and can be generated again."""
+"""The history of generated videos."""
 
 from pathlib import Path
 

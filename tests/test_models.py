@@ -10,7 +10,7 @@ from cavtool.models import CATALOGUE, DESCRIPTION, Model, NativeClip, find_model
 
 @pytest.fixture
 def copied(modelscope: Path, tmp_path: Path) -> Path:
-    """A copy of the small model of ModelScope's kind, to be changed."""
+    """A copy of the small ModelScope model, to be changed."""
     return Path(shutil.copytree(modelscope, tmp_path / "copied"))
 
 
@@ -23,7 +23,7 @@ def change(file: Path, **values: object) -> None:
     [
         ("an upside down ironman moves left at night", []),
         ("A red cat zorps, zorps in the Blorp", ["zorps", "blorp"]),
-        ("a man of 7 stands now", ["man", "of", "7", "now"]),  # parts of words it knows, and letters
+        ("a man of 7 stands now", ["man", "of", "7", "now"]),  # parts of known words, and single characters
         ("", []),
     ],
 )
@@ -31,7 +31,7 @@ def test_unknown_words_are_listed_once_and_in_order(prompt: str, unknown: list[s
     assert find_model("cav-mini").unknown_words(prompt) == unknown
 
 
-def test_a_folder_is_found_again_from_elsewhere_and_has_no_unknown_words(
+def test_a_folder_is_found_from_every_working_directory_and_has_no_unknown_words(
     modelscope: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(modelscope.parent)

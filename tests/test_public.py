@@ -1,4 +1,4 @@
-"""The names of the package, and the example in `tests/api.py`."""
+"""The public names of the package, and the example in `tests/api.py`."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from cavtool import video
 from tests import api
 
 
-def test_every_public_name_is_there_and_no_other_is_promised() -> None:
+def test_the_public_names_exist_and_no_others() -> None:
     for name in cavtool.__all__:
         assert getattr(cavtool, name).__name__ == name
     with pytest.raises(AttributeError, match="nonsense"):

@@ -1,4 +1,4 @@
-"""Tables to dataclasses and back: strict, and every refusal names the field."""
+"""Tables to dataclasses and back: reading is strict, and every error names the field."""
 
 import tomllib
 from collections.abc import Mapping
@@ -90,7 +90,7 @@ def test_a_whole_number_is_accepted_for_a_float_and_unknown_keys_are_ignored() -
     ],
 )
 @pytest.mark.parametrize("error", [IntegrityFailure, InvalidInput])
-def test_a_refusal_names_the_field(table: object, message: str, error: type[CavError]) -> None:
+def test_an_error_names_the_field(table: object, message: str, error: type[CavError]) -> None:
     with pytest.raises(error) as caught:
         schema.read(table, Outer, "the file", error=error, hint="write it again")
     assert caught.value.message.startswith(message)

@@ -1,4 +1,4 @@
-"""An option precedes the environment, that the file, that the default."""
+"""In order of precedence: the environment, the file, the default."""
 
 import os
 from pathlib import Path
@@ -20,7 +20,7 @@ def write(settings: Settings, text: str) -> Path:
     return settings.file
 
 
-def test_the_environment_precedes_the_file_and_the_file_the_default(
+def test_the_environment_takes_precedence_over_the_file_and_the_file_over_the_default(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert settings.get("generate.steps") == Value(25, "default")

@@ -1,4 +1,4 @@
-"""A workspace holds everything of one home, and nothing else."""
+"""A workspace writes to its home only."""
 
 import os
 from pathlib import Path
@@ -48,8 +48,8 @@ def test_workflows_write_nothing_outside_their_workspace(tmp_path: Path, monkeyp
     asset = learn("circle", file, recipe, workspace=workspace)
     (run,) = workspace.runs.list()
     assert resume(run.id, workspace=workspace) == asset
-    asked = SampleRecipe("a red cat", motions=(Blend("circle"),), seed=1, steps=1)
-    generate(asked, output=tmp_path / "v.gif", workspace=workspace)
+    sample = SampleRecipe("a red cat", motions=(Blend("circle"),), seed=1, steps=1)
+    generate(sample, output=tmp_path / "v.gif", workspace=workspace)
     assert workspace.registry.names() == ["circle", "circle-look"]
     assert [entry.recipe.seed for entry in workspace.history.entries()] == [1]
     assert list(outside.iterdir()) == []

@@ -24,7 +24,7 @@ class Entry(NamedTuple):
     summary: str
 
 
-# In the order of the help, which imports none of the modules.
+# In the order of the help. Showing it imports none of the modules.
 COMMANDS = {
     "learn": Entry("learn", "Learn a motion from one video."),
     "generate": Entry("generate", "Generate videos of a prompt, with learned motions."),
@@ -38,7 +38,7 @@ COMMANDS = {
     "note": Entry("note", "Show or set the note of a motion or absorber."),
     "trash": Entry("trash", "List, restore or delete removed motions and absorbers."),
     "export": Entry("export", "Write motions and absorbers to one file, to share them."),
-    "import": Entry("import_", "Add the motions and absorbers of a file that `cav export` wrote."),
+    "import": Entry("import_", "Import motions and absorbers from a file that `cav export` wrote."),
     "verify": Entry("verify", "Compare the files of motions and absorbers with their checksums."),
     "prune": Entry("prune", "Find and delete stale runs, partial files and unused absorbers."),
     "path": Entry("path", "Print the folder of the registry, or of a motion or absorber."),
@@ -79,7 +79,11 @@ class CavGroup(FastGroup):
             formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
 
 
-app = new_app(cls=CavGroup, context_settings={"max_content_width": 100})
+app = new_app(
+    "Learn a motion from one video and apply it to new subjects.\n\nStart with `cav demo`.",
+    cls=CavGroup,
+    context_settings={"max_content_width": 100},
+)
 
 
 @app.callback(invoke_without_command=True)
@@ -88,10 +92,6 @@ def _cav(
     *,
     version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
 ) -> None:
-    """Learn a motion from one video and put it on new subjects.
-
-    Start with `cav demo`.
-    """
     if version:
         typer.echo(f"cav {__version__}")
         raise typer.Exit
@@ -120,7 +120,7 @@ def main() -> NoReturn:
 
 
 def _usage_error(error: TyperException) -> CavError:
-    """Typer's error as one of ours: names in backticks, no capital, no period."""
+    """Typer's error as a CavError: names in backticks, no capital, no period."""
     context, option = getattr(error, "ctx", None), getattr(error, "option_name", None)
     hint = f"see `{context.command_path if context else 'cav'} --help`"
     if hasattr(error, "possibilities"):  # only the error of an unknown option has them

@@ -12,7 +12,7 @@ _NO_WILDCARDS = str.maketrans("", "", _WILDCARDS)
 
 
 class Outcome(NamedTuple):
-    """The names that succeeded, and an error for all that failed, of the first one's type; None if none did."""
+    """The names that succeeded, and one error that counts the failures, of the first failure's type; None if none."""
 
     done: list[str]
     failure: CavError | None
@@ -37,7 +37,7 @@ def expand(requested: Iterable[str], known: Iterable[str], listed_by: str = "cav
 
 
 def for_each(out: Output, done: str, names: Iterable[str], act: Callable[[str], object]) -> Outcome:
-    """Call `act` on each name; show an error and continue if it fails. `done` is the verb to count successes with."""
+    """Call `act` on each name; show an error and continue if it fails. `done` counts successes, as in "2 removed"."""
     succeeded, failures = [], []
     for name in names:
         try:

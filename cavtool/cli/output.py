@@ -1,4 +1,4 @@
-"""Where results and messages of a command go: results to stdout, messages to stderr; JSON to stdout with `--json`."""
+"""The output of a command: results to stdout, messages to stderr; with `--json`, JSON to stdout."""
 
 import os
 import sys
@@ -26,7 +26,7 @@ class Stopped(CavError):  # noqa: N818 - named like the other errors
 class Output:
     """The results and messages of one command; as a context manager, it turns errors into messages and exit codes.
 
-    With CAV_DEBUG=1, errors are raised as they are, for a traceback.
+    With CAV_DEBUG=1, errors are not caught, so that Python prints the traceback.
     """
 
     def __init__(self, command: str, *, json: bool, quiet: bool = False) -> None:
@@ -72,7 +72,7 @@ class Output:
         _message("warning", "yellow", text)
 
     def hint(self, text: str) -> None:
-        """Show what to do next, unless quiet or in JSON."""
+        """Show what to do next, unless quiet or with `--json`."""
         if not (self.json or self.quiet):
             _message("hint", "green", text)
 

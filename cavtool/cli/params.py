@@ -10,7 +10,7 @@ Name = Annotated[str, typer.Argument(help="Name of a motion or absorber.", autoc
 Names = Annotated[
     list[str], typer.Argument(help="Names of motions and absorbers, or globs: 'test-*'.", autocompletion=asset_names)
 ]
-Device = Annotated[str, typer.Option(help="cpu, cuda, mps, or auto for the best available.")]
+Device = Annotated[str, typer.Option(help="Device: cpu, cuda, mps, or auto (the best available).")]
 Model = Annotated[
     str,
     typer.Option(help="Base model: a name, or the folder of a diffusers pipeline.", autocompletion=model_names),

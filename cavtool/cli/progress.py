@@ -86,10 +86,10 @@ class Figures:
         self.seen += 1
         parts = [f"{step.step}/{step.num_steps}"]
         if step.loss is not None:
-            # The plain mean of the first 20 losses, so that the first does not dominate; exponential from there on.
+            # The plain mean of the first 20 losses, so that the first does not dominate; then an exponential mean.
             self.loss += (step.loss - self.loss) / min(self.seen, 20)
             parts.append(f"loss {self.loss:.4f}")
-        # Speed from the first step seen on: a resumed stage starts in the middle, and the first step is slow.
+        # Speed is measured from the first step seen: a resumed stage starts in the middle, and the first step is slow.
         num_steps, seconds = step.step - self.first.step, step.seconds - self.first.seconds
         if num_steps > 0 and seconds > 0:
             speed = num_steps / seconds

@@ -54,7 +54,7 @@ def _cpu_is_fast_at_bf16() -> bool:
 
 @contextmanager
 def explain_oom() -> Iterator[None]:
-    """Raises RequirementError in place of the errors that torch raises when a device runs out of memory."""
+    """Turn torch's errors about a lack of memory into a RequirementError."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:

@@ -1,4 +1,4 @@
-"""How predictions under several prompts are combined into one."""
+"""Combining predictions under several prompts into one."""
 
 from torch import Tensor
 

@@ -22,8 +22,8 @@ def sample(
     """Step latents through the scheduler's timesteps with indices `start` to `stop` and return them.
 
     The caller has called `scheduler.set_timesteps` and scaled the latents by `scheduler.init_noise_sigma`. The loop
-    knows no adapters: to use different ones for some of the steps, call it once a segment. `on_step` gets the number of
-    steps done.
+    knows no adapters: to use different ones for some of the steps, call it once per segment. `on_step` receives the
+    number of steps done.
     """
     timesteps = scheduler.timesteps[start:stop]
     for i, t in enumerate(timesteps, start):

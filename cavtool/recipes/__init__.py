@@ -1,4 +1,4 @@
-"""What a user asks for, as frozen dataclasses: checked when they are made, the same for the CLI, runs and metadata."""
+"""User requests as frozen dataclasses that check their values: the same for the CLI, runs and metadata."""
 
 from cavtool.recipes.blend import Blend, parse_blend
 from cavtool.recipes.common import DEFAULT_MODEL, DType

@@ -1,4 +1,4 @@
-"""What the recipes share."""
+"""Parts that the recipes share."""
 
 from enum import StrEnum
 

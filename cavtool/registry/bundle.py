@@ -1,7 +1,7 @@
 """Assets as one file to share: a `.cav` is an uncompressed zip of `<name>/record.toml` and the files of each asset.
 
 The same assets always give the same bytes. A bundle is untrusted input, checked before anything is imported: every
-entry belongs to a record, every file has the sha256 of its record, no name leads out of the asset's folder.
+entry belongs to a record, every file has the sha256 in its record, no path leaves the asset's folder.
 """
 
 import json
@@ -24,18 +24,18 @@ _LARGEST_RECORD = 1_000_000  # bytes
 _MOMENT = (1980, 1, 1, 0, 0, 0)  # the earliest date of a zip: the date of packing is not recorded
 
 
-def bundle_path(names: Sequence[str], output: Path | None, *, replace: bool = False) -> Path:
+def bundle_path(names: Sequence[str], output: Path | None, *, overwrite: bool = False) -> Path:
     """The file for a bundle of these assets: `output`, or `NAME.cav` in that folder or in the current one.
 
-    Raises InvalidInput if several assets have no `output`, Conflict if the file exists and `replace` is not set.
+    Raises InvalidInput if several assets have no `output`, Conflict if the file exists and `overwrite` is not set.
     """
     if output is None and len(names) > 1:
         raise InvalidInput("a file of several motions or absorbers needs a name", hint=f"add `-o NAME{SUFFIX}`")
     path = output or Path()
     if path.is_dir():
         path /= f"{names[0]}{SUFFIX}"
-    if path.exists() and not replace:
-        raise Conflict(f"`{path}` exists already", hint="choose another file with `-o`, or add `--replace`")
+    if path.exists() and not overwrite:
+        raise Conflict(f"`{path}` exists already", hint="choose another file with `-o`, or add `--overwrite`")
     return path
 
 
@@ -55,7 +55,7 @@ def pack(registry: Registry, names: Iterable[str], path: Path) -> None:
 
 
 def unpack(registry: Registry, path: Path, *, to: str | None = None, replace_it: bool = False) -> list[Asset]:
-    """Import the assets of a bundle; a single asset may be given the name `to`.
+    """Import the assets of a bundle; a single asset can be imported under the name `to`.
 
     Raises NotFound, IntegrityFailure if the file is not a complete bundle, and InvalidInput or Conflict for a name, all
     before anything is imported.

@@ -1,6 +1,7 @@
-"""What is known of an asset: `record.toml`, schema 3.
+"""The record of an asset: `record.toml`, schema 3.
 
-Older schemas are migrated as they are read. Of a newer one the known fields are read, and nothing is written.
+Records of older schemas are migrated when they are read. From a record of a newer schema the known fields are read;
+such a record is never changed.
 
 schema 3: without `target_modules`, which the weights file names
 schema 2: `tags` and `note`, which the user sets
@@ -83,19 +84,19 @@ class Record:
 
     @property
     def is_newer(self) -> bool:
-        """Whether a newer version of the tool wrote it, so that writing it here could lose something."""
+        """Whether a newer version of the tool wrote it, so that writing it here could lose fields."""
         return self.schema > SCHEMA
 
     @property
     def short_id(self) -> str:
-        """The content id as it is shown: its first 12 digits."""
+        """The content id as users see it: its first 12 digits."""
         return self.content_id[:12]
 
 
 def check_writable(record: Record) -> None:
     """Raise IntegrityFailure for a record of a newer schema."""
     if record.is_newer:
-        hint = "upgrade this one to change it"
+        hint = "upgrade `cav` to change it"
         raise IntegrityFailure(f"the record of `{record.name}` was written by a newer `cav`", hint=hint)
 
 
@@ -110,7 +111,7 @@ def from_toml(text: str) -> Record:
     version = table.get("schema")
     if type(version) is not int or version < 1:
         raise IntegrityFailure("the record has no valid `schema`")
-    if version < SCHEMA:  # what was added since is optional, what was removed is not read
+    if version < SCHEMA:  # fields added since are optional, removed ones are ignored
         table["schema"] = SCHEMA
     try:
         record = schema.read(table, Record, "the record")
@@ -118,7 +119,7 @@ def from_toml(text: str) -> Record:
         if version <= SCHEMA:
             raise
         message = f"the record has schema {version}, this version knows {SCHEMA}"
-        raise IntegrityFailure(message, hint="a newer `cav` wrote it: upgrade this one") from failure
+        raise IntegrityFailure(message, hint="a newer version wrote it: upgrade `cav`") from failure
     _check(record)
     return record
 

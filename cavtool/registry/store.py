@@ -1,4 +1,4 @@
-"""The registry: one folder per asset, complete at every moment, whatever process is killed or reads meanwhile.
+"""The registry: one folder per asset, complete at every moment, even if a process is killed while it writes.
 
     <root>/<name>/           record.toml, weights.safetensors, reference.mp4, …
     <root>/.tmp-<name>/      being written, not an asset yet
@@ -11,7 +11,7 @@ Writers hold the lock `<root>/.lock`; readers hold none. A write has four atomic
     1  fill .tmp-<name> and fsync it     2  rename it to .new-<name>
     3  move an older <name> to the trash  4  rename .new-<name> to <name>
 
-A reader takes <name>, or .new-<name> if there is no <name>, and looks again if it missed both (between steps 3 and 4,
+A reader takes <name>, or .new-<name> if there is no <name>, and tries again if it missed both (between steps 3 and 4,
 some microseconds). So an existing name is found at any moment, even after a killed writer, and the asset found is
 complete: the old one until step 3, then the new one (a new name exists from step 2 on). The next writer cleans up
 after a killed one: it deletes every .tmp-, and a .new- whose <name> still exists (step 3 never came), and does step 4
@@ -103,7 +103,7 @@ class Registry:
         return [(name, found) for name, found in self.scan() if isinstance(found, IntegrityFailure)]
 
     def get(self, name: str, kind: Kind | None = None) -> Asset:
-        """The asset of that name. Raises NotFound if there is none of that kind, IntegrityFailure if it is damaged."""
+        """The asset with this name. Raises NotFound if none of this kind has it, IntegrityFailure if it is damaged."""
         asset = self._find(name)
         if asset is None:
             known = self.names() if kind is None else [asset.record.name for asset in self.list(kind)]
@@ -331,7 +331,7 @@ def _find_in(place: Path, name: str) -> Asset | None:
             continue
         if is_there:
             break
-        if not (is_there := _is_taken(place, name)):  # else it may have been created after the first look
+        if not (is_there := _is_taken(place, name)):  # else it may have been created after the first attempt
             return None
     if _is_taken(place, name):
         raise IntegrityFailure(f"`{name}` has no `{RECORD}`")

@@ -14,7 +14,7 @@ from cavtool.registry.record import RECORD, check_writable
 from cavtool.registry.store import Registry
 from cavtool.system.files import failpoint
 
-_HALF = ".tmp-"  # being deleted, or left so by a killed process
+_HALF = ".tmp-"  # an entry that is being deleted, or whose deletion was interrupted
 _ENTRY = re.compile(r"(?P<name>[a-z0-9].*)-(?P<stamp>\d{8}-\d{6}-\d{6})")
 
 
@@ -43,24 +43,16 @@ def list_trash(registry: Registry) -> list[TrashEntry]:
 
 
 def restore(registry: Registry, name_or_id: str, *, to: str | None = None) -> Asset:
-    """Restore the entry of this id, or the latest of this name; under the name `to`, if given.
+    """Restore the entry with this id, or the latest with this name; under the name `to`, if given.
 
     Raises NotFound, Conflict if the name is taken, IntegrityFailure if the record is damaged.
     """
     _find(registry, name_or_id)  # before the lock creates anything, and again when no other process can change it
     with registry.writing():
         entry = _find(registry, name_or_id)
-        try:
-            removed = Asset(load(entry.folder / RECORD, entry.name), entry.folder)
-        except FileNotFoundError as error:
-            raise IntegrityFailure(f"`{entry.id}` has no `{RECORD}`") from error
-        if to not in (None, entry.name):
-            verify(removed)
-            check_writable(removed.record)
-            files = {name: entry.folder / name for name in removed.record.files}
-            asset = registry.put(replace(removed.record, name=to), files)
-            shutil.rmtree(_hide(entry))
-            return asset
+        removed = _asset_of(entry)
+        if to is not None and to != entry.name:
+            return _restore_as(registry, entry, removed, to)
         try:
             registry.check_free(entry.name)
         except Conflict as taken:
@@ -70,6 +62,24 @@ def restore(registry: Registry, name_or_id: str, *, to: str | None = None) -> As
     return Asset(removed.record, folder)
 
 
+def _asset_of(entry: TrashEntry) -> Asset:
+    try:
+        return Asset(load(entry.folder / RECORD, entry.name), entry.folder)
+    except FileNotFoundError as error:
+        raise IntegrityFailure(f"`{entry.id}` has no `{RECORD}`") from error
+
+
+def _restore_as(registry: Registry, entry: TrashEntry, removed: Asset, name: str) -> Asset:
+    """Copy the entry to the registry, with the name in its record, then delete it."""
+    verify(removed)
+    check_writable(removed.record)
+    asset = registry.put(
+        replace(removed.record, name=name), {file: entry.folder / file for file in removed.record.files}
+    )
+    shutil.rmtree(_hide(entry))
+    return asset
+
+
 def older_than(registry: Registry, age: timedelta) -> list[TrashEntry]:
     """The entries that were removed at least `age` ago."""
     before = datetime.now(UTC) - age
@@ -77,7 +87,7 @@ def older_than(registry: Registry, age: timedelta) -> list[TrashEntry]:
 
 
 def empty(registry: Registry, chosen: Iterable[TrashEntry]) -> list[TrashEntry]:
-    """Delete these entries for good; returns those that still existed."""
+    """Delete these entries permanently; returns those that still existed."""
     deleted = []
     if chosen := list(chosen):
         with registry.writing():

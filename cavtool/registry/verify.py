@@ -1,4 +1,4 @@
-"""Whether the files of a registry match their checksums, and a quarantine for those that do not."""
+"""Compare the files of a registry with their checksums, and move damaged assets to a quarantine."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from cavtool.registry.store import Registry
 
 @dataclass(frozen=True)
 class Finding:
-    """A problem with an entry of the registry; not `usable` means damaged."""
+    """A problem with an entry of the registry; `usable` is False if the entry is damaged."""
 
     name: str
     problem: str
@@ -22,7 +22,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """What `verify_assets` found; `moved` maps damaged entries to their place in the quarantine.
+    """The result of `verify_assets`; `moved` maps damaged entries to their place in the quarantine.
 
     `errors` say why other entries could not be moved. `damaged` contains both.
     """
@@ -41,7 +41,7 @@ class Report:
 
 
 def verify_assets(registry: Registry, names: list[str] | None = None, *, repair: bool = False) -> Report:
-    """Check these assets, by default everything in the user's own folder; `repair` moves what is damaged.
+    """Check these assets, by default everything in the user's own folder; `repair` moves damaged entries.
 
     Raises NotFound for an unknown name.
     """

@@ -1,7 +1,7 @@
 """Training runs on disk, so that a training killed at any moment can be resumed.
 
-    <root>/<id>/run.toml              what was asked for, and how it ended
-                inputs.safetensors    what the training reads
+    <root>/<id>/run.toml              the request, and how the run ended
+                inputs.safetensors    the inputs of the training
                 step-N.safetensors    its state after N steps; the highest N is the latest
                 log.jsonl             the events it reported
                 output.log            the output of its process, if it is detached

@@ -1,4 +1,4 @@
-"""Who drives a run: the process that holds the lock in its folder."""
+"""The lock in the folder of a run. The process that holds it drives the run."""
 
 import os
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def write_pid(folder: Path) -> None:
-    """Say that this process drives the run, once it holds the lock. Raises RequirementError."""
+    """Write the id of this process, once it holds the lock. Raises RequirementError."""
     with writing_to(folder):
         write_atomic(folder / _PID, lambda path: path.write_text(str(os.getpid())))
 

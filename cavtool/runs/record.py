@@ -1,4 +1,4 @@
-"""What a run was asked for and how it ended: `run.toml`, schema 2.
+"""The record of a run, its request and how it ended: `run.toml`, schema 2.
 
 schema 2: `schema`, and the values of the former table `settings` at the top
 schema 1: the first; it has no `schema`
@@ -54,7 +54,7 @@ def load(folder: Path) -> RunRecord:
         raise IntegrityFailure(f"{what} cannot be read: {error}") from error
     table = schema.parse_toml(text, what)
     if schema.read(table.get("schema", 1), int, f"`schema` in {what}") > SCHEMA:
-        raise IntegrityFailure(f"{what} was written by a newer `cav`", hint="upgrade this one")
+        raise IntegrityFailure(f"{what} was written by a newer `cav`", hint="upgrade `cav`")
     return schema.read(_migrated(table), RunRecord, what, refuse_unknown=True)
 
 

@@ -30,12 +30,12 @@ class Run:
 
     @property
     def id(self) -> str:
-        """As in `twirl-20261122-1432-3f2a`: the motion, when the run began, four random digits."""
+        """The motion, the time when the run began and four random hex digits: `twirl-20261122-1432-3f2a`."""
         return self.folder.name
 
     @property
     def exists(self) -> bool:
-        """Whether it has not been deleted."""
+        """Whether the run has not been deleted."""
         return (self.folder / records.FILE).exists()
 
     @property
@@ -45,7 +45,7 @@ class Run:
 
     @property
     def status(self) -> Status:
-        """`running` while a live process drives it; `stopped` if that ended without a result or a failure."""
+        """`running` while a live process drives it; `stopped` if that process ended without a result or a failure."""
         if self.driver is not None:
             return "running"
         outcome = self.record.outcome
@@ -77,7 +77,7 @@ class Run:
                 lock.clear_pid(self.folder)
 
     def finish(self, result: str) -> None:
-        """Mark it done, with the content id of the motion, and delete what only a training needs."""
+        """Mark it done, with the content id of the motion, and delete the files that only a training needs."""
         self._end(Outcome(result=result, step=self.step))
         for path in (*(path for _, path in self.checkpoints()), self.inputs):
             path.unlink(missing_ok=True)
@@ -88,7 +88,7 @@ class Run:
 
     @property
     def inputs(self) -> Path:
-        """What the training reads, once `write` has put it there."""
+        """The file of the training's inputs; `write` creates it."""
         return self.folder / INPUTS
 
     def write(self, name: str, save: Callable[[Path], object]) -> Path:
@@ -105,7 +105,7 @@ class Run:
 
     @property
     def step(self) -> int:
-        """The step of the latest checkpoint; of a run without one, the step it ended at."""
+        """The step of the latest checkpoint; without a checkpoint, the step at which the run ended."""
         if kept := self.checkpoints():
             return kept[-1][0]
         outcome = self.record.outcome
@@ -149,7 +149,7 @@ class Run:
             time.sleep(0.1)
 
     def remove(self) -> None:
-        """Delete it. Raises Conflict while a process drives it."""
+        """Delete the run. Raises Conflict while a process drives it."""
         hidden = self.folder.with_name(f".tmp-{self.id}")  # renamed first: a half-deleted folder must not be a run
         with writing_to(self.folder.parent):
             with lock.held(self.folder):

@@ -29,12 +29,12 @@ class Runs:
         with writing_to(self.root):
             folder.mkdir(parents=True)
         created = now.isoformat(timespec="seconds")
-        asked = RunRecord(name=name, created=created, replace=replace, revision=revision, recipe=recipe, clip=clip)
-        record.save(folder, asked)
+        request = RunRecord(name=name, created=created, replace=replace, revision=revision, recipe=recipe, clip=clip)
+        record.save(folder, request)
         return Run(folder)
 
     def open(self, run_id: str) -> Run:
-        """The run of that id, whose record may be damaged. Raises NotFound."""
+        """The run with this id, whose record may be damaged. Raises NotFound."""
         runs = {run.id: run for run in self._all()}
         if run_id not in runs:
             raise NotFound(f"no run `{run_id}`", hint=closest(run_id, runs, "`cav runs list` shows what there is"))

@@ -1,4 +1,4 @@
-"""The whole tool in a few minutes: only the workflows of `cav learn` and `cav generate`."""
+"""The demo, made of the workflows of `cav learn` and `cav generate`."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path

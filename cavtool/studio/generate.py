@@ -33,7 +33,7 @@ def generate(
     session: Session | None = None,
     on_event: OnEvent = lambda _: None,
 ) -> list[Path]:
-    """Make the recipe's videos and write them; returns one file for each seed.
+    """Generate the recipe's videos and write them; returns one file for each seed.
 
     `output` is a file, whose suffix decides the format, or a folder. `scale` enlarges the videos (default: as the model
     says). Motions, names and files are checked first: raises NotFound, Incompatible, Conflict, InvalidInput.

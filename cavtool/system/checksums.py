@@ -32,7 +32,7 @@ def file_sha256(path: Path, cache: Path | None = None) -> str:
 
 
 def _read(cache: Path | None) -> dict[str, list[int | str]]:
-    """The entries of the cache that have the right form; empty if it cannot be read."""
+    """The valid entries of the cache; empty if it cannot be read."""
     if cache is None:
         return {}
     with suppress(OSError, ValueError, AttributeError):

@@ -12,7 +12,7 @@ from cavtool.system import platform
 
 
 def write_atomic(path: Path, save: Callable[[Path], object]) -> Path:
-    """Let `save` write a file of the same suffix beside `path`, then rename it to `path`; returns `path`."""
+    """Let `save` write a file of the same suffix next to `path`, then rename it to `path`; returns `path`."""
     part = path.with_name(f".part-{path.name}")
     try:
         save(part)
@@ -41,18 +41,18 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def writing_to(place: Path) -> Iterator[None]:
-    """Turn any OSError into a RequirementError of one line."""
+    """Turn any OSError into a RequirementError, whose message has one line."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
         hint = "free some space there, or set `CAV_HOME` to a writable folder"
         if error.errno == errno.EXDEV:
-            hint = f"`{place.name}` and the folders beside it, such as the trash, must be on one disk"
+            hint = f"`{place.name}` and the folders next to it, such as the trash, must be on one disk"
         raise RequirementError(f"cannot write to `{place}`: {reason}", hint=hint) from error
 
 
 def failpoint(label: str) -> None:
-    """Kill this process, as `kill -9` does, if CAV_FAILPOINT is `label`: tests of what a killed process leaves."""
+    """Kill this process, as `kill -9` does, if CAV_FAILPOINT is `label`; for tests of killed processes."""
     if os.environ.get("CAV_FAILPOINT") == label:
         os.kill(os.getpid(), signal.SIGKILL)

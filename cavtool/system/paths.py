@@ -1,4 +1,4 @@
-"""Where files are kept: in one home folder, or in the folders of the platform. Creates nothing."""
+"""The folders for files of `cav`: in one home folder, or the platform's standard folders. Creates nothing."""
 
 import os
 from dataclasses import dataclass

@@ -10,7 +10,7 @@ CAN_MOVE_OPEN_FILES = sys.platform != "win32"  # and their folders
 
 # Arguments of `subprocess.Popen` for a detached process. On Windows these are CREATE_NEW_PROCESS_GROUP and
 # DETACHED_PROCESS, which `subprocess` does not define on other systems.
-APART: dict[str, Any] = {"creationflags": 0x208} if sys.platform == "win32" else {"start_new_session": True}
+DETACHED: dict[str, Any] = {"creationflags": 0x208} if sys.platform == "win32" else {"start_new_session": True}
 
 
 def resident_memory() -> int | None:

@@ -22,7 +22,7 @@ _INDEX = re.compile(_STEM + r"\.safetensors\.index(?:\.(?P<variant>\w+))?\.json"
 
 @dataclass(frozen=True)
 class Weights:
-    """The files with the weights of one model; `variant` as `from_pretrained` takes it, such as "fp16"."""
+    """The files with the weights of one model; `variant` is that of `from_pretrained`, such as "fp16"."""
 
     files: tuple[Path, ...]
     variant: str | None
@@ -67,7 +67,7 @@ def read_header(path: Path) -> dict[str, Any]:
 
 
 def _shards(index: Path) -> tuple[Path, ...]:
-    """The files an index names, all of which are beside it."""
+    """The files an index names, all in the folder of the index."""
     try:
         names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
         return tuple(index.with_name(name) for name in sorted({Path(name).name for name in names}))

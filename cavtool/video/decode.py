@@ -13,7 +13,7 @@ from cavtool.video.probe import Scan, scan_frames
 
 Frames = NDArray[np.uint8]
 
-EXACT = "bicubic+accurate_rnd+full_chroma_int"  # how to scale: the default makes colours 2 of 255 darker
+EXACT = "bicubic+accurate_rnd+full_chroma_int"  # ffmpeg's default scaling makes colours darker by 2 of 255
 
 
 def sample_frames(path: Path, scan: Scan, *, seek: float, start: float, rate: float, num_frames: int) -> Any:
@@ -60,10 +60,11 @@ def decode(path: Path, *, start: float, duration: float, num_frames: int, width:
 
 
 def _seek_points(scan: Scan, start: float) -> list[float]:
-    """Where to try to begin decoding: near `start`, then at the very beginning, for files that cannot be entered.
+    """Times at which to begin decoding, to be tried in turn: near `start`, then 0 for files that ffmpeg cannot seek in.
 
-    The last keyframe but one: what is on screen at `start` may have been there for a while, and some containers
-    land behind the keyframe that was asked for. gif and animated webp have no keyframes but their first.
+    The first is the last keyframe but one before `start`: the frame shown at `start` may have appeared long before,
+    and in some containers ffmpeg lands after the requested keyframe. A gif or animated webp has one keyframe, its
+    first.
     """
     before = scan.keyframes[scan.keyframes <= start][:-1]
     return [*before[-1:].tolist(), 0.0]

@@ -24,7 +24,7 @@ def encode(
     """Write frames as the suffix says: .mp4 (h264, plays everywhere), .gif, .webp, or .png (a contact sheet).
 
     `scale` enlarges by whole pixels; `recipe` goes into the file's metadata, for `read_recipe`. The file appears
-    whole or not at all, and replaces what was there. Raises InvalidInput for another suffix, MediaError when it
+    whole or not at all, and replaces an existing one. Raises InvalidInput for another suffix, MediaError if it
     cannot be written.
     """
     write = _WRITERS.get(path.suffix.lower())
@@ -36,7 +36,7 @@ def encode(
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path` that takes its place at the end, or vanishes."""
+    """A temporary file next to `path`, which is renamed to `path` at the end, or deleted after an error."""
     temporary = path.with_name(f".{uuid4().hex}{path.suffix}")
     try:
         temporary.touch(exist_ok=False)  # its error is clearer than ffmpeg's if the folder is not writable
@@ -64,7 +64,7 @@ def _write_mp4(frames_FHWC: Frames, path: Path, fps: float, comment: str | None)
 
 
 def _write_gif(frames_FHWC: Frames, path: Path, fps: float, comment: str | None) -> None:
-    # One palette for the whole clip and an ordered dither, or still surfaces would flicker.
+    # One palette for the whole clip and an ordered dither, because still surfaces would flicker otherwise.
     copies = _raw_video(frames_FHWC, fps).split()
     palette = copies[0].filter("palettegen", reserve_transparent=0)
     stream = ffmpeg.filter([copies[1], palette], "paletteuse", dither="bayer", bayer_scale=5, diff_mode="rectangle")
@@ -104,7 +104,7 @@ def _pour(frames_FHWC: Frames, job: Any) -> None:
 
 
 def _write_sheet(frames_FHWC: Frames, path: Path, fps: float, comment: str | None) -> None:
-    """Every frame of one clip, eight a row, labelled with the time."""
+    """Every frame of one clip, eight per row, labelled with the time."""
     starts = range(0, len(frames_FHWC), 8)
     _save_png(draw_sheet([(f"{start / fps:.2f} s", frames_FHWC[start : start + 8]) for start in starts]), path, comment)
 
@@ -129,9 +129,9 @@ def contact_sheet(
     scale: int = 2,
     recipe: Mapping[str, object] | None = None,
 ) -> None:
-    """A PNG with one clip a row: its label at the left, then `columns` frames evenly spread from first to last.
+    """A PNG with one clip per row: its label at the left, then `columns` frames evenly spread from first to last.
 
-    The first line of a label is its title, further ones are small print. Raises MediaError when it cannot be written.
+    The first line of a label is its title, further lines are smaller. Raises MediaError if it cannot be written.
     """
     cells = [(label, _spread(frames_FHWC, columns).repeat(scale, 1).repeat(scale, 2)) for label, frames_FHWC in rows]
     with _replacing(path) as temporary:

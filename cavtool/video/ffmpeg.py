@@ -1,4 +1,4 @@
-"""The ffmpeg program: which one, and running it."""
+"""Choosing an ffmpeg program and running it."""
 
 import re
 import shutil
@@ -20,18 +20,18 @@ _ENCODER = "libx264"
 def ffmpeg_exe() -> str:
     """The ffmpeg to run: the system's, unless the one bundled with imageio-ffmpeg supports more codecs.
 
-    Raises RequirementError when there is none.
+    Raises RequirementError if none works.
     """
-    there = [exe for exe in (shutil.which("ffmpeg"), _bundled_exe()) if exe]
-    able = {exe: abilities for exe in there if (abilities := _abilities(exe)) is not None}
-    if not able:
+    installed = [exe for exe in (shutil.which("ffmpeg"), _bundled_exe()) if exe]
+    working = {exe: codecs for exe in installed if (codecs := _codecs(exe)) is not None}
+    if not working:
         raise RequirementError("no working `ffmpeg` on this machine", hint="`pip install imageio-ffmpeg` brings one")
-    return max(able, key=lambda exe: len(able[exe]))
+    return max(working, key=lambda exe: len(working[exe]))
 
 
-def missing_abilities(exe: str) -> list[str]:
+def missing_codecs(exe: str) -> list[str]:
     """Codecs that `cav` uses and this ffmpeg does not support."""
-    return sorted({*_DECODERS, _ENCODER} - (_abilities(exe) or frozenset()))
+    return sorted({*_DECODERS, _ENCODER} - (_codecs(exe) or frozenset()))
 
 
 def _bundled_exe() -> str | None:
@@ -41,7 +41,7 @@ def _bundled_exe() -> str | None:
 
 
 @cache
-def _abilities(exe: str) -> frozenset[str] | None:
+def _codecs(exe: str) -> frozenset[str] | None:
     """The codecs that `cav` uses and this ffmpeg supports; None if it does not run."""
     try:
         listing = subprocess.run([exe, "-codecs"], capture_output=True, text=True, check=True).stdout

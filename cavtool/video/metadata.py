@@ -1,4 +1,4 @@
-"""The recipe in a file's metadata: in, and out again."""
+"""Recipes in the metadata of files: writing and reading them."""
 
 import json
 import re
@@ -15,14 +15,14 @@ from cavtool.video.ffmpeg import input_path, run
 
 
 def to_comment(recipe: Mapping[str, object] | None) -> str | None:
-    """The recipe as every format can carry it: ASCII, under a key that tells it from the comments of other tools."""
+    """The recipe as text for every format: ASCII, under a key that sets it apart from the comments of other tools."""
     return None if recipe is None else json.dumps({"cav": recipe}, separators=(",", ":"))
 
 
 def read_recipe(path: Path) -> dict[str, Any] | None:
-    """The recipe that `encode` or `contact_sheet` put into a file; None when it carries none.
+    """The recipe that `encode` or `contact_sheet` put into a file; None if it has none.
 
-    Raises MediaError when the file is missing or is neither a picture nor a video.
+    Raises MediaError if the file is missing or is neither a picture nor a video.
     """
     input_path(path)
     try:

@@ -1,4 +1,4 @@
-"""What a video file is: its size, rate and length, and when each of its frames appears."""
+"""Properties of a video file: size, rate, length, and the time at which each frame appears."""
 
 import re
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cavtool.errors import MediaError
 from cavtool.video.ffmpeg import input_path, run
 
-_TEXT_ART = {"ansi", "bintext", "idf", "xbin"}  # ffmpeg draws text files, too
+_TEXT_ART = {"ansi", "bintext", "idf", "xbin"}  # with these codecs, ffmpeg draws text files
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def probe(path: Path) -> Media:
 
 
 def scan_frames(path: Path) -> Scan:
-    """What `probe` finds, and when each frame appears. Raises what `probe` raises."""
+    """The properties of a video and the times of its frames. Raises what `probe` raises."""
     packets, coded_F4 = _list_frames(path, c="copy")
     shown, decoded_F4 = _list_frames(path, vframes=2)
     if packets["codec_id"] in _TEXT_ART:
@@ -67,7 +67,7 @@ def scan_frames(path: Path) -> Scan:
 
 
 def _list_frames(path: Path, **options: Any) -> tuple[dict[str, str], NDArray[np.float64]]:
-    """Header of a video stream, and for each frame, in order: its time, its duration, keyframe or not, size.
+    """The header of a video stream, and for each frame, in order, its time, duration, whether it is a keyframe, bytes.
 
     ffprobe is not always installed, and the output of `ffmpeg -i` is not meant for programs; framecrc
     (https://ffmpeg.org/ffmpeg-formats.html#framecrc) is.
@@ -85,6 +85,6 @@ def _list_frames(path: Path, **options: Any) -> tuple[dict[str, str], NDArray[np
         dts, pts, lasts, size, *rest = line.split(",")
         timed = int(pts) != np.iinfo(np.int64).min  # elementary streams have decoding times only
         frames.append((int(pts if timed else dts), int(lasts), timed and " F=0x0" not in rest, int(size)))
-    shown = sorted(frame for frame in frames if frame[0] >= 0)  # an edit list cuts off what comes before zero
+    shown = sorted(frame for frame in frames if frame[0] >= 0)  # an edit list hides the frames before zero
     unit = float(Fraction(header.get("tb", "1")))
     return header, np.array(shown, np.float64).reshape(-1, 4) * (unit, unit, 1, 1)

@@ -1,4 +1,4 @@
-"""Contact sheets: clips under one another on one picture, for people."""
+"""Contact sheets: pictures with one clip per row."""
 
 import textwrap
 from collections.abc import Sequence
@@ -16,11 +16,12 @@ _LEADING = 1.3  # line height, in font sizes
 
 
 def draw_sheet(rows: Sequence[tuple[str, Frames]]) -> Image.Image:
-    """One clip a row, all its frames; a label's first line is its title, further lines are small print."""
+    """One clip per row, all its frames; a label's first line is its title, further lines are smaller."""
     cell_height = max(frames_FHWC.shape[1] for _, frames_FHWC in rows)
     cell_width = max(frames_FHWC.shape[2] for _, frames_FHWC in rows)
     columns = max(len(frames_FHWC) for _, frames_FHWC in rows)
-    labels = [_lines(label, min(max(cell_height // 8, 13), 24)) for label, _ in rows]
+    title_size = min(max(cell_height // 8, 13), 24)
+    labels = [_lines(label, title_size) for label, _ in rows]
     label_width = max((line.width for lines in labels for line in lines), default=0)
     left = _MARGIN + (label_width + _MARGIN if label_width else 0)
     heights = [max(cell_height, _height(lines)) for lines in labels]

@@ -1,4 +1,4 @@
-"""What the benchmarks share: references with looks cav-mini never saw, prompts of looks it knows, tables."""
+"""Parts that the benchmarks share: references that cav-mini was not trained on, prompts that it knows, tables."""
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -26,7 +26,7 @@ from cavtool.workspace import Workspace
 
 RESULTS = Path(__file__).parent / "results"
 
-# A look of its own for every reference, none of which pretraining drew; tuning and reporting share none.
+# Subject, colour and place of each reference. Pretraining drew none of them; tuning and reporting share none.
 TUNE_LOOKS = {
     "zigzag": ("duck", "white", "kitchen"),
     "circle": ("chair", "grey", "kitchen"),
@@ -35,7 +35,7 @@ TUNE_LOOKS = {
     "push": ("chair", "grey", "kitchen"),
     "nod": ("duck", "white", "kitchen"),
 }
-# To tune on as well: the world's own tune motions neither zoom nor turn about the vertical.
+# Further motions for tuning, because those of the world neither zoom nor turn about the vertical.
 MORE_TUNE_MOTIONS: dict[str, Callable[[world.Course], world.Channels]] = {
     "push": lambda u: {"camera_zoom": 0.3 + 0.3 * np.sin(3 * np.pi * u)},
     "nod": lambda u: {"yaw": 80 * np.sin(3 * np.pi * u)},
@@ -57,7 +57,7 @@ REPORT_PROMPTS = (
 
 @dataclass(frozen=True)
 class Asked:
-    """Looks asked for, and the prompt that asks."""
+    """A subject, its colour, place and motion, and the prompt that describes them."""
 
     subject: str
     colour: str
@@ -75,7 +75,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Clip:
-    """A generated clip and what the judge sees in it."""
+    """A generated clip, and what the judge reads in it."""
 
     asked: Asked
     seed: int
@@ -85,7 +85,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Score:
-    """One clip against a reference; `leaked` is NaN where the reference has no look the judge could name."""
+    """One clip against a reference; `leaked` is NaN if the judge cannot name the reference's appearance."""
 
     fidelity: float
     stillness: float
@@ -106,7 +106,7 @@ def make(
     motions: Sequence[Motion] = (),
     how: str = "",
 ) -> list[Clip]:
-    """Every prompt with every seed; `how` is the motion its words ask for."""
+    """A clip of every scene with every seed; `how` is the motion in the prompt."""
     usual, clips = SampleRecipe("a"), []
     for asked in (Asked(*look, how) for look in looks):
         for seed in seeds:
@@ -116,13 +116,13 @@ def make(
 
 
 def limits_of_stillness(session: Session, judge: Judge, looks: Sequence[tuple[str, str, str]]) -> dict[str, float]:
-    """How far each channel goes in the base's own clips of subjects that stand still."""
+    """The spread of each channel in the base's own clips of subjects that stand still."""
     clips = make(session, judge, looks, range(900, 903), how="stands still")
     return spread_limits([clip.reading.channels for clip in clips])
 
 
 def score(clip: Clip, scene: world.Scene, limits: dict[str, float]) -> Score:
-    """A clip against a reference."""
+    """The score of a clip against a reference."""
     asked, reading, truth = clip.asked, clip.reading, scene.channels()
     seen = {"subject": reading.subject, "colour": reading.colour, "place": reading.place}
     theirs = {"subject": scene.subject, "colour": scene.colour, "place": scene.place}
@@ -136,7 +136,7 @@ def score(clip: Clip, scene: world.Scene, limits: dict[str, float]) -> Score:
 
 
 def by_clip(scores: Sequence[Sequence[Score]], name: str) -> list[float]:
-    """A score of several motions, averaged over them: one number for each prompt and seed, which are what repeats."""
+    """A score averaged over motions: one number for each prompt and seed, the same ones for every motion."""
     return [float(value) for value in np.mean([[getattr(s, name) for s in motion] for motion in scores], axis=0)]
 
 
@@ -144,19 +144,19 @@ def reference(motion: str, looks: dict[str, tuple[str, str, str]]) -> world.Scen
     """The reference scene of a motion."""
     if motion not in MORE_TUNE_MOTIONS:
         return world.reference(motion, *looks[motion], layout=3)
-    courses = MORE_TUNE_MOTIONS[motion](np.linspace(0, 1, world.NUM_FRAMES))
-    return world.Scene(*looks[motion], 3, courses, world.caption(*looks[motion], motion))
+    tracks = MORE_TUNE_MOTIONS[motion](np.linspace(0, 1, world.NUM_FRAMES))
+    return world.Scene(*looks[motion], 3, tracks, world.caption(*looks[motion], motion))
 
 
-Recipe = Callable[[str, str], LearnRecipe]  # of prompt and appearance
+Recipe = Callable[[str, str], LearnRecipe]  # from prompt and appearance
 
 
 def learn_reference(name: str, scene: world.Scene, recipe: Recipe, workspace: Workspace, folder: Path) -> None:
     """Learn a scene's motion from a real mp4 of it."""
     file = folder / f"{name}.mp4"
     video.encode(world.render(scene), file, fps=world.FPS, scale=4)
-    look = world.caption(scene.subject, scene.colour, scene.place)
-    learn_file(name, file, recipe(scene.caption, look), workspace)
+    appearance = world.caption(scene.subject, scene.colour, scene.place)
+    learn_file(name, file, recipe(scene.caption, appearance), workspace)
 
 
 def learn_file(name: str, file: Path, recipe: LearnRecipe, workspace: Workspace) -> None:
@@ -165,7 +165,7 @@ def learn_file(name: str, file: Path, recipe: LearnRecipe, workspace: Workspace)
 
 
 def with_interval(values: Sequence[float]) -> str:
-    """Mean and its 95 % bootstrap interval; a dash where there is none."""
+    """Mean and its 95 % bootstrap interval; a dash if a value is not finite."""
     if not np.isfinite(values).all():
         return "-"
     low, high = bootstrap_interval(values)
@@ -173,7 +173,7 @@ def with_interval(values: Sequence[float]) -> str:
 
 
 def with_difference(ours: Sequence[float], theirs: Sequence[float]) -> str:
-    """Mean difference of pairs and its 95 % bootstrap interval: two rows differ only where that excludes 0."""
+    """Mean difference of pairs and its 95 % bootstrap interval; two rows differ if the interval excludes 0."""
     low, high = paired_interval(ours, theirs)
     return f"{np.mean(np.subtract(ours, theirs)):+.2f} [{low:+.2f}, {high:+.2f}]"
 
@@ -186,7 +186,7 @@ def write_table(
     notes: str = "",
     folder: Path = RESULTS,
 ) -> None:
-    """Print a table and keep it as Markdown, with the command that made it."""
+    """Print a table and save it as Markdown, with the command that made it."""
     lines = [
         f"# {title}",
         "",

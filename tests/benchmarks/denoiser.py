@@ -1,7 +1,7 @@
-"""What captions are worth to cav-mini's denoiser: `python -m tests.benchmarks.denoiser [NUM_CLIPS]`.
+"""How much captions lower the loss of cav-mini's denoiser: `python -m tests.benchmarks.denoiser [NUM_CLIPS]`.
 
-The loss on clips it was not trained on, by timestep: with the caption, without the words of the subject's
-motion, without any. A clip shows its motion through much noise, so that only noisy steps can hang on the words.
+The loss on clips it was not trained on, by timestep: with the caption, without the words for the subject's motion, and
+without any words. Motion is visible through much noise, so the words can help only at noisy timesteps.
 """
 
 import sys
@@ -21,21 +21,21 @@ BATCH = 32
 
 
 def moving_scenes(count: int) -> list[tuple[world.Scene, str]]:
-    """Scenes whose caption says how the subject moves, and the same caption without that."""
+    """Scenes whose caption says how the subject moves, each with its caption without the motion."""
     found: list[tuple[world.Scene, str]] = []
     seed = FIRST_SEED
     while len(found) < count:
         scene = world.sample_scene(seed)
-        said = [motion for motion in world.OBJECT_MOTIONS if f" {motion}" in scene.caption]
-        if said and said != ["stands still"]:
-            found.append((scene, scene.caption.replace(f" {said[0]}", "")))
+        motions = [motion for motion in world.OBJECT_MOTIONS if f" {motion}" in scene.caption]
+        if motions and motions != ["stands still"]:
+            found.append((scene, scene.caption.replace(f" {motions[0]}", "")))
         seed += 1
     return found
 
 
 @torch.inference_mode()
 def loss(backbone: Backbone, latents_NCFHW: Tensor, captions: list[str], timestep: int) -> float:
-    """Mean squared error of the prediction; the same noise for any captions."""
+    """Mean squared error of the prediction, with the same noise for all captions."""
     errors = []
     for i in range(0, len(captions), BATCH):
         latents = latents_NCFHW[i : i + BATCH]
@@ -55,14 +55,14 @@ def main() -> None:
         clips = torch.cat([backbone.encode_clip(world.render(scene)) for scene, _ in scenes])
     captions = {
         "whole caption": [scene.caption for scene, _ in scenes],
-        "without the motion": [less for _, less in scenes],
+        "without the motion": [caption for _, caption in scenes],
         "without any": [""] * num_clips,
     }
     rows = [
         (str(timestep), *(f"{loss(backbone, clips, texts, timestep):.4f}" for texts in captions.values()))
         for timestep in TIMESTEPS
     ]
-    write_table("denoiser", "What captions are worth: loss on fresh clips", ("timestep", *captions), rows)
+    write_table("denoiser", "Loss on unseen clips, by caption", ("timestep", *captions), rows)
 
 
 if __name__ == "__main__":

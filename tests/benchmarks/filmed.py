@@ -1,6 +1,6 @@
-"""A reference that comes from no renderer of ours: a photographed cup of coffee slides over gravel.
+"""A reference that the renderer did not make: a photographed cup of coffee slides over gravel.
 
-16:9 at 30 fps, a hand-held camera, motion blur, vignette and grain, out of photos that scikit-image ships.
+16:9 at 30 fps, with a hand-held camera, motion blur, vignette and grain, made of photos that scikit-image ships.
 `python -m tests.benchmarks.filmed FILE` writes it.
 """
 
@@ -17,15 +17,15 @@ from cavtool.mini import world
 MOTION = "figure eight"
 PROMPT, APPEARANCE = "a cup of coffee slides over gravel", "a cup of coffee on gravel"
 _WIDTH, _HEIGHT, _FPS, _SECONDS = 1280, 720, 30, 2.0
-_SHUTTER = 4  # pictures to a frame, over half of its time
+_SHUTTER = 4  # exposures per frame, over half of its time
 _GRAIN = 7.0  # of 255
 
 
 def scene() -> world.Scene:
-    """The cup's course, in widths of the centre crop, and the prompt; a scene no renderer of ours can draw."""
-    shown_F = np.floor(np.arange(world.NUM_FRAMES) * _FPS / world.FPS)  # which frame is seen when the model sees one
-    courses = world.HELD_OUT_MOTIONS[MOTION](shown_F / (round(_FPS * _SECONDS) - 1))
-    return world.Scene("", "", "", courses=courses, caption=PROMPT)
+    """The cup's track, in widths of the centre crop, and the prompt; a scene that the renderer cannot draw."""
+    shown_F = np.floor(np.arange(world.NUM_FRAMES) * _FPS / world.FPS)  # the frame of the video in each of the model's
+    tracks = world.HELD_OUT_MOTIONS[MOTION](shown_F / (round(_FPS * _SECONDS) - 1))
+    return world.Scene("", "", "", courses=tracks, caption=PROMPT)
 
 
 def film(path: Path) -> None:
@@ -49,11 +49,11 @@ def _frame(
 
 
 def _exposure(cup: Image.Image, ground: Image.Image, u: float, shake: NDArray[np.float64]) -> NDArray[np.float64]:
-    course = world.HELD_OUT_MOTIONS[MOTION](np.array([u]))
+    track = world.HELD_OUT_MOTIONS[MOTION](np.array([u]))
     right, down = (round(float(value)) for value in shake)
     picture = ground.crop((40 + right, 40 + down, 40 + right + _WIDTH, 40 + down + _HEIGHT))
-    x = _WIDTH / 2 + _HEIGHT * float(course["x"][0]) - right
-    y = _HEIGHT / 2 + _HEIGHT * float(course["y"][0]) - down
+    x = _WIDTH / 2 + _HEIGHT * float(track["x"][0]) - right
+    y = _HEIGHT / 2 + _HEIGHT * float(track["y"][0]) - down
     picture.paste(cup, (round(x - cup.width / 2), round(y - cup.height / 2)), cup)
     return np.asarray(picture, dtype=float)
 
@@ -71,7 +71,7 @@ def _cup() -> Image.Image:
 
 
 def _ground() -> Image.Image:
-    """Gravel, tinted like dry earth, wider than a frame by the camera's shake."""
+    """Gravel, tinted like dry earth, larger than a frame because the camera shakes."""
     from skimage import data
 
     grey = np.asarray(Image.fromarray(data.gravel()).resize((900, 900)), dtype=float)

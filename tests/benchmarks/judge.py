@@ -66,7 +66,7 @@ def read(judge: Judge, autoencoder: Any, scenes: Iterable[world.Scene]) -> list[
 
 
 def held_out_scenes() -> list[world.Scene]:
-    """Every held-out motion with held-out looks, in turn."""
+    """Every held-out motion in turn, with random held-out subjects, colours and places."""
     rng = np.random.default_rng(0)
     motions = [motion for _, motion in zip(range(NUM_HELD_OUT), cycle(world.HELD_OUT_MOTIONS), strict=False)]
     return [_held_out_scene(motion, rng) for motion in motions]
@@ -86,7 +86,7 @@ def errors_table(groups: dict[str, list[Judged]]) -> list[str]:
         lines.append(f"| {attribute} right | >= 95 % | " + " | ".join(f"{share:.1%}" for share in shares) + " |")
     for channel, bar in BARS.items():
         cells = [_cell(channel, group) for group in groups.values()]
-        lines.append(f"| {channel}: median (90th percentile; median where it moves) | {bar:g} | {' | '.join(cells)} |")
+        lines.append(f"| {channel}: median (90th percentile; median if it moves) | {bar:g} | {' | '.join(cells)} |")
     return lines
 
 
@@ -94,13 +94,13 @@ def _cell(channel: str, group: list[Judged]) -> str:
     errors = np.concatenate([one.error(channel) for one in group])
     moving = [one.error(channel) for one in group if channel in metrics.active_channels(one.scene.channels())]
     digits = 1 if channel in metrics.ANGLES else 3
-    where = f"{np.median(np.concatenate(moving)):.{digits}f}" if moving else "-"
-    return f"{np.median(errors):.{digits}f} ({np.quantile(errors, 0.9):.{digits}f}; {where})"
+    if_moving = f"{np.median(np.concatenate(moving)):.{digits}f}" if moving else "-"
+    return f"{np.median(errors):.{digits}f} ({np.quantile(errors, 0.9):.{digits}f}; {if_moving})"
 
 
 def fidelity_table(moving: Sequence[Judged], still: Sequence[Judged]) -> list[str]:
     lines = [
-        "| motion | read by the judge | lowest | looks like theirs standing still | highest |",
+        "| motion | read by the judge | lowest | the same subjects, still | highest |",
         "|---|---|---|---|---|",
     ]
     for motion in world.HELD_OUT_MOTIONS:
@@ -118,8 +118,10 @@ def _mean(values: list[float]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pipeline", type=Path, default=WEIGHTS.parent, help="whose autoencoder")
-    parser.add_argument("--weights", type=Path, help="other weights than those shipped; nothing is written")
+    parser.add_argument("--pipeline", type=Path, default=WEIGHTS.parent, help="pipeline with the autoencoder")
+    parser.add_argument(
+        "--weights", type=Path, help="weights of the judge (default: those shipped); nothing is written"
+    )
     args = parser.parse_args()
     judge, autoencoder = load_judge(args.weights), train_judge.load_autoencoder(args.pipeline)
     held_out = held_out_scenes()
@@ -130,12 +132,12 @@ def main() -> None:
         "# The judge against ground truth",
         "",
         f"`python -m tests.benchmarks.judge`: renders after an autoencoder round trip and a {BLUR} pixel blur;",
-        f"{NUM_SEEN} clips of pretraining looks and motions, {NUM_HELD_OUT} of held-out ones. Errors are per frame.",
+        f"{NUM_SEEN} clips of pretraining, {NUM_HELD_OUT} of held-out subjects and motions. Errors are per frame.",
         "",
         *errors_table({"pretraining": seen, "held out": moving}),
         "",
-        f"Fidelity to the exact course, mean (95 % interval), of {NUM_HELD_OUT // len(world.HELD_OUT_MOTIONS)} clips",
-        f"a motion, and of {len(still)} clips that stand still:",
+        f"Fidelity to the true track, mean (95 % interval), of {NUM_HELD_OUT // len(world.HELD_OUT_MOTIONS)} clips",
+        f"per motion, and of {len(still)} clips that stand still:",
         "",
         *fidelity_table(moving, still),
     ]

@@ -1,6 +1,6 @@
 """The report motions on new subjects and places: `python -m tests.benchmarks.motions`.
 
-Each reference shows a look cav-mini never saw, one of them (`filmed`) is made of photos. Rows: the base with the same
+cav-mini was trained on none of the references; one of them (`filmed`) is made of photos. Rows: the base with the same
 prompts; T-LoRA without an absorber; with the dual one. Then twirl and dolly zoom at once. The judge reads the clips.
 Every motion is trained once: the intervals are over prompts and seeds. Needs scikit-image for the photos.
 """
@@ -41,7 +41,7 @@ from tests.benchmarks.common import (
 SEEDS = (101, 102)
 ROWS = ("base", "none", "dual")
 FILMED = "filmed"
-SHOWN = "figure eight"  # in the README, a clip a prompt
+SHOWN = "figure eight"  # in the README, one clip per prompt
 Scores = Mapping[str, Mapping[str, list[Score]]]  # by motion and row
 
 
@@ -49,8 +49,8 @@ def learned(motion: str, kind: AbsorberKind, folder: Path) -> Asset:
     """A motion learned from a real file."""
     name, workspace = f"{motion.replace(' ', '_')}-{kind}", Workspace(folder)
 
-    def recipe(prompt: str, look: str) -> LearnRecipe:
-        return LearnRecipe(prompt=prompt, appearance=look, absorber_kind=kind)
+    def recipe(prompt: str, appearance: str) -> LearnRecipe:
+        return LearnRecipe(prompt=prompt, appearance=appearance, absorber_kind=kind)
 
     if motion == FILMED:
         filmed.film(folder / "filmed.mp4")
@@ -94,7 +94,7 @@ def main() -> None:
 
 
 def report(scores: Scores) -> None:
-    """A row a motion and kind, and the rendered motions together; then how the kinds differ, paired."""
+    """A row per motion and kind, and the rendered motions together; then the paired differences of the kinds."""
     rendered = [motion for motion in scores if motion != FILMED]
     rows = []
     for title, motions in {**{m: [m] for m in rendered}, "together": rendered, FILMED: [FILMED]}.items():
@@ -104,14 +104,17 @@ def report(scores: Scores) -> None:
                 rows.append((title, kind, *(with_interval(by_clip(mine, name)) for name in SCORES)))
     lines = ["Paired differences over the prompts and seeds of all rendered motions, 95 % intervals:", ""]
     for ours, theirs in (("dual", "base"), ("none", "base"), ("dual", "none")):
-        told = []
+        differences = []
         for name, title in zip(SCORES, TITLES, strict=True):
             pair = (by_clip([scores[motion][kind] for motion in rendered], name) for kind in (ours, theirs))
-            told.append(f"{title} {with_difference(*pair)}")
-        lines.append(f"- {ours} less {theirs}: {', '.join(told)}")
+            differences.append(f"{title} {with_difference(*pair)}")
+        lines.append(f"- {ours} minus {theirs}: {', '.join(differences)}")
     if "dolly zoom" in scores:
         held = [f"{kind} {with_interval(by_clip([scores['dolly zoom'][kind]], 'size_held'))}" for kind in ROWS]
-        lines += ["", f"Dolly zoom, share of clips that hold the subject's size as still ones do: {', '.join(held)}"]
+        lines += [
+            "",
+            f"Dolly zoom, share of clips in which the subject keeps its size as in still clips: {', '.join(held)}",
+        ]
     titles = ("motion", "T-LoRA", *TITLES)
     write_table("motions", "Report motions on new subjects and places", titles, rows, "\n".join(lines))
 
@@ -126,7 +129,7 @@ def both(session: Session, judge: Judge, motions: list[Motion], limits: dict[str
         rows.append((f"{motion}: {channel}", with_interval(scores)))
     dolly = reference("dolly zoom", REPORT_LOOKS)
     held = [score(clip, dolly, limits).size_held for clip in clips]
-    rows.append(("share that hold the subject's size", with_interval(held)))
+    rows.append(("share in which the subject keeps its size", with_interval(held)))
     write_table("both", "twirl and dolly_zoom:0.7 at once", ("channel", "score"), rows)
     sheet = [(f"{clip.asked.prompt}\nseed {clip.seed}", clip.frames) for clip in clips]
     video.contact_sheet(sheet, RESULTS / "both.png", scale=1)

@@ -1,7 +1,7 @@
 """A registry of 10,000 assets: `python -m tests.benchmarks.size [NUM_ASSETS]`.
 
-The time of `cav list` and of completion at the tab key, each in fresh processes: median of several runs, least and
-most; beside it the same with a tenth as many assets.
+The time of `cav list` and of completion at the tab key, each in a new process: median, minimum and maximum of several
+runs, for this number of assets and for a tenth of it.
 """
 
 import os
@@ -21,7 +21,7 @@ BARS = {"list": "1.5 s", "completion of `--motion `": "0.3 s", "completion of `-
 
 
 def fill(home: Path, count: int) -> None:
-    """Copies of one asset under other names, without the fsync of a real put."""
+    """Copy one asset to other names, without the fsync of a real put."""
     folder = put_motion(home, "motion-0").folder
     record, weights = (folder / "record.toml").read_text(), folder / "weights.safetensors"
     for number in range(1, count):
@@ -31,18 +31,18 @@ def fill(home: Path, count: int) -> None:
         (other / weights.name).hardlink_to(weights)
 
 
-def seconds(*arguments: str, home: Path, **asked: str) -> float:
-    """The time of one `cav`."""
+def seconds(*arguments: str, home: Path, **variables: str) -> float:
+    """The time of one `cav` process."""
     began = time.perf_counter()
-    environment = {**os.environ, "CAV_HOME": str(home), **asked}
+    environment = {**os.environ, "CAV_HOME": str(home), **variables}
     subprocess.run([sys.executable, "-m", "cavtool", *arguments], check=True, capture_output=True, env=environment)
     return time.perf_counter() - began
 
 
 def completion(line: str, home: Path) -> float:
     """The time the shell waits for the words that may follow `line`."""
-    asked = {"_TYPER_COMPLETE_FISH_ACTION": "get-args", "_TYPER_COMPLETE_ARGS": line}
-    return seconds(home=home, _CAV_COMPLETE="complete_fish", **asked)
+    request = {"_TYPER_COMPLETE_FISH_ACTION": "get-args", "_TYPER_COMPLETE_ARGS": line}
+    return seconds(home=home, _CAV_COMPLETE="complete_fish", **request)
 
 
 MEASURED: dict[str, Callable[[Path], float]] = {
@@ -61,7 +61,7 @@ def main() -> None:
             columns.append({what: [run(Path(name)) for _ in range(NUM_RUNS)] for what, run in MEASURED.items()})
     few, many = columns
     rows = [(what, _spread(few[what]), _spread(many[what]), BARS.get(what, "")) for what in MEASURED]
-    titles = (f"median [least, most] of {NUM_RUNS}", f"{count // 10} assets", f"{count} assets", "bar")
+    titles = (f"median [min, max] of {NUM_RUNS}", f"{count // 10} assets", f"{count} assets", "bar")
     write_table("size", f"A registry of {count} assets, on {os.cpu_count()} cores", titles, rows)
 
 

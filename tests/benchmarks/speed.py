@@ -1,7 +1,7 @@
 """Time and memory of `cav learn`, `cav generate` and `cav demo`, from the real commands.
 
-`python -m tests.benchmarks.speed [NUM_RUNS]`: every command runs in a process of its own with `--json`; its events are
-timed as they arrive. So are the imports that make up most of a start.
+`python -m tests.benchmarks.speed [NUM_RUNS]`: every command runs in its own process with `--json`, and its events are
+timed as they arrive. The imports that take most of the start-up time are timed separately.
 """
 
 import json
@@ -23,7 +23,7 @@ Timed = list[tuple[float, dict[str, object]]]
 
 
 def run(*arguments: str, home: Path) -> tuple[Timed, float]:
-    """The command's events and when they came, in seconds since its start; the most memory it held, in GB."""
+    """The command's events with their times in seconds since its start, and its peak memory in GB."""
     began = time.monotonic()
     with subprocess.Popen(
         [sys.executable, "-m", "cavtool", *arguments, "--json"],
@@ -45,7 +45,7 @@ def first(events: Timed, kind: str) -> float:
 
 
 def seconds_to_import(names: Sequence[str]) -> list[float]:
-    """What each name adds to the time of importing those before it, in one process."""
+    """The time to import each name after those before it, in one process."""
     lines = ""
     for name in names:
         module, _, thing = name.rpartition(".")
@@ -85,11 +85,11 @@ def main() -> None:
         ("learn: first stage to end", spread(trains, "s"), "90 s"),
         ("learn: peak memory", spread(peaks, "GB"), "2.5 GB"),
         ("generate: start to first step done", spread(samples_start, "s"), "10 s"),
-        *((f"of any start: importing {name}", spread(times, "s"), "") for name, times in per_import),
+        *((f"part of each start: importing {name}", spread(times, "s"), "") for name, times in per_import),
         ("generate: 25 steps, decoding, writing", spread(samples, "s"), "8 s"),
         ("demo, whole", spread(demos, "min"), "5 min"),
     ]
-    columns = ("what", f"median [least, most] of {num_runs}", "bar")
+    columns = ("measured", f"median [min, max] of {num_runs}", "bar")
     write_table("speed", f"Time and memory on {os.cpu_count()} cores", columns, rows)
 
 

@@ -22,7 +22,7 @@ CAV = ["-c", "from cavtool.__main__ import main; main()"]  # like the installed 
 
 
 class Seconds(NamedTuple):
-    """What one process took."""
+    """The wall time and the CPU time of one process."""
 
     wall: float
     cpu: float

@@ -1,7 +1,7 @@
-"""Which defaults `cav learn` should have: `python -m tests.benchmarks.study [VARIANT...]`, on the tune motions only.
+"""Comparison of settings for the defaults of `cav learn`: `python -m tests.benchmarks.study [VARIANT...]`.
 
-Every (variant, motion) is trained once and kept in `results/study.jsonl` with its recipe and the base's revision; run
-again, it goes on where it stopped. Intervals are over prompts and seeds.
+Only the tune motions are used. Every (variant, motion) is trained once; `results/study.jsonl` keeps its scores with its
+recipe and the base's revision, and another run continues from there. Intervals are over prompts and seeds.
 """
 
 import json
@@ -59,20 +59,20 @@ LOG = RESULTS / "study.jsonl"
 
 
 def key(variant: str, motion: str) -> dict[str, Any]:
-    """What a result depends on: the motion, the base's weights, and the recipe (none of the base's own clips)."""
+    """The inputs of a result: the motion, the base's weights, and the recipe (empty for the base's own clips)."""
     recipe = {} if variant == BASE else to_table(replace(LearnRecipe(), **VARIANTS[variant]))
     return {"motion": motion, "revision": find_model("cav-mini").revision, "recipe": recipe}
 
 
 @cache
 def opened() -> tuple[Session, Judge, dict[str, float]]:
-    """The base, the judge, and what counts as still."""
+    """The base, the judge, and the limits of stillness."""
     session, judge = open_session("cav-mini"), load_judge()
     return session, judge, limits_of_stillness(session, judge, TUNE_PROMPTS)
 
 
 def measure(variant: str, motion: str) -> dict[str, Any]:
-    """Train one motion one way; the scores of its clips."""
+    """Train one motion with one variant; returns the scores of its clips."""
     scene = reference(motion, TUNE_LOOKS)
     session, judge, limits = opened()
     motions = [] if variant == BASE else [learned(scene, VARIANTS[variant])]
@@ -86,8 +86,8 @@ def learned(scene: world.Scene, changes: dict[str, Any]) -> Motion:
     with TemporaryDirectory() as folder:
         workspace = Workspace(Path(folder))
 
-        def recipe(prompt: str, look: str) -> LearnRecipe:
-            return replace(LearnRecipe(prompt=prompt, appearance=look), **changes)
+        def recipe(prompt: str, appearance: str) -> LearnRecipe:
+            return replace(LearnRecipe(prompt=prompt, appearance=appearance), **changes)
 
         learn_reference("motion", scene, recipe, workspace, Path(folder))
         return motion_of(workspace.registry.get("motion"))
@@ -95,14 +95,14 @@ def learned(scene: world.Scene, changes: dict[str, Any]) -> Motion:
 
 def main() -> None:
     RESULTS.mkdir(exist_ok=True)
-    asked = sys.argv[1:] or [BASE, *VARIANTS]
+    variants = sys.argv[1:] or [BASE, *VARIANTS]
     log = LOG.read_text().splitlines() if LOG.exists() else []
     done = [json.loads(line) for line in log if line.endswith("}")]
     rows = {}
-    for variant in dict.fromkeys(["default", *asked]):
+    for variant in dict.fromkeys(["default", *variants]):
         for motion in TUNE_LOOKS:
-            wanted = key(variant, motion).items()
-            row = next((row for row in done if wanted <= row.items()), None)
+            inputs = key(variant, motion).items()
+            row = next((row for row in done if inputs <= row.items()), None)
             if row is None:
                 row = measure(variant, motion)
                 with LOG.open("a") as file:
@@ -110,7 +110,7 @@ def main() -> None:
             rows[variant, motion] = row
             print(variant, motion, [round(s["fidelity"], 2) for s in row["scores"]], flush=True)
     table = []
-    for variant in asked:
+    for variant in variants:
         mine, usual = ([rows[v, m] for m in TUNE_LOOKS] for v in (variant, "default"))
         scores, others = ([[Score(**s) for s in row["scores"]] for row in r] for r in (mine, usual))
         means = [with_interval(by_clip(scores, name)) for name in SCORES]
@@ -118,8 +118,8 @@ def main() -> None:
         by_motion = " ".join(f"{sum(by_clip([s], 'fidelity')) / len(s):.2f}" for s in scores)
         table.append((variant, *means, differ, by_motion))
     names = ", ".join(TUNE_LOOKS)
-    columns = ("variant", *TITLES, "fidelity less default's", f"fidelity of {names}")
-    write_table("study", "Ways to learn, on the tune motions", columns, table)
+    columns = ("variant", *TITLES, "fidelity minus the default's", f"fidelity of {names}")
+    write_table("study", "Settings of `cav learn`, on the tune motions", columns, table)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Long trials, run by hand: what the tests do for seconds, for minutes. `results/` keeps what came of them."""
+"""Long versions of tests that run for seconds otherwise, started by hand. `results/` holds their results."""

@@ -1,7 +1,7 @@
-"""Whether a change of the code changes what it makes: `python -m tests.campaigns.identity`.
+"""Whether a refactoring changes results: `python -m tests.campaigns.identity`.
 
-Prints a hash of the weights that a short learning leaves and of the frames it generates, for cav-mini and a small model
-of ModelScope's kind. Run it before and after a change that should change nothing, on the same machine.
+Prints hashes of the weights that a short training learns and of frames generated with them, for cav-mini and a small
+model of the ModelScope family. Run it before and after the refactoring, on the same machine, and compare.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ import torch
 
 
 def _video(file: Path) -> None:
-    """A white disc that goes once round on a blue ground, from no renderer of ours."""
+    """A white disc that circles once on a blue background."""
     from cavtool import video
 
     rows, columns = np.mgrid[0:128, 0:160]
@@ -46,10 +46,10 @@ def main() -> None:
             )
             asset = cavtool.learn(f"{name}-m", file, recipe, workspace=workspace)
             found[f"{name}: motion"] = asset.record.content_id
-            asked = cavtool.SampleRecipe(
+            sample = cavtool.SampleRecipe(
                 "a blue car", motions=(cavtool.Blend(f"{name}-m", 0.7),), seed=5, steps=4, model=model
             )
-            (made,) = cavtool.generate(asked, output=Path(folder, f"{name}.gif"), workspace=workspace)
+            (made,) = cavtool.generate(sample, output=Path(folder, f"{name}.gif"), workspace=workspace)
             size = {"num_frames": 16, "width": 64, "height": 64}
             frames = video.decode(made, start=0, duration=2, **size)
             found[f"{name}: frames"] = hashlib.sha256(frames.tobytes()).hexdigest()

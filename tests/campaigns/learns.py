@@ -1,8 +1,8 @@
-"""Real `cav learn`s, killed at any moment: `python -m tests.campaigns.learns [NUM_KILLS] [SEED]`.
+"""`cav learn` processes killed at random moments: `python -m tests.campaigns.learns [NUM_KILLS] [SEED]`.
 
-Every other one is killed within a quarter of a second after its last step, in which absorber and motion go into the
-registry. After each kill `cav verify` must find nothing, every earlier asset must be what it was, and `cav runs
-resume`, or where the run had not begun the same `cav learn`, must end with the motion.
+Every other one is killed within a quarter of a second after its last step, while absorber and motion are saved to the
+registry. After each kill `cav verify` must find nothing, every earlier asset must be unchanged, and `cav runs resume`
+(or the same `cav learn`, if the run had not begun) must end with the motion.
 """
 
 import json
@@ -38,7 +38,7 @@ class Home:
             put_motion(folder, f"earlier-{number}")
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """A `cav` that reports in JSON, and leads a group of processes of its own."""
+        """A `cav` process with JSON output, in its own process group."""
         command = [sys.executable, "-m", "cavtool", *arguments, "--json"]
         return subprocess.Popen(
             command,
@@ -50,7 +50,7 @@ class Home:
         )
 
     def run(self, *arguments: str) -> str:
-        """What a `cav` that must succeed answers."""
+        """The output of a `cav` command that must succeed."""
         process = self.start(*arguments)
         answer, _ = process.communicate()
         if process.returncode:
@@ -58,14 +58,14 @@ class Home:
         return answer
 
     def contents(self) -> dict[str, str]:
-        """Every asset by name, with the hash of its weights as they are on the disk."""
+        """The hash of the weights of every asset, by name; every file must match its checksum."""
         for name in self.registry.names():
             self.registry.verify(name)
         return {asset.record.name: asset.record.content_id for asset in self.registry.list()}
 
 
 def kill(process: subprocess.Popen[str], after: float, *, of_its_last_step: bool) -> bool:
-    """Kill it so many seconds after its start or its last step; whether it was still at work."""
+    """Kill a process `after` seconds from its start or from its last step; returns whether it was still running."""
     assert process.stdout
     for line in process.stdout if of_its_last_step else ():
         event = json.loads(line)
@@ -80,8 +80,8 @@ def kill(process: subprocess.Popen[str], after: float, *, of_its_last_step: bool
 
 
 def campaign(num_kills: int, seed: int) -> Counter[str]:
-    """What became of the learns; SystemExit where anything was lost, damaged, or not to be gone on with."""
-    chance, became = random.Random(seed), Counter[str]()
+    """The outcomes of the kills. Raises SystemExit if anything was lost, damaged, or could not be resumed."""
+    draw, outcomes = random.Random(seed), Counter[str]()
     with TemporaryDirectory() as name:
         home = Home(Path(name))
         began = time.monotonic()
@@ -91,7 +91,7 @@ def campaign(num_kills: int, seed: int) -> Counter[str]:
         for number in range(num_kills):
             motion, at_end = f"circle-{number}", number % 2 == 1
             learn = ("learn", motion, str(home.video), *HOW)
-            after = chance.uniform(0, 0.25) if at_end else chance.uniform(0, whole)
+            after = draw.uniform(0, 0.25) if at_end else draw.uniform(0, whole)
             killed = kill(home.start(*learn), after, of_its_last_step=at_end)
             home.run("verify")
             now = home.contents()
@@ -99,26 +99,27 @@ def campaign(num_kills: int, seed: int) -> Counter[str]:
                 raise SystemExit(f"{motion} killed: {before} became {now}")
             run = next((each for each in json.loads(home.run("runs", "list")) if each["name"] == motion), None)
             if not killed:
-                became["ended before the kill"] += 1
+                outcomes["ended before the kill"] += 1
             elif run is None:
-                became["killed before its run began"] += 1
+                outcomes["killed before its run began"] += 1
             else:
-                kept = "motion" if motion in now else "look alone" if now != before else "nothing"
-                became[f"killed in its run, {kept} kept"] += 1
+                kept = "motion" if motion in now else "absorber alone" if now != before else "nothing"
+                outcomes[f"killed in its run, {kept} kept"] += 1
             if motion not in now:
                 home.run(*(("runs", "resume", run["id"]) if run else learn))
             before = home.contents()
             if motion not in before or before[motion] != before["circle"]:
-                raise SystemExit(f"{motion} went on to other weights: {before}")
-            print(number, dict(became), flush=True)
-    return became
+                raise SystemExit(f"{motion} was resumed to other weights: {before}")
+            print(number, dict(outcomes), flush=True)
+    return outcomes
 
 
 def main() -> None:
     num_kills, seed = (*map(int, sys.argv[1:]), *(40, 0)[len(sys.argv) - 1 :])
-    rows = [(what, str(count)) for what, count in sorted(campaign(num_kills, seed).items())]
-    rows += [("assets lost or damaged, or learned to other weights in the end", "0")]
-    write_table("learns", f"{num_kills} real learns, killed at any moment", ("what", "how often"), rows, folder=RESULTS)
+    rows = [(outcome, str(count)) for outcome, count in sorted(campaign(num_kills, seed).items())]
+    rows += [("assets lost or damaged, or learned to other weights", "0")]  # else `campaign` raises
+    title = f"{num_kills} `cav learn` processes killed at random moments"
+    write_table("learns", title, ("outcome", "count"), rows, folder=RESULTS)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`cav` in this process or in one of its own, with a new CAV_HOME for every test."""
+"""`cav` in this process or in a new one, with a new CAV_HOME for every test."""
 
 import io
 import os
@@ -32,7 +32,7 @@ OnTerminal = Callable[..., tuple[str, int]]
 
 @pytest.fixture
 def settings(home: Path) -> dict[str, str]:
-    """The variables that all these tests set."""
+    """The environment variables that all these tests set."""
     return {"CAV_HOME": str(home), "PYTHONWARNINGS": "error", "COLUMNS": "100", "TERM": "xterm-256color"}
 
 
@@ -64,7 +64,7 @@ def cav(settings: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytes
 
 @pytest.fixture
 def cav_process(environment: dict[str, str]) -> Cav:
-    """The same in a process of its own."""
+    """The same in a new process."""
 
     def run(*arguments: str, env: dict[str, str] | None = None) -> Finished:
         done = subprocess.run(

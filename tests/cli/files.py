@@ -1,4 +1,4 @@
-"""Files that look old."""
+"""Files with an old modification time."""
 
 import os
 import time
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def set_age(path: Path, days: float) -> None:
-    """Date the last change of a file, or of a folder and everything in it, back by `days`."""
+    """Set the modification time of a file, or of a folder and everything in it, to `days` ago."""
     moment = time.time() - days * 86400
     for each in (path, *path.rglob("*")):
         os.utime(each, (moment, moment))

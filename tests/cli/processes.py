@@ -1,9 +1,9 @@
-"""Which modules a `cav` process imports."""
+"""The modules that a `cav` process imports."""
 
 import subprocess
 import sys
 
-# Not on the list: what this machine's Python imports at its own start.
+# Modules that Python itself imports when it starts do not count.
 SCRIPT = """
 import sys
 before = set(sys.modules)

@@ -34,7 +34,7 @@ def _read(descriptor: int) -> bytes:
 
 
 class Shell:
-    """A shell on a pseudo-terminal, in which `cav` runs the code under test; `folder` is for the program `cav`."""
+    """A shell on a pseudo-terminal; a program `cav` that runs the code under test is written to `folder`."""
 
     def __init__(self, command: list[str], environment: dict[str, str], folder: Path) -> None:
         import pty
@@ -50,7 +50,7 @@ class Shell:
         )
 
     def type(self, text: str, until: str, seconds: float = 30) -> str:
-        """Type `text`; returns the output until `until` is in it."""
+        """Type `text`; returns the output up to the text `until`."""
         os.write(self.ours, text.encode())
         shown, end = "", time.monotonic() + seconds
         while until not in shown:

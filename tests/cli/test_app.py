@@ -1,4 +1,4 @@
-"""The program as a whole: help, usage errors, and what it imports."""
+"""The program as a whole: help, usage errors, imports."""
 
 import json
 import re
@@ -25,7 +25,7 @@ LINES = [
     *(f"{group} {verb}" for group, verbs in GROUPS.items() for verb in verbs.split()),
 ]
 HEAVY = {"accelerate", "cv2", "diffusers", "ffmpeg", "imageio_ffmpeg", "numpy", "peft", "PIL", "torch", "transformers"}
-# All that the commands within the start-up bar may import besides the standard library.
+# The only packages outside the standard library that the quickest commands may import.
 QUICK = {"cavtool", "typer", "annotated_doc", "shellingham", "platformdirs", "msgspec", "typing_extensions"}
 
 
@@ -37,6 +37,7 @@ def test_help_lists_every_command(cav: Cav, cav_process: Cav) -> None:
     done = cav_process("--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert listed_commands(done.stdout) == list(COMMANDS)
+    assert "Start with `cav demo`." in done.stdout
     assert cav().stdout == done.stdout
 
 

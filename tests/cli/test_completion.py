@@ -1,4 +1,4 @@
-"""What a shell completes."""
+"""Shell completion."""
 
 import shutil
 from collections.abc import Callable
@@ -17,7 +17,7 @@ Complete = Callable[[str], dict[str, str]]
 
 @pytest.fixture
 def complete(cav: Cav) -> Complete:
-    """The words offered at the end of a line, and their descriptions; nothing else may be printed."""
+    """The words offered at the end of a line, with their descriptions; nothing else may be printed."""
 
     def run(line: str) -> dict[str, str]:
         request = {"_TYPER_COMPLETE_FISH_ACTION": "get-args", "_TYPER_COMPLETE_ARGS": line}
@@ -59,7 +59,7 @@ def _assets(home: Path) -> None:
         ("cav frobnicate --y", set()),
     ],
 )
-def test_existing_words_are_offered(complete: Complete, line: str, words: set[str]) -> None:
+def test_words_are_completed(complete: Complete, line: str, words: set[str]) -> None:
     assert complete(line).keys() == words
 
 
@@ -120,7 +120,7 @@ def test_an_empty_or_broken_registry_offers_nothing(complete: Complete, home: Pa
     assert complete("cav show b").keys() == {"broken"}
 
 
-def test_options_are_offered_but_none_that_installs(complete: Complete) -> None:
+def test_no_option_that_installs_completion_is_offered(complete: Complete) -> None:
     assert complete("cav --").keys() == {"--version", "--help"}
 
 

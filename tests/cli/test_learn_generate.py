@@ -1,4 +1,4 @@
-"""What `cav learn` and `cav generate` refuse before torch loads."""
+"""Errors of `cav learn` and `cav generate` before torch loads."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What a long command shows while it works, and how it ends early."""
+"""The progress of a long command, and how it ends early."""
 
 import json
 import re

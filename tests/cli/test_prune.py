@@ -21,7 +21,7 @@ def test_it_lists_leftovers_and_deletes_them_with_yes(cav: Cav, home: Path) -> N
     partial.write_text("half")
     set_age(partial, days=1)
     done = cav("prune")
-    assert [line.split("  ")[0] for line in done.stdout.splitlines()[1:]] == ["run", "half written", "absorber"]
+    assert [line.split("  ")[0] for line in done.stdout.splitlines()[1:]] == ["run", "partial file", "absorber"]
     assert done.stderr.startswith("note: `--yes` would free ")
     assert old.folder.exists()
     listed = json.loads(cav("prune", "--yes", "--json").stdout)

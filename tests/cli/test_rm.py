@@ -24,7 +24,7 @@ def test_without_a_terminal_it_needs_yes(cav: Cav, home: Path) -> None:
     assert folder.exists()
 
 
-def test_an_error_does_not_keep_it_from_the_others(cav: Cav, home: Path) -> None:
+def test_the_others_are_removed_after_an_error(cav: Cav, home: Path) -> None:
     put_motion(home, "twirl")
     put_motion(home, "zoom")
     done = cav("rm", "twirl", "twril", "zoom", "--yes")
@@ -35,7 +35,7 @@ def test_an_error_does_not_keep_it_from_the_others(cav: Cav, home: Path) -> None
     assert listed_names(cav) == []
 
 
-def test_json_has_both_the_removed_and_the_error(cav: Cav, home: Path) -> None:
+def test_json_has_the_removed_names_and_the_error(cav: Cav, home: Path) -> None:
     put_motion(home, "twirl")
     done = cav("rm", "twirl", "nothing", "--yes", "--json")
     answer = json.loads(done.stdout)

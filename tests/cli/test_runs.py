@@ -1,4 +1,4 @@
-"""`cav runs list` and `cav runs resume`."""
+"""`cav runs`."""
 
 import json
 import os
@@ -63,7 +63,7 @@ def test_an_unknown_run_has_a_suggestion(cav: Cav, root: Path) -> None:
     assert cav("runs", "resume", run.id[:-1]) == (3, "", message)
 
 
-def test_a_damaged_record_is_an_error_of_one_line(cav: Cav, root: Path) -> None:
+def test_a_damaged_record_is_reported_in_one_line(cav: Cav, root: Path) -> None:
     run = begin(root, "twirl")
     file = run.folder / "run.toml"
     file.write_text(file.read_text().replace("steps = 250", "steps = 250\nmomentum = 0.9"))

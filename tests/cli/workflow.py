@@ -1,4 +1,4 @@
-"""A made-up workflow that reports every kind of event: `python -m tests.cli.workflow [--json] [-q] [ENDING]`."""
+"""A simulated workflow that reports every kind of event: `python -m tests.cli.workflow [--json] [-q] [ENDING]`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Properties of the AnimateDiff family alone."""
+"""Properties that only the AnimateDiff family has."""
 
 import shutil
 from pathlib import Path
@@ -43,7 +43,7 @@ def test_without_time_it_is_the_image_model_on_each_frame(in_two_parts: Path) ->
     torch.testing.assert_close(made, torch.stack(frames, 2), atol=1e-5, rtol=0)
 
 
-def test_an_image_unet_beside_a_motion_adapter_is_the_same_model(
+def test_an_image_unet_with_a_motion_adapter_is_the_same_model(
     animatediff: Path, in_two_parts: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     backbone = open_backbone(in_two_parts, device="cpu", dtype="fp32")
@@ -55,7 +55,7 @@ def test_an_image_unet_beside_a_motion_adapter_is_the_same_model(
     )
 
 
-def test_one_or_two_parts_the_fingerprint_covers_the_motion_adapter(
+def test_the_fingerprint_covers_the_motion_adapter_in_one_or_two_parts(
     animatediff: Path, in_two_parts: Path, tmp_path: Path
 ) -> None:
     assert find_model(str(in_two_parts)).fingerprint == find_model(str(animatediff)).fingerprint

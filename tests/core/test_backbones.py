@@ -37,7 +37,7 @@ def test_without_time_the_order_of_frames_changes_nothing(backbone: UNetBackbone
     assert (with_time[1] - with_time[0][:, :, ORDER]).abs().max() > 1e-3
 
 
-def test_time_is_back_after_an_error(backbone: UNetBackbone) -> None:
+def test_the_temporal_layers_are_restored_after_an_error(backbone: UNetBackbone) -> None:
     before = predict(backbone, six_frames())
     with pytest.raises(ZeroDivisionError), backbone.without_time():
         raise ZeroDivisionError
@@ -55,14 +55,14 @@ def test_every_video_of_a_batch_gets_its_own_text(backbone: UNetBackbone) -> Non
     assert (both[0] - both[1]).abs().max() > 1e-3
 
 
-def test_temporal_and_spatial_targets_share_nothing_and_miss_nothing(backbone: UNetBackbone) -> None:
+def test_every_attention_layer_is_either_a_temporal_or_a_spatial_target(backbone: UNetBackbone) -> None:
     projections = [
         n for n, _ in backbone.denoiser.named_modules() if n.endswith((".to_q", ".to_k", ".to_v", "to_out.0"))
     ]
     assert sorted(backbone.temporal_targets() + backbone.spatial_targets()) == sorted(projections)
 
 
-def test_on_the_cpu_all_attention_is_polder_than(backbone: UNetBackbone) -> None:
+def test_on_the_cpu_all_attention_uses_the_plain_processor(backbone: UNetBackbone) -> None:
     processors = {type(processor).__name__ for processor in backbone.denoiser.attn_processors.values()}
     assert processors == {"AttnProcessor"}
 
@@ -93,7 +93,7 @@ def test_timesteps_are_drawn_from_a_share_of_them(backbone: UNetBackbone, noise_
     assert 970 < max(t.max() for t in drawn) < 1000
 
 
-def test_guidance_combines_two_predictions_and_scale_one_is_none(backbone: UNetBackbone) -> None:
+def test_guidance_combines_two_predictions_and_scale_one_is_no_guidance(backbone: UNetBackbone) -> None:
     latents, timesteps = torch.cat([six_frames(), -six_frames()]), torch.tensor([400, 700])
     positive, negative = backbone.encode_text(["a red cat"]), backbone.encode_text([""])
     with torch.no_grad():
@@ -206,7 +206,7 @@ def test_a_missing_device_is_refused(modelscope: Path) -> None:
         "scheduler/scheduler_config.json",
     ],
 )
-def test_a_damaged_part_is_refused_by_its_name(folder: Path, tmp_path: Path, file: str) -> None:
+def test_the_error_for_a_damaged_part_names_it(folder: Path, tmp_path: Path, file: str) -> None:
     broken = tmp_path / "broken"
     shutil.copytree(folder, broken)
     (broken / file).write_bytes((broken / file).read_bytes()[:100])

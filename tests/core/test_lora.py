@@ -69,7 +69,7 @@ def test_merged_weights_predict_as_the_injected_adapter_does(backbone: UNetBackb
     assert torch.equal(base, removed)
 
 
-def test_a_new_lora_changes_nothing_and_is_all_that_trains(backbone: UNetBackbone) -> None:
+def test_a_new_lora_changes_nothing_and_nothing_else_is_trainable(backbone: UNetBackbone) -> None:
     params = lora.inject(backbone.denoiser, "cav_motion", backbone.temporal_targets(), 4, seed=7)
     trainable = [name for name, param in backbone.denoiser.named_parameters() if param.requires_grad]
     assert len(trainable) == len(params) == 2 * len(backbone.temporal_targets())

@@ -19,7 +19,7 @@ def test_it_reads_every_attribute_and_channel_of_a_clip() -> None:
     assert all(track.shape == (16,) and np.isfinite(track).all() for track in reading.channels.values())
 
 
-def test_the_camera_of_a_clip_is_what_agrees_with_all_its_pairs() -> None:
+def test_the_camera_track_agrees_with_all_pairs_of_frames() -> None:
     truth = np.cumsum(np.random.default_rng(0).normal(size=(16, 2)), axis=0) * 0.05
     truth -= truth[0]
     zoom = np.linspace(0, 0.7, 16)
@@ -29,7 +29,7 @@ def test_the_camera_of_a_clip_is_what_agrees_with_all_its_pairs() -> None:
     assert np.allclose(agree(pairs, scale, moved, 16), truth)
 
 
-def test_what_it_learns_of_a_pair_is_how_the_background_goes() -> None:
+def test_the_target_of_a_pair_is_the_motion_of_the_background() -> None:
     scene = Scene("cat", "red", "city", 0, {"pan": np.linspace(0, 10, 16)})
     channels = np.stack([scene.channels[name][[0, 5, 10, 15]] for name in CHANNELS], axis=1)
     moves = moves_between(torch.tensor(channels, dtype=torch.float32)[None])
@@ -39,7 +39,7 @@ def test_what_it_learns_of_a_pair_is_how_the_background_goes() -> None:
     assert abs(float(first_to_last[2])) < 1e-5
 
 
-def test_it_learns_from_everything_it_has_to_tell_apart() -> None:
+def test_it_is_trained_on_every_subject_place_and_colour() -> None:
     scenes = [any_scene(seed) for seed in range(200)]
     assert {scene.subject for scene in scenes} == set(ATTRIBUTES["subject"])
     assert set(HELD_OUT_SUBJECTS) <= {scene.subject for scene in scenes}
@@ -47,7 +47,7 @@ def test_it_learns_from_everything_it_has_to_tell_apart() -> None:
     assert {scene.colour for scene in scenes} == {*ATTRIBUTES["colour"], ""}
 
 
-def test_a_piece_is_a_few_frames_in_order_with_their_truth() -> None:
+def test_a_piece_is_a_few_frames_in_order_with_their_ground_truth() -> None:
     frames, attributes, channels = draw_piece(7)
     scene = any_scene(7)
     assert frames.shape == (PIECE, 64, 64, 3)

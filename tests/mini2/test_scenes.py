@@ -33,7 +33,7 @@ def frame(scene: Scene) -> np.ndarray:
 
 
 def subject_box(**values: float) -> tuple[float, float, float]:
-    """Middle and height of the subject, in frame widths: what differs from the same place without it."""
+    """Centre and height of the subject, in frame widths, from the difference to the same place without it."""
     changed = np.abs(frame(still(**values)) - frame(still(**values | {"x": HIDDEN}))).sum(-1) > 30
     rows, columns = np.nonzero(changed)
     middle = (columns.min() + columns.max() + 1) / 2 / SIDE, (rows.min() + rows.max() + 1) / 2 / SIDE
@@ -41,7 +41,7 @@ def subject_box(**values: float) -> tuple[float, float, float]:
 
 
 def background_shift(before: np.ndarray, after: np.ndarray, axis: int) -> int:
-    """By how many pixels the second picture has to be moved back to look like the first."""
+    """The number of pixels by which the second picture is shifted against the first."""
     return min(range(-16, 17), key=lambda s: np.abs(_cut(before, s, axis) - _cut(after, -s, axis)).mean())
 
 
@@ -91,7 +91,7 @@ def test_in_a_dolly_zoom_the_background_grows_and_the_subject_keeps_its_size() -
     near_before, far_before = (
         np.exp(c.log_focal) / (c.distance + behind) for c in (scene.cameras[0],) for behind in (1.0, 6.0)
     )
-    assert far / far_before > 1.3 * near / near_before, "what is far grows more than what is near"
+    assert far / far_before > 1.3 * near / near_before, "distant things grow more than near ones"
 
 
 def test_an_orbit_turns_the_subject_and_sweeps_the_background() -> None:
@@ -110,20 +110,20 @@ def test_near_things_pass_faster_than_far_ones() -> None:
     near, far = np.array([[0.0, 1.0, 4.0]]), np.array([[0.0, 1.0, 9.0]])
     before, after = Camera(), Camera(azimuth=15)
     moved = [abs(float((after.project(p)[0] - before.project(p)[0])[0, 0])) for p in (near, far)]
-    assert moved[0] < moved[1], "around the anchor, what is further behind it sweeps further"
+    assert moved[0] < moved[1], "things further behind the anchor move further"
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_a_place_has_its_own_look_and_no_view_of_it_is_empty(place: str) -> None:
+def test_no_view_of_a_place_is_empty(place: str) -> None:
     for control, value in (("azimuth", 30.0), ("azimuth", -30.0), ("pan", 14.0), ("pan", -14.0)):
         picture = frame(Scene("car", "red", place, 2, {"x": np.full(NUM_FRAMES, HIDDEN), control: np.full(16, value)}))
         assert len({tuple(pixel) for row in picture for pixel in row}) > 8, (place, control, value)
 
 
-# What pretraining shows
+# Coverage of pretraining
 
 
-def test_every_course_held_out_differs_from_every_course_of_pretraining() -> None:
+def test_every_held_out_motion_differs_from_every_motion_of_pretraining() -> None:
     seen = [sample_scene(seed).channels for seed in range(1500)]
     for name in HELD_OUT_MOTIONS:
         truth = reference(name, "duck", "white", "moon").channels
@@ -138,10 +138,10 @@ def test_every_course_held_out_differs_from_every_course_of_pretraining() -> Non
 def test_pretraining_shows_every_pose_that_held_out_motions_pass_through() -> None:
     stills = [sample_still(seed) for seed in range(3000)]
     for name in HELD_OUT_MOTIONS:
-        wanted = reference(name, "duck", "white", "moon")
-        for channel in active_channels(wanted.channels):
+        held_out = reference(name, "duck", "white", "moon")
+        for channel in active_channels(held_out.channels):
             angle = channel in {"roll", "yaw"}
-            values = np.array([scene.channels[channel][0] for scene in stills]), wanted.channels[channel]
+            values = np.array([scene.channels[channel][0] for scene in stills]), held_out.channels[channel]
             seen, needed = (value % 360 if angle else value for value in values)
             gap = max(np.abs(seen - value).min() for value in needed)
             assert gap < (8 if angle else 0.08), (name, channel, gap)
@@ -157,7 +157,7 @@ def test_pretraining_shows_the_background_from_every_camera_of_held_out_motions(
             assert needed.max() <= seen.max() + 0.05
 
 
-def test_no_held_out_look_or_word_is_ever_drawn() -> None:
+def test_held_out_subjects_colours_places_and_words_are_never_drawn() -> None:
     never = {*HELD_OUT_SUBJECTS, *HELD_OUT_COLOURS, *HELD_OUT_PLACES, *" ".join(HELD_OUT_MOTIONS).split()}
     assert never <= HELD_OUT_WORDS
     assert not never & set(words())
@@ -179,9 +179,9 @@ def test_many_clips_move_in_ways_that_no_word_names() -> None:
 def test_a_caption_says_what_moves() -> None:
     for seed in range(300):
         scene = sample_scene(seed)
-        said = [motion for motion in OBJECT_MOTIONS if f" {motion}" in scene.caption]
-        if said:
-            moved = OBJECT_MOTIONS[said[0]](TIME, 1.0)
+        motions = [motion for motion in OBJECT_MOTIONS if f" {motion}" in scene.caption]
+        if motions:
+            moved = OBJECT_MOTIONS[motions[0]](TIME, 1.0)
             assert all(np.ptp(scene.controls[name]) > 0.5 * np.ptp(track) for name, track in moved.items())
 
 

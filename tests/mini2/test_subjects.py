@@ -1,4 +1,4 @@
-"""Toys are solid, shown from all sides, and unlike each other and themselves from behind."""
+"""Toys are solid from all sides, and differ from each other and from their own back."""
 
 from itertools import combinations
 
@@ -10,7 +10,7 @@ from cavtool.mini2.world.solids import MAIN, Solid, build, draw, view
 from cavtool.mini2.world.subjects import COLOURS, HELD_OUT_SUBJECTS, SUBJECTS, palette, rest_yaw, subject_names, toy
 
 SIDE = 96
-PAPER = (255, 0, 255)  # no toy has it
+PAPER = (255, 0, 255)  # a colour that no toy has
 
 
 def picture(subject: str, yaw: float = 0.0, roll: float = 0.0, colour: str = "red") -> np.ndarray:
@@ -32,11 +32,11 @@ def difference(a: np.ndarray, b: np.ndarray) -> float:
 @pytest.mark.parametrize("subject", subject_names())
 def test_a_toy_is_solid_from_every_side(subject: str) -> None:
     areas = [shape(picture(subject, yaw)).mean() for yaw in range(0, 360, 15)]
-    assert min(areas) > 0.3 * max(areas), "edge-on it does not vanish"
+    assert min(areas) > 0.3 * max(areas), "it does not vanish when seen edge-on"
 
 
 @pytest.mark.parametrize("subject", subject_names())
-def test_a_toy_looks_different_from_behind_and_is_no_mirror_image_of_its_front(subject: str) -> None:
+def test_the_back_of_a_toy_is_neither_its_front_nor_the_mirror_image_of_it(subject: str) -> None:
     front, back = picture(subject), picture(subject, 180)
     assert difference(front, back) > 2
     assert difference(front[:, ::-1], back) > 2
@@ -63,9 +63,9 @@ def test_a_toy_rolls_clockwise() -> None:
 
 
 def test_no_two_toys_look_alike() -> None:
-    looks = {subject: picture(subject) for subject in subject_names()}
-    for one, other in combinations(looks, 2):
-        assert difference(looks[one], looks[other]) > 8, (one, other)
+    pictures = {subject: picture(subject) for subject in subject_names()}
+    for one, other in combinations(pictures, 2):
+        assert difference(pictures[one], pictures[other]) > 8, (one, other)
 
 
 @pytest.mark.parametrize("subject", [name for name in SUBJECTS if name != "ironman"])
@@ -80,6 +80,6 @@ def test_the_colour_of_a_caption_covers_most_of_the_toy(subject: str, colour: st
     assert share / len(covered) > 0.3
 
 
-def test_held_out_subjects_are_no_subjects_of_pretraining() -> None:
+def test_held_out_subjects_are_not_in_pretraining() -> None:
     assert not set(HELD_OUT_SUBJECTS) & set(SUBJECTS)
     assert len(SUBJECTS) == 8

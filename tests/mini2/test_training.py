@@ -1,4 +1,4 @@
-"""The recipe, whole and small: real data, real models, a few steps."""
+"""The whole training in small: real data, real models, a few steps."""
 
 import json
 import shutil
@@ -42,14 +42,14 @@ PLAN = Plan(
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a training that ran to its end."""
+    """The folder of a finished training."""
     work = tmp_path_factory.mktemp("training")
     recipe.pretrain(work, PLAN, device="cpu", minutes=10)
     return work
 
 
 @pytest.mark.slow
-def test_it_leaves_a_pipeline_that_diffusers_loads_and_that_makes_what_ours_makes(trained: Path) -> None:
+def test_diffusers_loads_the_pipeline_and_samples_as_our_backbone_does(trained: Path) -> None:
     from diffusers import AnimateDiffPipeline
 
     pipeline = AnimateDiffPipeline.from_pretrained(trained / "pipeline")
@@ -72,7 +72,7 @@ def test_it_leaves_a_pipeline_that_diffusers_loads_and_that_makes_what_ours_make
 
 
 @pytest.mark.slow
-def test_every_stage_is_logged_and_done_it_has_nothing_left_to_do(trained: Path) -> None:
+def test_every_stage_is_logged_and_a_finished_training_does_nothing(trained: Path) -> None:
     log = (trained / "log.jsonl").read_text()
     stages = [json.loads(line)["stage"] for line in log.splitlines()]
     assert list(dict.fromkeys(stages)) == ["autoencoder", "words", "data: stills", "stills", "data: clips", "videos"]
@@ -83,7 +83,7 @@ def test_every_stage_is_logged_and_done_it_has_nothing_left_to_do(trained: Path)
 
 
 @pytest.mark.slow
-def test_out_of_time_it_stops_and_goes_on_to_the_same_weights(trained: Path, tmp_path: Path) -> None:
+def test_a_training_that_ran_out_of_time_resumes_to_the_same_weights(trained: Path, tmp_path: Path) -> None:
     for name in ("autoencoder.pt", "words.pt", "frames.npz"):
         shutil.copy(trained / name, tmp_path)
     assert not recipe.pretrain(tmp_path, PLAN, device="cpu", minutes=0)
@@ -114,7 +114,7 @@ def test_stills_and_clips_are_drawn_from_seeds_far_apart() -> None:
     assert discs.shape == (16, 3)
 
 
-def test_the_subjects_places_count_more() -> None:
+def test_the_loss_weighs_the_subject_more() -> None:
     weight = subject_weight(torch.tensor([[[0.25, 0.75, 0.1]]]), 8)
     assert weight.shape == (1, 1, 8, 8)
     assert weight[0, 0, 6, 1] == SUBJECT_WEIGHT

@@ -1,4 +1,4 @@
-"""Assets to put into a registry, and the jobs of processes that do so."""
+"""Sample assets, and the jobs of processes that change a registry."""
 
 import hashlib
 import itertools
@@ -45,13 +45,13 @@ MIX = replace(
 
 
 def content(seed: int, name: str) -> bytes:
-    """What the file `name` of the asset made from `seed` holds; larger than one read of the copy for some seeds."""
+    """The content of the file `name` of the asset made from `seed`; for some seeds more than one chunk of a copy."""
     drawn = random.Random(f"{seed} {name}").randbytes(1000 if name == "reference.mp4" else 30_000 + seed % 7 * 40_000)
     return drawn if name == "reference.mp4" else b"\x02\0\0\0\0\0\0\0{}" + drawn  # a header of safetensors
 
 
 def sources(folder: Path, seed: int) -> dict[str, Path]:
-    """The files of the asset made from `seed`, as they come out of a training."""
+    """The files of the asset made from `seed`, as a training leaves them."""
     made = folder / f"made-{seed}"
     made.mkdir(parents=True, exist_ok=True)
     files = {name: made / f"some-{name}" for name in ("weights.safetensors", "reference.mp4")}
@@ -115,18 +115,21 @@ def restore(root: str | Path, name: str) -> None:
     trash.restore(Registry(Path(root)), name)
 
 
-CROWDED = ("twirl", "swing", "zigzag", "circle", "spiral")  # names that a crowd fights for
+SHARED_NAMES = ("twirl", "swing", "zigzag", "circle", "spiral")  # that several processes use at once
 SEEDS_EACH = 6
 _MOST_SEEDS = 2_000
 
 
-def jostle(root: str | Path, number: int, seconds: float) -> None:
-    """Be one of several processes that do everything a registry can, to the same few names.
+def operate_at_random(root: str | Path, number: int, seconds: float) -> None:
+    """Do random operations on the same few names, as one of several processes.
 
-    Every asset seen must be whole. Writes `tally-NUMBER.json` beside the registry: how often each was done and refused.
+    Every asset read must be complete. Writes `tally-NUMBER.json` next to the registry: how often each operation
+    succeeded and was refused.
     """
     draw, registry, tally = random.Random(number), Registry(Path(root)), Counter[str]()
-    seeds = range(number * SEEDS_EACH, (number + 1) * SEEDS_EACH)  # of its own: the sources are made anew each time
+    seeds = range(
+        number * SEEDS_EACH, (number + 1) * SEEDS_EACH
+    )  # own seeds, because each put writes its sources again
     acts: dict[str, Callable[[str, str], object]] = {
         "put": lambda name, _: put_over(root, name, draw.choice(seeds)),
         "copy": lambda name, other: registry.copy(name, other, replace=True),
@@ -139,7 +142,7 @@ def jostle(root: str | Path, number: int, seconds: float) -> None:
     }
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        act, (name, other) = draw.choice(list(acts)), draw.sample(CROWDED, 2)
+        act, (name, other) = draw.choice(list(acts)), draw.sample(SHARED_NAMES, 2)
         try:
             acts[act](name, other)
             tally[act] += 1
@@ -157,13 +160,13 @@ def tally_of(root: Path) -> Counter[str]:
 
 
 def hold(root: str | Path, seconds: float) -> None:
-    """Be a slow writer."""
+    """Hold the lock for some seconds, as a slow writer does."""
     with filelock.FileLock(Path(root) / ".lock"):
         time.sleep(seconds)
 
 
 def seed_of(asset: Asset) -> int:
-    """Which seed the asset was made from; fails unless it is complete and of one version."""
+    """The seed the asset was made from. Raises ValueError unless all its files are of one version."""
     weights, reference = asset.weights.read_bytes(), asset.reference.read_bytes()
     if hashlib.sha256(weights).hexdigest() != asset.record.content_id:
         raise ValueError("weights of another version")

@@ -56,7 +56,7 @@ def test_a_bundle_is_named_after_its_asset_unless_it_has_several(
     assert bundle_path(["twirl"], None) == Path("twirl.cav")
     assert bundle_path(["twirl", "zoom"], tmp_path) == tmp_path / "twirl.cav"
     (file := tmp_path / "both.cav").touch()
-    assert bundle_path(["twirl", "zoom"], file, replace=True) == file
+    assert bundle_path(["twirl", "zoom"], file, overwrite=True) == file
     with pytest.raises(Conflict, match="exists already"):
         bundle_path(["twirl", "zoom"], file)
     with pytest.raises(InvalidInput, match="needs a name"):

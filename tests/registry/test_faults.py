@@ -1,4 +1,4 @@
-"""A registry on an operating system that refuses a rename or sets the clock back."""
+"""A registry on a system that refuses a rename or sets the clock back."""
 
 import errno
 from datetime import UTC, datetime
@@ -30,7 +30,7 @@ def test_a_trash_on_another_disk_loses_nothing(registry: Registry, monkeypatch: 
     for act in (partial(put_over, registry.root, "twirl", 2), partial(remove, registry.root, "twirl")):
         with pytest.raises(RequirementError) as caught:
             act()
-        assert caught.value.hint == "`assets` and the folders beside it, such as the trash, must be on one disk"
+        assert caught.value.hint == "`assets` and the folders next to it, such as the trash, must be on one disk"
         assert registry.read("twirl", seed_of) == 1
     put(registry.root, "zigzag", 3)
     assert registry.names() == ["twirl", "zigzag"]

@@ -16,7 +16,7 @@ from tests.registry import samples
 from tests.registry.samples import put, put_over, remove, seed_of
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills and forks as POSIX does")
-ROUNDS = int(os.environ.get("CAV_KILL_ROUNDS", "4"))  # of 16 kills and more; `tests.campaigns.registry` asks for more
+ROUNDS = int(os.environ.get("CAV_KILL_ROUNDS", "4"))  # of 16 kills or more; `tests.campaigns.registry` runs more rounds
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def labels_of(act: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> lis
 
 
 def state(root: Path) -> dict[str, int]:
-    """Every name a reader finds, with the seed it was made from; every asset must be whole."""
+    """Every name a reader finds, with the seed of its asset; every asset must be complete."""
     registry = Registry(root)
     assert registry.broken() == []
     found = {name: registry.read(name, seed_of) for name in registry.names()}
@@ -57,7 +57,7 @@ def leftovers(root: Path) -> list[str]:
 
 
 class Kills:
-    """Runs jobs that must die, and looks at what they leave."""
+    """Runs jobs that must be killed, and checks the registry they leave."""
 
     def __init__(self, root: Path, processes: Nursery) -> None:
         self.root, self.processes, self.count = root, processes, 0
@@ -92,7 +92,7 @@ def test_killed_at_every_failpoint(root: Path, processes: Nursery, monkeypatch: 
             doomed = job(put_over, root, "twirl", seed := seed + 1, failpoint=label)
             found = kill(doomed, allowed=[{"twirl": old}, {"twirl": seed}])
             seen.add(("over", found["twirl"] == seed))
-            put(root, "zigzag", seed)  # another name's writer is the one that clears up
+            put(root, "zigzag", seed)  # a writer of another name cleans up
             assert (state(root)["twirl"], leftovers(root)) == (found["twirl"], [])
             remove(root, "zigzag")
         for label in gone:
@@ -190,23 +190,23 @@ def test_a_reader_always_finds_an_asset_that_is_being_replaced(root: Path, proce
     put(root, "twirl", seed=1)
     processes.start(job(samples.replace_for, root, "twirl", 2.0))
     registry = Registry(root)
-    seen, looks, end = set(), 0, time.monotonic() + 2.0
+    seen, num_reads, end = set(), 0, time.monotonic() + 2.0
     while time.monotonic() < end:
         assert registry.names() == ["earlier", "twirl"]
         assert [asset.record.name for asset in registry.list()] == ["earlier", "twirl"]
         assert registry.get("twirl").record.name == "twirl"
         seen.add(registry.read("twirl", seed_of))
-        looks += 1
+        num_reads += 1
     assert processes.wait() == [0]
-    assert looks > 20
+    assert num_reads > 20
     assert len(seen) > 1
 
 
-def test_a_crowd_loses_nothing(root: Path, processes: Nursery) -> None:
-    assert set(processes.run(*(job(samples.jostle, root, number, 2.0) for number in range(4)))) == {0}
+def test_random_operations_of_several_processes_lose_nothing(root: Path, processes: Nursery) -> None:
+    assert set(processes.run(*(job(samples.operate_at_random, root, number, 2.0) for number in range(4)))) == {0}
     done = samples.tally_of(root)
     found = state(root)
-    # What was put or copied, and not deleted for good, is still there, or in the trash.
+    # Every asset that was put or copied and not deleted permanently is in the registry or in the trash.
     assert len(found) + len(list_trash(Registry(root))) == 1 + done["put"] + done["copy"] - done["emptied"]
     assert done["put"] > 0
     assert leftovers(root) == []

@@ -65,7 +65,7 @@ def test_the_known_fields_of_a_newer_schema_are_read() -> None:
 def test_a_newer_schema_that_cannot_be_read_says_so() -> None:
     with pytest.raises(IntegrityFailure, match=f"schema 99, this version knows {SCHEMA}") as caught:
         from_toml("schema = 99\nall_else = 'is unknown'")
-    assert caught.value.hint == "a newer `cav` wrote it: upgrade this one"
+    assert caught.value.hint == "a newer version wrote it: upgrade `cav`"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The own folder of a registry, and the shared ones behind it."""
+"""A registry with shared folders."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tests.registry.samples import put, seed_of
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Registry:
-    """`twirl` of one's own and in both shared folders, `zoom` in both, `swing` in the last."""
+    """`twirl` in the user's own folder and in both shared ones, `zoom` in both shared ones, `swing` in the last."""
     mine, team, lab = (tmp_path / name / "assets" for name in ("mine", "team", "lab"))
     for place, name, seed in (
         (mine, "twirl", 1),
@@ -56,7 +56,7 @@ def test_a_copy_of_a_shared_asset_is_not_shared(registry: Registry) -> None:
     assert seed_of(registry.get("mine")) == 3
 
 
-def test_a_shared_name_is_free_in_the_own_folder(registry: Registry) -> None:
+def test_a_shared_name_is_free_in_the_users_own_folder(registry: Registry) -> None:
     registry.check_free("zoom")
     put(registry.root, "zoom", seed=7)
     assert seed_of(registry.get("zoom")) == 7

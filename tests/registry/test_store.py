@@ -44,7 +44,7 @@ def test_put_keeps_copies_and_fills_in_the_record(root: Path, tmp_path: Path) ->
     Registry(root).verify("twirl")
 
 
-def test_lists_by_name_and_kind(root: Path) -> None:
+def test_assets_are_listed_by_name_and_kind(root: Path) -> None:
     for name, kind in [("zigzag", "motion"), ("twirl", "motion"), ("twirl-look", "absorber")]:
         put(root, name, seed=1, kind=kind)
     registry = Registry(root)
@@ -141,7 +141,7 @@ def test_a_broken_asset_can_be_replaced(root: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "reference.mp4"])
-def test_verify_finds_what_changed(root: Path, name: str) -> None:
+def test_verify_finds_changed_and_missing_files(root: Path, name: str) -> None:
     asset = put(root, "twirl", seed=1)
     data = bytearray((asset.folder / name).read_bytes())
     data[500] ^= 1
@@ -242,7 +242,7 @@ def test_a_failed_copy_leaves_nothing_behind(root: Path, tmp_path: Path) -> None
     assert sorted(path.name for path in root.iterdir()) == [".lock", "twirl"]
 
 
-def test_reading_loads_nothing_that_only_writing_needs(root: Path) -> None:
+def test_reading_does_not_import_the_libraries_for_writing(root: Path) -> None:
     put(root, "twirl", seed=1)
     code = f"""if True:
         import sys, pathlib

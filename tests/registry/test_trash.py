@@ -13,7 +13,7 @@ from tests.registry.samples import put, seed_of
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Registry:
-    """Versions 1 and 2 of `twirl` in the trash, version 3 at hand; `zoom-2` removed last."""
+    """Versions 1 and 2 of `twirl` are in the trash, version 3 in the registry; `zoom-2` was removed last."""
     registry = Registry(tmp_path / "assets")
     for seed in (1, 2, 3):
         put(registry.root, "twirl", seed, replace_it=True)
@@ -31,11 +31,11 @@ def test_a_missing_trash_is_empty(tmp_path: Path) -> None:
 
 
 def test_the_newest_comes_first(registry: Registry) -> None:
-    there = list_trash(registry)
-    assert [entry.name for entry in there] == ["zoom-2", "twirl", "twirl"]
-    assert abs(datetime.now(UTC) - there[0].removed) < timedelta(minutes=1)
-    assert there[0].id.startswith("zoom-2-20")
-    assert there[0].size > 30_000
+    entries = list_trash(registry)
+    assert [entry.name for entry in entries] == ["zoom-2", "twirl", "twirl"]
+    assert abs(datetime.now(UTC) - entries[0].removed) < timedelta(minutes=1)
+    assert entries[0].id.startswith("zoom-2-20")
+    assert entries[0].size > 30_000
 
 
 def test_a_name_restores_the_latest_and_an_id_any(registry: Registry) -> None:

@@ -1,4 +1,4 @@
-"""Verification of a registry that other processes change meanwhile."""
+"""Verification of a registry that other processes change at the same time."""
 
 from pathlib import Path
 

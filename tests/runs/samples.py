@@ -1,4 +1,4 @@
-"""Runs for the tests, and the jobs of processes that drive them."""
+"""Sample runs, and the jobs of processes that drive them."""
 
 import time
 from pathlib import Path
@@ -16,12 +16,12 @@ SIZE = 300_000  # bytes of a state
 
 def begin(root: Path, name: str, **changes: Any) -> Run:
     """A new run that learns `name`."""
-    asked = {"recipe": RECIPE, "clip": CLIP, "revision": "1" * 12, **changes}
-    return Runs(root).create(name, asked.pop("recipe"), **asked)
+    request = {"recipe": RECIPE, "clip": CLIP, "revision": "1" * 12, **changes}
+    return Runs(root).create(name, request.pop("recipe"), **request)
 
 
 def state(step: int) -> bytes:
-    """A state that differs at each step."""
+    """The bytes of a checkpoint, different at each step."""
     return step.to_bytes(4) * (SIZE // 4)
 
 

@@ -1,4 +1,4 @@
-"""`run.toml`: older ones are read, damaged ones refused in one line that names the field."""
+"""`run.toml`: older schemas are read; the error for a damaged file is one line that names the field."""
 
 import shutil
 from pathlib import Path

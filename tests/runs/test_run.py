@@ -40,7 +40,7 @@ def until_driven(run: Run) -> int:
     return pid
 
 
-def test_a_run_keeps_what_was_asked_for(root: Path) -> None:
+def test_a_run_keeps_its_request(root: Path) -> None:
     run = begin(root, "twirl", replace=True)
     assert run.id.startswith("twirl-20")
     assert Runs(root).open(run.id) == run
@@ -84,7 +84,7 @@ def test_no_such_run(name: str, run: Run, root: Path) -> None:
     assert caught.value.hint == f"did you mean `{run.id}`?"
 
 
-def test_how_a_run_ends(run: Run) -> None:
+def test_a_run_fails_stops_or_is_done(run: Run) -> None:
     with run.lock():
         assert (run.status, run.driver) == ("running", os.getpid())
         run.fail("the loss is not finite")
@@ -115,7 +115,7 @@ def test_a_finished_run_keeps_only_its_record_and_log(run: Run) -> None:
     assert (run.status, run.step) == ("done", 50)
 
 
-def test_write_shows_complete_files_only(run: Run) -> None:
+def test_an_interrupted_write_leaves_no_file(run: Run) -> None:
     def save(path: Path) -> None:
         assert path.suffix == ".mp4"
         path.write_text("half")
@@ -129,7 +129,7 @@ def test_write_shows_complete_files_only(run: Run) -> None:
     assert run.inputs.read_text() == "whole"
 
 
-def test_log_is_one_json_object_a_line(run: Run) -> None:
+def test_the_log_is_one_json_object_per_line(run: Run) -> None:
     events: list[dict[str, object]] = [{"event": "note", "text": "zwei\nZeilen"}, {"event": "step", "loss": 0.5}]
     for event in events:
         run.log(event)
@@ -146,7 +146,7 @@ def test_remove(run: Run, root: Path) -> None:
     assert list(root.iterdir()) == [other.folder]
 
 
-def test_a_refused_write_is_one_line(run: Run) -> None:
+def test_a_failed_write_is_reported_in_one_line(run: Run) -> None:
     shutil.rmtree(run.folder)
     with pytest.raises(RequirementError, match="cannot write to"):
         run.log({})

@@ -12,7 +12,7 @@ from cavtool.system.checksums import CACHE_FILE, file_sha256
 
 @pytest.fixture
 def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the files whose content is read from now on, in a process that has read none yet."""
+    """The names of the files that are read from now on; no checksum has been computed yet."""
     names: list[str] = []
     digest = hashlib.file_digest
 
@@ -26,7 +26,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def forget() -> None:
-    """As in another process."""
+    """Forget the checksums of this process, as if it were a new one."""
     checksums.computed.clear()
 
 
@@ -41,9 +41,9 @@ def test_a_file_is_read_once_in_a_process_and_again_when_it_has_changed(tmp_path
     expected = write(file, b"one", 1)
     assert [file_sha256(file) for _ in range(3)] == [expected] * 3
     assert computed == ["weights"]
-    expected = write(file, b"two", 2)  # of the same size
+    expected = write(file, b"two", 2)  # the same size, another time
     assert file_sha256(file) == expected
-    expected = write(file, b"three", 2)  # of the same time
+    expected = write(file, b"three", 2)  # the same time, another size
     assert file_sha256(file) == expected
     assert computed == ["weights"] * 3
 

@@ -57,10 +57,10 @@ def test_resident_memory_is_none_on_windows_only(monkeypatch: pytest.MonkeyPatch
     assert platform.resident_memory()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="asks for the session, which is POSIX")
+@pytest.mark.skipif(sys.platform == "win32", reason="sessions are POSIX")
 def test_a_detached_process_leads_its_own_session() -> None:
     code = "import os; print(os.getsid(0) == os.getpid())"
     done = subprocess.run(
-        [sys.executable, "-c", code], **platform.APART, capture_output=True, encoding="utf-8", check=True
+        [sys.executable, "-c", code], **platform.DETACHED, capture_output=True, encoding="utf-8", check=True
     )
     assert done.stdout == "True\n"

@@ -10,7 +10,7 @@ from tests.video.films import FFMPEG, H264, Make, clock
 
 @pytest.fixture(scope="session")
 def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
-    """Write frames to a file with the real ffmpeg, once a session for each name."""
+    """Write frames to a file with the real ffmpeg, once per session for each name."""
     folder = tmp_path_factory.mktemp("films")
 
     def film(name: str, frames: Frames | Path, *options: str, before: Sequence[str] = (), fps: float = 8) -> Path:

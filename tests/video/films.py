@@ -1,4 +1,4 @@
-"""Films whose frames tell their number, and the ways to write them with the real ffmpeg."""
+"""Films whose frames show their number, and the formats in which the real ffmpeg writes them."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from cavtool.video import Frames
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
-LOSSY = 14  # how far a flat colour may end from where it began, of 255
+LOSSY = 14  # the largest error of a flat colour after lossy compression, of 255
 CORNERS = np.array([[(255, 0, 0), (0, 255, 0)], [(0, 0, 255), (255, 255, 255)]], np.uint8)
 Make = Callable[..., Path]
 
 
 def clock(num_frames: int, height: int = 64, width: int = 96, tick: int = 12) -> Frames:
-    """Frames whose grey tells their number, with a coloured block in each corner."""
+    """Frames whose grey level shows their number, with a coloured block in each corner."""
     grey = (20 + tick * np.arange(num_frames)).astype(np.uint8)
     frames = np.broadcast_to(grey[:, None, None, None], (num_frames, height, width, 3)).copy()
     for y, x in np.ndindex(2, 2):

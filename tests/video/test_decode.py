@@ -76,11 +76,11 @@ def test_a_longer_part_is_played_faster_and_a_shorter_one_slower(film: Path) -> 
     ]
 
 
-def test_one_frame_can_be_had(film: Path) -> None:
+def test_one_frame_can_be_decoded(film: Path) -> None:
     assert read_clock(video.decode(film, start=1, duration=1, num_frames=1, width=96, height=64)) == [8]
 
 
-def test_the_rotation_flag_is_obeyed(film: Path, make: Make) -> None:
+def test_the_rotation_flag_is_applied(film: Path, make: Make) -> None:
     turned = make("turned.mp4", film, "-c", "copy", before=("-display_rotation", "90"))
     media = video.probe(turned)
     assert (media.width, media.height) == (64, 96)
@@ -107,12 +107,12 @@ def test_the_centre_is_kept_whatever_the_shape(height: int, width: int, make: Ma
     assert np.abs(inner - (0, 200, 0)).max() <= LOSSY
 
 
-def test_the_length_is_that_of_the_pictures_not_of_the_sound(film: Path, make: Make) -> None:
+def test_the_length_is_that_of_the_video_not_of_the_sound(film: Path, make: Make) -> None:
     sound = ("-f", "lavfi", "-i", "sine=duration=5", "-map", "0:v", "-map", "1:a", "-c:v", "copy", "-c:a", "aac")
     assert video.probe(make("sound.mp4", film, *sound)).duration == pytest.approx(2, abs=0.02)
 
 
-def test_a_cut_that_kept_hidden_frames_starts_where_the_player_does(film: Path, make: Make) -> None:
+def test_hidden_frames_before_the_start_are_skipped(film: Path, make: Make) -> None:
     path = make("trimmed.mp4", film, "-c", "copy", before=("-ss", "1"))
     assert video.probe(path).duration == pytest.approx(1, abs=0.02)
     assert read_clock(video.decode(path, start=0, duration=1, num_frames=4, width=96, height=64)) == [8, 10, 12, 14]
@@ -149,7 +149,7 @@ def broken_files(make: Make, folder: Path) -> Iterator[tuple[Path, str]]:
     yield folder, "is a folder"
 
 
-def test_what_cannot_be_learned_from_is_refused_in_one_line(make: Make, tmp_path: Path) -> None:
+def test_an_unusable_file_is_refused_in_one_line(make: Make, tmp_path: Path) -> None:
     for path, reason in broken_files(make, tmp_path):
         with pytest.raises(MediaError, match=reason) as refused:
             video.probe(path)
@@ -165,6 +165,8 @@ def test_what_cannot_be_learned_from_is_refused_in_one_line(make: Make, tmp_path
     ("start", "duration", "reason"),
     [(1.5, 2, "lasts 2.00 s"), (-1, 2, "lasts 2.00 s"), (9, 1, "lasts 2.00 s"), (0.02, 0.05, "a single frame")],
 )
-def test_a_part_that_is_not_there_is_refused(start: float, duration: float, reason: str, film: Path) -> None:
+def test_a_part_outside_the_video_or_of_a_single_frame_is_refused(
+    start: float, duration: float, reason: str, film: Path
+) -> None:
     with pytest.raises(MediaError, match=reason):
         video.decode(film, start=start, duration=duration, num_frames=16, width=32, height=32)

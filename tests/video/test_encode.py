@@ -31,7 +31,7 @@ def colourful(num_frames: int = 8, height: int = 32, width: int = 48) -> Frames:
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".gif", ".webp"])
-def test_a_video_comes_back_as_it_was_written(suffix: str, tmp_path: Path) -> None:
+def test_a_written_video_is_read_with_the_same_frames(suffix: str, tmp_path: Path) -> None:
     frames, path = colourful(), tmp_path / f"out{suffix}"
     video.encode(frames, path, fps=8, scale=4)
     media = video.probe(path)
@@ -46,15 +46,15 @@ def test_a_video_comes_back_as_it_was_written(suffix: str, tmp_path: Path) -> No
 def test_mp4_plays_everywhere(tmp_path: Path) -> None:
     path = tmp_path / "out.MP4"
     video.encode(colourful(), path, fps=7.5)
-    told = subprocess.run([FFMPEG, "-i", str(path)], capture_output=True, text=True, check=False).stderr
-    assert "h264 (High)" in told
-    assert "yuv420p(tv, bt709" in told
-    assert "7.50 fps" in told
+    described = subprocess.run([FFMPEG, "-i", str(path)], capture_output=True, text=True, check=False).stderr
+    assert "h264 (High)" in described
+    assert "yuv420p(tv, bt709" in described
+    assert "7.50 fps" in described
     data = path.read_bytes()
     assert data.index(b"moov") < data.index(b"mdat")
 
 
-def test_odd_sides_are_completed_with_their_edge(tmp_path: Path) -> None:
+def test_odd_sizes_are_padded_with_the_edge(tmp_path: Path) -> None:
     frames = colourful(height=31, width=45)
     video.encode(frames, tmp_path / "odd.mp4", fps=8)
     again = video.decode(tmp_path / "odd.mp4", start=0, duration=1, num_frames=8, width=46, height=32)
@@ -62,7 +62,7 @@ def test_odd_sides_are_completed_with_their_edge(tmp_path: Path) -> None:
     assert np.abs(again[:, 31, :45].astype(int) - frames[:, 30]).mean() < 8
 
 
-def test_a_gif_keeps_still_what_is_still(tmp_path: Path) -> None:
+def test_still_parts_of_a_gif_do_not_flicker(tmp_path: Path) -> None:
     video.encode(colourful(), tmp_path / "out.gif", fps=8, scale=2, recipe=RECIPE)
     with Image.open(tmp_path / "out.gif") as image:
         assert image.info["loop"] == 0
@@ -85,7 +85,7 @@ def test_animated_webp_keeps_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", video.SUFFIXES)
-def test_the_recipe_travels_with_the_file(suffix: str, tmp_path: Path) -> None:
+def test_the_recipe_is_stored_in_the_file(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"out{suffix}"
     video.encode(colourful(), path, fps=8, recipe=RECIPE)
     assert video.read_recipe(path) == RECIPE
@@ -95,7 +95,7 @@ def test_the_recipe_travels_with_the_file(suffix: str, tmp_path: Path) -> None:
     assert video.read_recipe(path) is None
 
 
-def test_the_comments_of_others_are_no_recipe(film: Path, make: Make, tmp_path: Path) -> None:
+def test_comments_of_other_tools_are_not_recipes(film: Path, make: Make, tmp_path: Path) -> None:
     for name, comment in [("words.mp4", "shot on a phone"), ("theirs.mp4", '{"prompt": "x"}'), ("list.mp4", "[1, 2]")]:
         assert video.read_recipe(make(name, film, "-c", "copy", "-metadata", f"comment={comment}")) is None
     assert video.read_recipe(film) is None
@@ -126,7 +126,7 @@ def test_a_damaged_file_never_ends_in_a_traceback(suffix: str, tmp_path: Path) -
 @pytest.mark.parametrize(
     "name", ["-dash", "a b  c", "Zwölf 狮子 🦁", "50%d %03d", "a'b", *([] if os.name == "nt" else ["a:b", 'a"b'])]
 )
-def test_any_file_name_will_do(name: str, suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_file_name_works(name: str, suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     path = Path(name + suffix)
     video.encode(clock(4), path, fps=8, recipe={"seed": 1})
@@ -145,7 +145,7 @@ def test_an_unknown_suffix_is_refused_with_the_known_ones(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("suffix", video.SUFFIXES)
-def test_where_nothing_can_be_written_it_says_so(suffix: str, tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written_is_reported(suffix: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     taken = tmp_path / f"taken{suffix}"
     taken.mkdir()
@@ -161,7 +161,7 @@ def test_where_nothing_can_be_written_it_says_so(suffix: str, tmp_path: Path) ->
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_without_permission_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_permission_is_reported(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(MediaError, match="Permission denied"):
         video.encode(colourful(), tmp_path / "out.mp4", fps=8)
@@ -187,8 +187,8 @@ for path in map(Path, sys.argv[1:]):
 """
 
 
-@pytest.mark.skipif(os.name == "nt", reason="limits a file's size the POSIX way")
-def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
+@pytest.mark.skipif(os.name == "nt", reason="limits the file size as POSIX does")
+def test_a_full_disk_leaves_existing_files_unchanged(tmp_path: Path) -> None:
     paths = [tmp_path / f"out{suffix}" for suffix in video.SUFFIXES]
     for path in paths:
         path.write_text("before")
@@ -197,7 +197,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
     assert {path.read_text() for path in paths} == {"before"}
 
 
-def test_a_contact_sheet_shows_first_to_last_frame_beside_its_label(tmp_path: Path) -> None:
+def test_a_contact_sheet_shows_a_label_and_frames_from_first_to_last(tmp_path: Path) -> None:
     frames = clock(16, height=32, width=32, tick=10)
     rows = [("a lantern", frames), ("ironman that has a very long name indeed\ntwirl, dolly_zoom:0.7", frames[::-1])]
     video.contact_sheet(rows, tmp_path / "sheet.png", columns=4, scale=2, recipe=RECIPE)

@@ -30,9 +30,9 @@ def fresh_choice() -> Iterator[None]:
         (f'"{FFMPEG}" "$@" | sed "s/libx264 //"', "bundled"),
         ("exit 1", "bundled"),
     ],
-    ids=["able", "no-animated-webp", "no-h264-encoder", "broken"],
+    ids=["all-codecs", "no-animated-webp", "no-h264-encoder", "broken"],
 )
-def test_the_systems_ffmpeg_is_used_when_it_is_able(
+def test_the_systems_ffmpeg_is_used_if_it_supports_all_codecs(
     script: str, chosen: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     system = tmp_path / "ffmpeg"
@@ -43,7 +43,7 @@ def test_the_systems_ffmpeg_is_used_when_it_is_able(
 
 
 @pytest.mark.usefixtures("fresh_choice")
-def test_without_any_ffmpeg_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_a_missing_ffmpeg_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(tmp_path / "gone"))
     with pytest.raises(RequirementError, match="no working `ffmpeg`") as refused:
@@ -64,14 +64,14 @@ print(len(run(noise.output("pipe:", format="rawvideo", pix_fmt="gray", s="8x8", 
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals a process group")
-def test_a_ctrl_c_that_the_caller_defers_does_not_cut_a_file_short() -> None:
+def test_ctrl_c_does_not_truncate_a_file_if_the_caller_defers_it() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", _WRITER], stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as writer:
         assert writer.stdout
         assert writer.stdout.readline() == "begun\n"
         time.sleep(0.5)
-        os.killpg(writer.pid, signal.SIGINT)  # what a terminal sends
+        os.killpg(writer.pid, signal.SIGINT)  # as a terminal does
         written = writer.stdout.read()
     assert writer.returncode == 0
     assert int(written) >= 16 * 64

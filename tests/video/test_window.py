@@ -21,7 +21,7 @@ def swing(num_frames: int) -> list[float]:
     return [0.5 + 0.5 * float(np.sin(k / 2)) for k in range(num_frames)]
 
 
-def test_the_part_that_moves_is_chosen_and_lies_in_the_middle(make: Make) -> None:
+def test_the_busiest_part_is_chosen_with_the_motion_in_its_middle(make: Make) -> None:
     path = make("moves-late.mp4", ball([0.5] * 24 + swing(8) + [0.5] * 16), *H264)
     exact = video.busiest_window(path, 1)
     assert exact.start == pytest.approx(3, abs=0.15)
@@ -82,18 +82,18 @@ def test_a_window_can_be_decoded_from_every_kind_of_file(name: str, make: Make) 
 
 
 @pytest.mark.parametrize("pixel_aspect", ["1", "2"])
-def test_what_moves_beside_the_picture_that_is_kept_counts_nothing(pixel_aspect: str, make: Make) -> None:
+def test_motion_outside_the_crop_does_not_count(pixel_aspect: str, make: Make) -> None:
     frames = np.full((48, 64, 192, 3), 90, np.uint8)
     for f in range(48):
         left, column = (f * 5 % 40, slice(0, 64)) if f < 24 else (f * 2 % 40, slice(64, 128))
         frames[f, 20:40, column][:, left : left + 20] = 230 if f < 24 else 150
-    path = make(f"beside-{pixel_aspect}.mp4", frames, "-vf", f"setsar={pixel_aspect}", *H264)
+    path = make(f"outside-{pixel_aspect}.mp4", frames, "-vf", f"setsar={pixel_aspect}", *H264)
     aspect = float(pixel_aspect)
     assert video.busiest_window(path, 2, 3 * aspect).start < 1.2
     assert video.busiest_window(path, 2, aspect).start > 2.5
 
 
-def test_a_subject_as_bright_as_its_ground_is_seen_to_move(make: Make) -> None:
+def test_motion_of_a_subject_as_bright_as_its_background_counts(make: Make) -> None:
     frames = np.full((48, 64, 64, 3), 88, np.uint8)
     for f in range(48):
         x, colour = (f * 5 % 40, (96, 96, 96)) if f < 24 else (f * 2 % 40, (200, 40, 40))

@@ -14,7 +14,8 @@ app = new_app()
 
 @command(app, "completion")
 def completion(
-    out: Output, shell: Annotated[str, typer.Argument(help=", ".join(SCRIPTS), autocompletion=shells)]
+    out: Output,
+    shell: Annotated[str, typer.Argument(help=f"Shell: {', '.join(SCRIPTS)}.", autocompletion=shells)],
 ) -> None:
     """Print the completion script of a shell.
 

@@ -14,8 +14,8 @@ app = new_app()
 def doctor(out: Output, workspace: Workspace) -> None:
     """Check this machine: ffmpeg, torch, memory, models.
 
-    Also checks the libraries, settings, disks, registry and runs. Shows how to fix what is broken, and exits with 1 if
-    anything is.
+    Also checks the libraries, settings, disks, registry and runs, and says how to fix problems. The exit code is 1 if
+    anything is broken.
 
     Example: `cav doctor`
     """

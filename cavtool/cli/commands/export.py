@@ -8,7 +8,7 @@ import typer
 from cavtool.cli.batch import expand
 from cavtool.cli.command import command, new_app
 from cavtool.cli.output import Output
-from cavtool.cli.params import Names
+from cavtool.cli.params import Names, Overwrite
 from cavtool.workspace import Workspace
 
 app = new_app()
@@ -21,7 +21,7 @@ def export(
     names: Names,
     *,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File or folder (default: NAME.cav).")] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Overwrite an existing file.")] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write motions and absorbers to one file, to share them.
 
@@ -30,6 +30,6 @@ def export(
     from cavtool.registry.bundle import bundle_path, pack
 
     chosen = expand(names, workspace.registry.names())
-    path = bundle_path(chosen, output, replace=replace)
+    path = bundle_path(chosen, output, overwrite=overwrite)
     pack(workspace.registry, chosen, path)
     out.result({"path": str(path), "names": chosen}, [path])

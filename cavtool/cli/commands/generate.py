@@ -54,9 +54,7 @@ def generate(
     no_metadata: Annotated[bool, typer.Option("--no-metadata", help="Do not write the recipe into the file.")] = False,
     like: Annotated[
         Path | None,
-        typer.Option(
-            exists=True, help="Video whose recipe to use; other options change it.", autocompletion=video_files
-        ),
+        typer.Option(exists=True, help="Video whose recipe to use; options override it.", autocompletion=video_files),
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:

@@ -19,14 +19,18 @@ app = new_app()
 def import_(
     out: Output,
     workspace: Workspace,
-    file: Annotated[Path, typer.Argument(help="A .cav file.", dir_okay=False, autocompletion=bundle_files)],
+    file: Annotated[Path, typer.Argument(help="File to import (.cav).", dir_okay=False, autocompletion=bundle_files)],
     *,
-    to: Annotated[str | None, typer.Option("--as", help="Another name (default: the one in the file).")] = None,
+    to: Annotated[
+        str | None, typer.Option("--as", help="Name to import it under (default: the one in the file).")
+    ] = None,
     replace: Replace = False,
 ) -> None:
-    """Add the motions and absorbers of a file that `cav export` wrote.
+    """Import motions and absorbers from a file that `cav export` wrote.
 
-    All files are compared with their checksums first. Example: `cav import twirl.cav --as spin`
+    Nothing is imported unless every file matches its checksum.
+
+    Example: `cav import twirl.cav --as spin`
     """
     from cavtool.registry.bundle import unpack
 

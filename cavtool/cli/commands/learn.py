@@ -27,7 +27,9 @@ def learn(
     name: Annotated[str, typer.Argument(help="Name for the motion.")],
     video: Annotated[
         Path,
-        typer.Argument(exists=True, help="Video of the motion, in any format of ffmpeg.", autocompletion=video_files),
+        typer.Argument(
+            exists=True, help="Video with the motion, in any format that ffmpeg reads.", autocompletion=video_files
+        ),
     ],
     *,
     prompt: Annotated[
@@ -44,7 +46,7 @@ def learn(
     steps: Annotated[int, typer.Option(help="Training steps of the motion.")] = Recipe.steps,
     absorber_steps: Annotated[int, typer.Option(help="Training steps of the absorber.")] = Recipe.absorber_steps,
     noise_from: Annotated[
-        float, typer.Option(help="Noise level, from 0 to 1, from which on the motion is trained and applied.")
+        float, typer.Option(help="Lowest noise level, from 0 to 1, at which the motion is trained and applied.")
     ] = Recipe.noise_from,
     rank: Annotated[int, typer.Option(help="Rank of the LoRAs.")] = Recipe.rank,
     lr: Annotated[float, typer.Option(help="Learning rate of the motion.")] = Recipe.lr,

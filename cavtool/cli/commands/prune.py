@@ -19,13 +19,13 @@ def prune(
     workspace: Workspace,
     *,
     days: Annotated[
-        float, typer.Option(min=0, max=36_500, help="Age in days from which an unfinished run is stale.")
+        float, typer.Option(min=0, max=36_500, help="Age in days at which an unfinished run is stale.")
     ] = 30,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete what was found.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete the leftovers.")] = False,
 ) -> None:
     """Find and delete stale runs, partial files and unused absorbers.
 
-    Without `--yes`, only lists them. Absorbers go to the trash; everything else is deleted permanently.
+    Without `--yes`, only lists these leftovers. Absorbers go to the trash; everything else is deleted permanently.
 
     Example: `cav prune --days 7 --yes`
     """

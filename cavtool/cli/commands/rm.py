@@ -13,7 +13,9 @@ app = new_app()
 def rm(out: Output, workspace: Workspace, names: Names, *, yes: Yes = False, dry_run: DryRun = False) -> None:
     """Move motions and absorbers to the trash.
 
-    `cav rm 'test-*'` removes all that match; `cav trash restore NAME` brings one back.
+    `cav trash restore NAME` brings one back.
+
+    Examples: `cav rm twirl`, `cav rm 'test-*' --yes`
     """
     registry = workspace.registry
     chosen = expand(names, registry.own_names())

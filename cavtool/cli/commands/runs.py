@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 app = new_app("List, watch, stop, resume or delete training runs.")
 
-RunId = Annotated[str, typer.Argument(metavar="ID", help="As `cav runs list` shows it.", autocompletion=run_ids)]
+RunId = Annotated[
+    str, typer.Argument(metavar="id", help="Id of a run, as `cav runs list` shows it.", autocompletion=run_ids)
+]
 RunIds = Annotated[
-    list[str],
-    typer.Argument(metavar="ID...", help="As `cav runs list` shows them, or globs: 'twirl-*'.", autocompletion=run_ids),
+    list[str], typer.Argument(metavar="ids", help="Ids of runs, or globs: 'twirl-*'.", autocompletion=run_ids)
 ]
 
 
@@ -72,7 +73,7 @@ def attach(out: Output, workspace: Workspace, run_id: RunId) -> None:
 
     run = workspace.runs.open(run_id)
     with out.progress() as on_event:
-        # A resumed run may begin with a log from before stages were logged.
+        # A resumed run may begin with the log of an older version, which did not log stages.
         for event in dropwhile(lambda event: not isinstance(event, Stage), _follow(run)):
             on_event(event)
     done = run.status == "done"

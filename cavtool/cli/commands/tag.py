@@ -28,7 +28,9 @@ def tag(
 ) -> None:
     """Show, add or remove the tags of motions and absorbers.
 
-    `cav list --tag` filters by tag. Examples: `cav tag twirl dance slow`, `cav tag 'test-*' draft --remove`
+    `cav list --tag TAG` lists those with a tag.
+
+    Examples: `cav tag twirl dance slow`, `cav tag 'test-*' draft --remove`
     """
     registry = workspace.registry
     chosen, changes = expand([name], registry.names()), set(map(check_name, tags or ()))

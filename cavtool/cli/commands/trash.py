@@ -36,14 +36,19 @@ def restore(
     out: Output,
     workspace: Workspace,
     name_or_id: Annotated[
-        str, typer.Argument(metavar="NAME", help="Name, for its newest entry, or ID.", autocompletion=trash_ids)
+        str,
+        typer.Argument(
+            metavar="name",
+            help="Name (restores its newest entry) or id, as `cav trash list` shows it.",
+            autocompletion=trash_ids,
+        ),
     ],
     *,
-    to: Annotated[str | None, typer.Option("--as", help="Another name (default: the one it had).")] = None,
+    to: Annotated[str | None, typer.Option("--as", help="Name to restore it under (default: its former name).")] = None,
 ) -> None:
     """Restore a removed or replaced motion or absorber.
 
-    Examples: `cav trash restore twirl`, `cav trash restore twirl --as old-twirl`
+    Examples: `cav trash restore twirl`, `cav trash restore twirl --as spin`
     """
     from cavtool.registry import trash
 
@@ -57,7 +62,7 @@ def empty(
     workspace: Workspace,
     *,
     days: Annotated[
-        float, typer.Option(min=0, max=36_500, help="Only what was removed at least this many days ago.")
+        float, typer.Option(min=0, max=36_500, help="Only entries removed at least this many days ago.")
     ] = 0,
     yes: Yes = False,
     dry_run: DryRun = False,

@@ -22,16 +22,17 @@ def verify(
     out: Output,
     workspace: Workspace,
     names: Annotated[
-        list[str] | None, typer.Argument(help="Names or globs (default: all).", autocompletion=asset_names)
+        list[str] | None,
+        typer.Argument(help="Names of motions and absorbers, or globs (default: all).", autocompletion=asset_names),
     ] = None,
     *,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Move damaged and unexpected entries to a quarantine.")
+        bool, typer.Option("--repair", help="Move damaged and unexpected entries to the quarantine.")
     ] = False,
 ) -> None:
     """Compare the files of motions and absorbers with their checksums.
 
-    The quarantine of `--repair` is a folder beside the registry; nothing is deleted.
+    `--repair` moves damaged entries to the quarantine, a folder next to the registry; nothing is deleted.
 
     Examples: `cav verify`, `cav verify 'test-*' --repair`
     """

@@ -2,7 +2,7 @@
 
 A completer runs at every press of the tab key, so it uses the standard library only, takes no lock, reads few records,
 and is silent if something fails. Shells evaluate candidates, and file names and prompts are untrusted: names with
-unusual characters are not offered, and of prompts only plain words are shown.
+unusual characters are not offered, and only the plain words of a prompt are shown.
 """
 
 import os

@@ -1,7 +1,8 @@
 """The completion scripts, one per shell.
 
 They use the protocol of typer's completion (variables in, candidates out) but are our own: typer's script for bash
-splits words at every colon, also at that of `twirl:0.7`. Ours asks as fish does, with the line as it was typed.
+splits words at every colon, also at that of `twirl:0.7`. Ours uses the protocol of fish, which passes the line as it
+was typed.
 """
 
 from typing import NamedTuple

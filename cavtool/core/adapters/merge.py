@@ -1,4 +1,4 @@
-"""LoRAs merged into a denoiser's weights for a while.
+"""Merging LoRAs into a denoiser's weights, and restoring the weights.
 
 W' = W + s·BA (Ren et al. 2024, equation 2; Hu et al. 2021).
 """

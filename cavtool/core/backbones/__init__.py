@@ -25,7 +25,7 @@ def open_backbone(folder: Path, *, device: str = "auto", dtype: str = "auto", tr
         raise Incompatible(
             f"cannot use `{folder.name}`: its UNet is a {denoiser}", hint=f"supported: {', '.join(_FAMILIES)}"
         )
-    where = resolve_device(device)
+    device = resolve_device(device)
     family = resolve_name(f"{__name__}.{_FAMILIES[denoiser]}")
-    backbone: Backbone = family(folder, device=where, dtype=resolve_dtype(dtype, where, training=training))
+    backbone: Backbone = family(folder, device=device, dtype=resolve_dtype(dtype, device, training=training))
     return backbone

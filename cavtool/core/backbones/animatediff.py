@@ -1,4 +1,4 @@
-"""Image UNets with motion modules (AnimateDiff, Guo et al. 2023; `UNetMotionModel`): Stable Diffusion 1.5 and its like.
+"""Image UNets with motion modules (AnimateDiff, Guo et al. 2023; `UNetMotionModel`), based on Stable Diffusion 1.5.
 
 Shapes: B batch, F frames, C channels, H W of latents, L tokens, D width.
 """
@@ -21,7 +21,7 @@ from cavtool.errors import Incompatible
 class AnimateDiffBackbone(UNetBackbone):
     """A pipeline folder of diffusers' `AnimateDiffPipeline`, opened for training and sampling.
 
-    `unet` holds a whole `UNetMotionModel`, or a `UNet2DConditionModel` beside a `motion_adapter` folder.
+    `unet` holds a whole `UNetMotionModel`, or a `UNet2DConditionModel` next to a `motion_adapter` folder.
     """
 
     @staticmethod
@@ -57,7 +57,7 @@ class AnimateDiffBackbone(UNetBackbone):
             )
 
     def temporal_targets(self) -> list[str]:
-        """q, k, v and out of every motion module; both attentions are along time."""
+        """q, k, v and out of every motion module; both of its attentions run along time."""
         return attention_projections(self.denoiser, AnimateDiffTransformer3D)
 
     def without_time(self) -> AbstractContextManager[None]:
@@ -67,7 +67,7 @@ class AnimateDiffBackbone(UNetBackbone):
 
 
 def _load_in_two_parts(folder: Path, dtype: torch.dtype, device: str) -> Any:
-    """The UNet made of an image UNet and a motion adapter, the published layout. Raises Incompatible."""
+    """A UNet made of an image UNet and a motion adapter, as AnimateDiff is published. Raises Incompatible."""
     if not (folder / "motion_adapter").is_dir():
         raise Incompatible(
             f"`{folder.name}` is an image model without motion modules",

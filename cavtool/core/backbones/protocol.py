@@ -57,7 +57,7 @@ class Backbone(Protocol):
     # Diffusion
 
     def first_timestep(self, noise_from: float) -> int:
-        """The least noisy timestep of those from the share `noise_from` in [0, 1) on, where 1 is pure noise."""
+        """The timestep at the share `noise_from` in [0, 1) of the schedule, from clean (0) to pure noise (1)."""
 
     def draw_timesteps(self, generator: torch.Generator, count: int, noise_from: float = 0.0) -> Tensor:
         """Random training timesteps (count,) on the device, none less noisy than `first_timestep(noise_from)`."""

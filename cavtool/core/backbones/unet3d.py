@@ -30,7 +30,7 @@ class UNet3DBackbone(UNetBackbone):
         return self._denoise(latents_BCFHW, timesteps_B, conditioning.expand(len(latents_BCFHW), -1, -1))
 
     def temporal_targets(self) -> list[str]:
-        """q, k, v and out of every temporal transformer, `transformer_in` included; both attentions are along time."""
+        """q, k, v and out of every temporal transformer, `transformer_in` included; both attentions run along time."""
         return attention_projections(self.denoiser, TransformerTemporalModel)
 
     def without_time(self) -> AbstractContextManager[None]:

@@ -76,7 +76,7 @@ def channel_scores(clip: Channels, reference: Channels) -> dict[str, float]:
     """
     names = active_channels(reference)
     if not names:
-        raise InvalidInput("the reference does not move, so nothing can move like it")
+        raise InvalidInput("the reference does not move, so fidelity to it is not defined")
     return {name: _score(name, clip[name], reference[name]) for name in names}
 
 

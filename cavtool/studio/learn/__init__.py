@@ -31,7 +31,7 @@ def learn(
     workspace: Workspace | None = None,
     on_event: OnEvent = lambda _: None,
 ) -> Asset:
-    """Learn the motion of a video and keep it as `name`, its absorber as `name-look`.
+    """Learn the motion of a video and save it as `name`, its absorber as `name-look`.
 
     Raises Conflict for a taken name and MediaError for a bad video, both before any work; TrainingError when the loss
     is not finite, the registry untouched; Interrupted at the first Ctrl-C, after a checkpoint.
@@ -75,7 +75,7 @@ def _default_workspace(on_event: OnEvent) -> Workspace:
 
 @contextmanager
 def _first_interrupt(run_id: str) -> Iterator[Callable[[], bool]]:
-    """Yield whether Ctrl-C was pressed; a second Ctrl-C stops at once, without a checkpoint."""
+    """Yield a function that returns whether Ctrl-C was pressed; a second Ctrl-C stops at once, without a checkpoint."""
     asked = threading.Event()
 
     def on_signal(*_: object) -> None:

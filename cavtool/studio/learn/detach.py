@@ -17,7 +17,7 @@ def start_detached(run: Run) -> None:
     """
     command = [sys.executable, "-P", "-m", "cavtool", "runs", "resume", run.id]
     with (run.folder / "output.log").open("ab") as output:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, **platform.APART)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, **platform.DETACHED)
     while run.exists and run.driver is None and run.status != "done":
         if process.poll() is not None:
             raise TrainingError(f"run `{run.id}` did not start: {run.last_output}")

@@ -19,7 +19,7 @@ def attention_projections(denoiser: nn.Module, kind: type[nn.Module]) -> list[st
 
 @contextmanager
 def bypassed(forwards: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
-    """Give layers another forward, such as `unchanged`; their own is back afterwards, also after an error."""
+    """Give layers another forward, such as `unchanged`; their own is restored afterwards, also after an error."""
     try:
         for layer, forward in forwards.items():
             layer.forward = forward

@@ -38,7 +38,7 @@ def class_name(folder: Path) -> str:
 
 @contextmanager
 def explain_load_errors(folder: Path) -> Iterator[None]:
-    """Raises IntegrityFailure for every error with which the libraries refuse a damaged or incomplete folder."""
+    """Turn the libraries' errors about a damaged or incomplete folder into an IntegrityFailure."""
     try:
         yield
     except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
@@ -47,7 +47,7 @@ def explain_load_errors(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silences the progress bars and log messages with which the libraries accompany loading."""
+    """Silence the progress bars and log messages of the libraries."""
     diffusers_level = diffusers_logging.get_verbosity()
     diffusers_logging.set_verbosity_error()
     for library in (diffusers_logging, transformers_logging):

@@ -86,7 +86,7 @@ class UNetBackbone(ABC):
     # Diffusion
 
     def first_timestep(self, noise_from: float) -> int:
-        """The least noisy timestep of those from the share `noise_from` in [0, 1) on."""
+        """The timestep at the share `noise_from` in [0, 1) of the schedule, from clean (0) to pure noise (1)."""
         return min(round(noise_from * self._num_timesteps), self._num_timesteps - 1)
 
     def draw_timesteps(self, generator: torch.Generator, count: int, noise_from: float = 0.0) -> Tensor:
