@@ -41,8 +41,10 @@ def main() -> None:
             "cav list": ([*CAV, "list"], empty),
             "cav list (100 assets)": ([*CAV, "list"], full),
         }
-        environment = installed(bytecode)
-        rounds = [[_run(*command, environment) for command in commands.values()] for _ in range(NUM_RUNS + 1)]
+        rounds = [
+            [run(line, {**installed(bytecode), "CAV_HOME": home}) for line, home in commands.values()]
+            for _ in range(NUM_RUNS + 1)
+        ]
     base, *_ = columns = list(zip(*rounds[1:], strict=True))  # the first round compiles the modules
     rows = [(f"`{name}`", *_cells(column, base)) for name, column in zip(commands, columns, strict=True)]
     titles = (f"least of {NUM_RUNS}", "wall", "ratio", "CPU", "ratio")
@@ -55,8 +57,9 @@ def _cells(runs: Sequence[Seconds], base: Sequence[Seconds]) -> Iterator[str]:
         yield f"{min(ours) / min(theirs):.2f}"
 
 
-def _run(arguments: list[str], home: str, environment: dict[str, str]) -> Seconds:
-    command, variables = [sys.executable, *arguments], {**environment, "CAV_HOME": home}
+def run(arguments: list[str], variables: dict[str, str]) -> Seconds:
+    """The time of one Python process; its output is dropped."""
+    command = [sys.executable, *arguments]
     started = time.perf_counter()
     process = subprocess.Popen(command, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
