@@ -15,7 +15,7 @@ from tests.benchmarks.common import installed, write_table
 from tests.benchmarks.startup import Seconds, run
 from tests.cli.assets import put_motion
 
-NUM_RUNS = 7
+NUM_RUNS = 5
 BARS = {"list": "1.5 s", "completion of `--motion `": "0.3 s", "completion of `--motion motion-77`": "0.3 s"}
 
 
