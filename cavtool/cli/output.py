@@ -49,8 +49,8 @@ class Output:
             return
         lines = [tuple(columns), *(tuple(_printable(cell) for cell in row) for row in rows)]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        for line in lines:
-            typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        padded = ("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+        typer.echo("\n".join(padded))  # at once, because each call flushes
 
     def result(self, data: Mapping[str, Any], lines: Iterable[object], *, failure: CavError | None = None) -> None:
         """Print `lines`, or with `--json` an object with `data`; then exit if there was a partial `failure`."""
@@ -144,6 +144,8 @@ class Output:
 
 def _printable(text: str, keep: str = "") -> str:
     """Untrusted text with `?` in place of control characters, except those in `keep`."""
+    if text.isprintable():
+        return text
     return "".join(letter if letter.isprintable() or letter in keep else "?" for letter in text)
 
 

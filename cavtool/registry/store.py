@@ -324,7 +324,8 @@ def _find_in(place: Path, name: str) -> Asset | None:
     is_there = False
     for _ in range(_TRIES):
         before = _changed(place)
-        for folder in (place / name, place / f"{_NEW}{name}"):
+        for prefix in ("", _NEW):
+            folder = place / f"{prefix}{name}"
             with suppress(FileNotFoundError, NotADirectoryError):
                 return Asset(load(folder / RECORD, name), folder)
         if _changed(place) != before or time.time_ns() - before <= _SETTLED:  # an entry may have been missed

@@ -1,5 +1,6 @@
 """Parts that the benchmarks share: references that cav-mini was not trained on, prompts that it knows, tables."""
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -176,6 +177,16 @@ def with_difference(ours: Sequence[float], theirs: Sequence[float]) -> str:
     """Mean difference of pairs and its 95 % bootstrap interval; two rows differ if the interval excludes 0."""
     low, high = paired_interval(ours, theirs)
     return f"{np.mean(np.subtract(ours, theirs)):+.2f} [{low:+.2f}, {high:+.2f}]"
+
+
+def installed(bytecode: str) -> dict[str, str]:
+    """Variables with which `cav` runs as pip installs it: modules compiled, in the folder `bytecode`; output buffered.
+
+    The first run compiles the modules.
+    """
+    unlike = {"PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"}
+    kept = {name: value for name, value in os.environ.items() if name not in unlike}
+    return {**kept, "PYTHONPYCACHEPREFIX": bytecode}
 
 
 def write_table(

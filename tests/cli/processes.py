@@ -19,4 +19,5 @@ def packages_loaded(arguments: list[str], environment: dict[str, str]) -> set[st
     """The top-level packages that `cav` with these arguments imports."""
     command = [sys.executable, "-c", SCRIPT, *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=False)
-    return set(done.stderr.splitlines()[-1].split())
+    loaded = done.stderr.splitlines()[-1].split()
+    return {name for name in loaded if not name.endswith("__mypyc")}  # the compiled half of a package

@@ -26,7 +26,7 @@ LINES = [
 ]
 HEAVY = {"accelerate", "cv2", "diffusers", "ffmpeg", "imageio_ffmpeg", "numpy", "peft", "PIL", "torch", "transformers"}
 # The only packages outside the standard library that the quickest commands may import.
-QUICK = {"cavtool", "typer", "annotated_doc", "shellingham", "platformdirs", "msgspec", "typing_extensions"}
+QUICK = {"cavtool", "typer", "annotated_doc", "shellingham", "platformdirs", "msgspec", "tomli", "typing_extensions"}
 
 
 def listed_commands(help_text: str) -> list[str]:

@@ -52,7 +52,7 @@ def list_(
             listed.append(found)
     listed.sort(key=_SORT_KEYS[sort], reverse=sort != "name")
     out.table(("NAME", "KIND", "BASE", "RANK", "SIZE", "CREATED"), map(_row, listed), map(describe, listed))
-    if not workspace.registry.names():
+    if not listed and not workspace.registry.names():
         out.hint("`cav learn NAME VIDEO` learns a motion, `cav demo` shows how")
 
 
