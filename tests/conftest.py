@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,14 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """CAV_HOME, fresh for every test."""
     monkeypatch.setenv("CAV_HOME", str(tmp_path / "home"))
     yield tmp_path / "home"  # noqa: PT022 the fixture's value
+
+
+@pytest.fixture
+def quick_preview(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The preview after learning takes one sampling step instead of 25."""
+    from cavtool.recipes import SampleRecipe
+
+    monkeypatch.setattr("cavtool.studio.learn.train.SampleRecipe", partial(SampleRecipe, steps=1))
 
 
 @pytest.fixture(scope="session")

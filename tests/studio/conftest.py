@@ -1,19 +1,11 @@
-"""A preview of one step and a small model, for tests of training whose subject is neither."""
+"""A small model, for tests of training that would be the same with any."""
 
 import shutil
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from cavtool.models import write_description
-from cavtool.recipes import SampleRecipe
-
-
-@pytest.fixture
-def quick_preview(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The preview takes one sampling step instead of 25."""
-    monkeypatch.setattr("cavtool.studio.learn.train.SampleRecipe", partial(SampleRecipe, steps=1))
 
 
 @pytest.fixture(scope="session")
