@@ -126,7 +126,7 @@ def test_a_place_has_its_own_look_and_no_view_of_it_is_empty(place: str) -> None
 @pytest.fixture(scope="module")
 def scenes() -> list[Scene]:
     """Moving scenes of pretraining; about one draw in 20 moved like a held-out motion and was drawn again."""
-    return [sample_scene(seed) for seed in range(600)]
+    return [sample_scene(seed) for seed in range(1000)]
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,8 @@ def stills() -> list[Scene]:
 def test_every_held_out_track_differs_from_every_track_of_pretraining(scenes: list[Scene]) -> None:
     seen = [scene.channels for scene in scenes]
     for name in HELD_OUT_MOTIONS:
-        truth = reference(name, "duck", "white", "moon").channels
+        whole = reference(name, "duck", "white", "moon").channels
+        truth = {channel: whole[channel] for channel in active_channels(whole)}  # the others do not count
         assert fidelity(truth, truth) == pytest.approx(1.0)
         if name == "dolly zoom":  # the background zooms as it does for others, but the subject keeps its size
             alike = [scene for scene in seen if fidelity(scene, truth) > 0.6]
