@@ -1,7 +1,7 @@
-"""Real processes at a few milliseconds each: one small Python, started once, forks a child for every job.
+"""Real processes at a few milliseconds each: one small Python process, started once, forks a child for every job.
 
-A job is a function of the tests with plain arguments. Its process may be told to die at a failpoint, or be killed after
-some seconds; what comes back is its exit code, the one of the command line for a CavError, -9 for a killed one.
+A job is a function of the tests with plain arguments. Its process can be killed at a failpoint or after some seconds.
+The result is its exit code: that of the command line for a CavError, -9 for a killed process.
 """
 
 import importlib

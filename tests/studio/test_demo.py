@@ -18,13 +18,13 @@ from tests.studio.test_generate import record
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("quick_preview")
-def test_the_demo_reuses_learned_motions_and_leaves_videos_and_a_sheet(
+def test_the_demo_reuses_learned_motions_and_writes_videos_and_a_sheet(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backbone, weights = open_session("cav-mini").backbone, tmp_path / "weights"
     lora.save(random_state(backbone, backbone.temporal_targets(), 0), weights, {"format": "pt"})
     learned = Workspace().registry.put(record("twirl"), {"weights.safetensors": weights})
-    # `dolly_zoom` was removed, its absorber was not: it is learned again.
+    # The motion `dolly_zoom` was removed but its absorber was not: the demo learns both again.
     absorber = dataclasses.replace(record("dolly_zoom-look"), kind="absorber")
     Workspace().registry.put(absorber, {"weights.safetensors": weights})
     quick = LearnRecipe(prompt="it moves", steps=2, absorber_steps=1, rank=2, batch_size=1)

@@ -1,4 +1,4 @@
-"""What `learn` leaves in the registry, and what it refuses."""
+"""What `learn` saves in the registry, and what it refuses."""
 
 import dataclasses
 import json
@@ -29,17 +29,17 @@ SHORT = LearnRecipe(
 
 
 @pytest.mark.slow
-def test_learning_leaves_a_motion_and_its_absorber(circle: Path, tmp_path: Path) -> None:
+def test_learning_saves_a_motion_and_its_absorber(circle: Path, tmp_path: Path) -> None:
     events: list[Event] = []
     recipe = dataclasses.replace(SHORT, steps=4, absorber_steps=3, batch_size=2)
     asset = learn("circle", circle, recipe, on_event=events.append)
-    kept = Workspace().registry.get("circle-look", "absorber")
+    absorber_asset = Workspace().registry.get("circle-look", "absorber")
     assert asset.record.kind == "motion"
     assert asset.record.prompt == SHORT.prompt
     assert asset.record.clip is not None
     assert (asset.record.clip.num_frames, asset.record.clip.width) == (16, 64)
     assert set(asset.record.files) == {"weights.safetensors", "reference.mp4", "preview.mp4"}
-    motion, absorber = load_file(asset.weights), load_file(kept.weights)
+    motion, absorber = load_file(asset.weights), load_file(absorber_asset.weights)
     assert all("temp_attentions" in key or "transformer_in" in key for key in motion)
     assert not any("temp_attentions" in key or "transformer_in" in key for key in absorber)
     assert "token" in absorber
@@ -68,7 +68,7 @@ def adapted_modules(asset: Asset) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [AbsorberKind.S_LORA, AbsorberKind.TEXTINV])
-def test_the_absorber_holds_what_its_kind_says_and_nothing_else(circle: Path, kind: AbsorberKind) -> None:
+def test_the_absorber_contains_only_the_parts_of_its_kind(circle: Path, kind: AbsorberKind) -> None:
     learn("circle", circle, dataclasses.replace(SHORT, steps=1, absorber_kind=kind))
     absorber = Workspace().registry.get("circle-look", "absorber")
     keys = set(load_file(absorber.weights))
@@ -110,7 +110,7 @@ def test_replacing_moves_the_old_motion_to_the_trash(circle: Path) -> None:
 
 
 @pytest.mark.slow
-def test_absorber_kind_none_leaves_no_absorber_and_the_name_replaces_a_missing_prompt(circle: Path) -> None:
+def test_absorber_kind_none_saves_no_absorber_and_the_name_is_the_default_prompt(circle: Path) -> None:
     events: list[Event] = []
     recipe = LearnRecipe(steps=1, rank=2, batch_size=1, absorber_kind=AbsorberKind.NONE, appearance="a lantern")
     asset = learn("going_round", circle, recipe, on_event=events.append)

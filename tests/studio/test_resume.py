@@ -1,4 +1,4 @@
-"""Interrupted and killed runs, and what resuming them gives."""
+"""Interrupted, killed and damaged runs, and how they are resumed."""
 
 import os
 import shutil
@@ -41,12 +41,12 @@ def wait_for_step(stage: str, step: int) -> None:
     """Wait until the only run has logged that step."""
     end = time.monotonic() + 120
     while (stage, step) not in (steps := [each for run in Workspace().runs.list() for each in logged_steps(run)]):
-        assert time.monotonic() < end, f"the training never got there: {steps}"
+        assert time.monotonic() < end, f"step {step} of stage {stage} was not logged: {steps}"
         time.sleep(0.02)
 
 
 def logged_steps(run: Run) -> list[tuple[str, int]]:
-    """Every step in the log of the run, those that were repeated after a kill too."""
+    """Every step in the log of the run, including those that were repeated after a kill."""
     return [(event.stage, event.step) for event in run.events() if isinstance(event, Step)]
 
 
