@@ -25,7 +25,7 @@ def test_the_weights_are_small() -> None:
 LOOKS = [("duck", "white", "moon"), ("cat", "red", "desert"), ("teapot", "grey", "kitchen")]
 
 
-@pytest.mark.parametrize(("motion", "look"), zip(world.HELD_OUT_MOTIONS, itertools.cycle(LOOKS), strict=False))
+@pytest.mark.parametrize(("motion", "look"), list(zip(world.HELD_OUT_MOTIONS, itertools.cycle(LOOKS), strict=False)))
 def test_a_motion_is_recovered(judge: Judge, motion: str, look: tuple[str, str, str]) -> None:
     """Each motion once; `tests/benchmarks/judge.py` measures many more combinations."""
     reading, truth = read(judge, motion, *look)

@@ -91,7 +91,7 @@ def test_killed_at_every_stage_and_resumed_a_run_ends_in_the_same_bits(
 def test_ctrl_c_writes_a_checkpoint_and_names_the_command_that_resumes(
     circle: Path, two_frames: Path, forked_cav: ForkedCav
 ) -> None:
-    forked_cav.start(*command(circle, two_frames, "--steps", "30"))
+    forked_cav.start(*command(circle, two_frames, "--steps", "20"))
     wait_for_step("absorber", 2)
     forked_cav.signal(signal.SIGINT)
     interrupted, run = forked_cav.wait(), the_run()
