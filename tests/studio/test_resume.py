@@ -108,7 +108,7 @@ def test_ctrl_c_writes_a_checkpoint_and_names_the_command_that_resumes(
 @forks
 @pytest.mark.slow
 def test_a_second_ctrl_c_stops_at_once(circle: Path, two_frames: Path, forked_cav: ForkedCav) -> None:
-    forked_cav.start(*command(circle, two_frames, "--batch-size", "24"))  # a step takes seconds
+    forked_cav.start(*command(circle, two_frames, "--batch-size", "64"))  # a step takes seconds
     wait_for_step("absorber", 1)
     for _ in range(2):
         forked_cav.signal(signal.SIGINT)
