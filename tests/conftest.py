@@ -2,9 +2,15 @@
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.forked import ForkedCav
+    from tests.nursery import Nursery
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -14,6 +20,32 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A new CAV_HOME for every test."""
     monkeypatch.setenv("CAV_HOME", str(tmp_path / "home"))
     yield tmp_path / "home"  # noqa: PT022 the fixture's value
+
+
+@pytest.fixture
+def quick_preview(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The preview after learning takes one sampling step instead of 25."""
+    from cavtool.recipes import SampleRecipe
+
+    monkeypatch.setattr("cavtool.studio.learn.train.SampleRecipe", partial(SampleRecipe, steps=1))
+
+
+@pytest.fixture(scope="session")
+def _nursery() -> "Iterator[Nursery]":
+    from tests import nursery
+
+    with nursery.opened() as opened:
+        yield opened
+
+
+@pytest.fixture
+def forked_cav(_nursery: "Nursery", home: Path, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[ForkedCav]":
+    """`forked_cav("learn", ...)` calls the program in a process forked by one that has imported torch."""
+    from tests.forked import ForkedCav
+
+    process = ForkedCav(_nursery, home, tmp_path_factory.mktemp("process"))
+    yield process
+    process.close()
 
 
 @pytest.fixture(scope="session")

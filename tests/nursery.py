@@ -99,6 +99,10 @@ def _fork(job: Job) -> int:
         function(*job.args)
     except CavError as error:
         os._exit(error.exit_code)
+    except SystemExit as ended:  # of a job that calls the program
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(int(ended.code or 0))
     except BaseException:  # noqa: BLE001 - a child must not return into its parent's loop
         traceback.print_exc()
         os._exit(99)

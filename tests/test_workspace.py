@@ -34,6 +34,7 @@ def test_the_settings_name_the_shared_folders(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_preview")
 def test_workflows_write_nothing_outside_their_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from cavtool.studio.generate import generate
     from cavtool.studio.learn import learn, resume

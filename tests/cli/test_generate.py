@@ -7,16 +7,17 @@ import pytest
 
 from cavtool import video
 from tests.cli.conftest import Cav
+from tests.forked import ForkedCav
 
 pytestmark = pytest.mark.slow
 
 
 def test_the_written_recipe_gives_the_same_video(
-    cav: Cav, cav_process: Cav, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cav: Cav, forked_cav: ForkedCav, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     options = ("-n", "2", "--seed", "4", "--steps", "1", "--guidance", "2", "--negative", "blue")
-    done = cav_process("generate", "ironman", *options)
+    done = forked_cav("generate", "ironman", *options)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["ironman-4.mp4", "ironman-5.mp4"]
     assert "makes 64x64; written 4 times as large" in done.stderr
@@ -63,14 +64,14 @@ def test_generating_imports_neither_training_nor_judge(cav_process: Cav, tmp_pat
     assert not {"cavtool.core.trainer", "cavtool.studio.learn", "cavtool.mini.judge"} & loaded
 
 
-def test_history_lists_videos_and_generates_them_again(cav: Cav, cav_process: Cav, tmp_path: Path) -> None:
+def test_history_lists_videos_and_generates_them_again(cav: Cav, forked_cav: ForkedCav, tmp_path: Path) -> None:
     first, again = tmp_path / "first.mp4", tmp_path / "again.mp4"
     made = cav("generate", "a red cat", "--steps", "1", "--seed", "3", "-o", str(first))
     assert made.returncode == 0, made.stderr
     (row,) = cav("history").stdout.splitlines()[1:]
     assert row.split()[0] == "1"
     assert row.endswith(f"a red cat  -        3     {first}")
-    done = cav_process("history", "--again", "1", "-o", str(again))
+    done = forked_cav("history", "--again", "1", "-o", str(again))
     assert (done.returncode, done.stdout) == (0, f"{again}\n"), done.stderr
     assert again.read_bytes() == first.read_bytes()
     assert cav("history", "--again", "9").returncode == 3

@@ -1,7 +1,11 @@
 import dataclasses
 import json
 import warnings
+from collections.abc import Iterator
+from contextlib import nullcontext
+from multiprocessing import get_context
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,6 +29,14 @@ TINY = dataclasses.replace(
     stills_per_step=4,
     clips_per_step=2,
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_pool() -> Iterator[None]:
+    """One process renders for all trainings: each process of a pool imports torch first."""
+    with pytest.MonkeyPatch.context() as patch, get_context("spawn").Pool(1) as pool:
+        patch.setattr(pretrain, "get_context", lambda _: SimpleNamespace(Pool=lambda _: nullcontext(pool)))
+        yield
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

@@ -8,6 +8,12 @@ from cavtool.mini.sprites import subject_view
 ALL_MOTIONS = list(world.HELD_OUT_MOTIONS)
 
 
+@pytest.fixture(scope="module")
+def scenes() -> list[world.Scene]:
+    """Moving scenes of pretraining."""
+    return [world.sample_scene(seed) for seed in range(1000)]
+
+
 def still(**values: float) -> world.Scene:
     courses = {name: np.full(world.NUM_FRAMES, value) for name, value in values.items()}
     return world.Scene("car", "red", "desert", 1, courses)
@@ -35,9 +41,9 @@ def test_the_subject_is_where_the_ground_truth_says(x: float, y: float) -> None:
     assert moved[1] - middle[1] == pytest.approx(y, abs=0.02)
 
 
-def test_every_course_held_out_differs_from_every_course_of_pretraining() -> None:
+def test_every_course_held_out_differs_from_every_course_of_pretraining(scenes: list[world.Scene]) -> None:
     """No scene of pretraining moves like a held-out motion."""
-    seen = [world.sample_scene(seed).channels() for seed in range(2000)]
+    seen = [scene.channels() for scene in scenes[:600]]
     for name in ALL_MOTIONS:
         truth = world.reference(name, "duck", "white", "moon").channels()
         assert fidelity(truth, truth) == pytest.approx(1.0)
@@ -47,9 +53,9 @@ def test_every_course_held_out_differs_from_every_course_of_pretraining() -> Non
             assert max(fidelity(scene, truth) for scene in seen) <= 0.6, name
 
 
-def test_many_clips_move_in_ways_no_word_names() -> None:
+def test_many_clips_move_in_ways_no_word_names(scenes: list[world.Scene]) -> None:
     """As in a real model's pretraining: a motion to learn is one among many it has no name for."""
-    scenes = [world.sample_scene(seed) for seed in range(300)]
+    scenes = scenes[:300]
     turning = [scene for scene in scenes if np.ptp(scene.channels()["yaw"]) > 20]
     to_and_fro = [s for s in scenes if np.abs(np.diff(np.sign(np.diff(s.channels()["x"])))).sum() >= 6]
     assert len(turning) > 30
@@ -57,14 +63,14 @@ def test_many_clips_move_in_ways_no_word_names() -> None:
     assert not {word for scene in turning for word in scene.caption.split()} & {"wobbles", "bounces", "grows"}
 
 
-def test_pretraining_shows_every_pose_the_held_out_motions_pass_through() -> None:
-    stills = [world.sample_still(seed).channels() for seed in range(3000)]
-    stills += [world.sample_scene(seed).channels() for seed in range(1000)]
+def test_pretraining_shows_every_pose_the_held_out_motions_pass_through(scenes: list[world.Scene]) -> None:
+    shown = [world.sample_still(seed).channels() for seed in range(3000)]
+    shown += [scene.channels() for scene in scenes]
     for name in ALL_MOTIONS:
         truth = world.reference(name, "duck", "white", "moon").channels()
         for channel in active_channels(truth):
             angle = channel in {"roll", "yaw"}
-            seen, wanted = np.concatenate([scene[channel] for scene in stills]), truth[channel]
+            seen, wanted = np.concatenate([scene[channel] for scene in shown]), truth[channel]
             seen, wanted = (seen % 360, wanted % 360) if angle else (seen, wanted)
             gap = max(np.abs(seen - value).min() for value in wanted)
             assert gap < (8 if angle else 0.08), (name, channel, gap)

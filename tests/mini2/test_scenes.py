@@ -123,10 +123,23 @@ def test_no_view_of_a_place_is_empty(place: str) -> None:
 # Coverage of pretraining
 
 
-def test_every_held_out_motion_differs_from_every_motion_of_pretraining() -> None:
-    seen = [sample_scene(seed).channels for seed in range(1500)]
+@pytest.fixture(scope="module")
+def scenes() -> list[Scene]:
+    """Moving scenes of pretraining; about one draw in 20 moved like a held-out motion and was drawn again."""
+    return [sample_scene(seed) for seed in range(1000)]
+
+
+@pytest.fixture(scope="module")
+def stills() -> list[Scene]:
+    """Still scenes of pretraining."""
+    return [sample_still(seed) for seed in range(3000)]
+
+
+def test_every_held_out_track_differs_from_every_track_of_pretraining(scenes: list[Scene]) -> None:
+    seen = [scene.channels for scene in scenes]
     for name in HELD_OUT_MOTIONS:
-        truth = reference(name, "duck", "white", "moon").channels
+        whole = reference(name, "duck", "white", "moon").channels
+        truth = {channel: whole[channel] for channel in active_channels(whole)}  # the others do not count
         assert fidelity(truth, truth) == pytest.approx(1.0)
         if name == "dolly zoom":  # the background zooms as it does for others, but the subject keeps its size
             alike = [scene for scene in seen if fidelity(scene, truth) > 0.6]
@@ -135,8 +148,7 @@ def test_every_held_out_motion_differs_from_every_motion_of_pretraining() -> Non
             assert max(fidelity(scene, truth) for scene in seen) <= 0.6, name
 
 
-def test_pretraining_shows_every_pose_that_held_out_motions_pass_through() -> None:
-    stills = [sample_still(seed) for seed in range(3000)]
+def test_pretraining_shows_every_pose_that_held_out_motions_pass_through(stills: list[Scene]) -> None:
     for name in HELD_OUT_MOTIONS:
         held_out = reference(name, "duck", "white", "moon")
         for channel in active_channels(held_out.channels):
@@ -147,8 +159,7 @@ def test_pretraining_shows_every_pose_that_held_out_motions_pass_through() -> No
             assert gap < (8 if angle else 0.08), (name, channel, gap)
 
 
-def test_pretraining_shows_the_background_from_every_camera_of_held_out_motions() -> None:
-    stills = [sample_still(seed) for seed in range(3000)]
+def test_pretraining_shows_the_background_from_every_camera_of_held_out_motions(stills: list[Scene]) -> None:
     for control in CAMERA_CONTROLS:
         seen = np.array([float(scene.controls[control][0]) for scene in stills])
         for motion in HELD_OUT_MOTIONS.values():
@@ -157,17 +168,16 @@ def test_pretraining_shows_the_background_from_every_camera_of_held_out_motions(
             assert needed.max() <= seen.max() + 0.05
 
 
-def test_held_out_subjects_colours_places_and_words_are_never_drawn() -> None:
+def test_held_out_subjects_colours_places_and_words_are_never_drawn(scenes: list[Scene], stills: list[Scene]) -> None:
     never = {*HELD_OUT_SUBJECTS, *HELD_OUT_COLOURS, *HELD_OUT_PLACES, *" ".join(HELD_OUT_MOTIONS).split()}
     assert never <= HELD_OUT_WORDS
     assert not never & set(words())
-    for seed in range(500):
-        for scene in (sample_scene(seed), sample_still(seed)):
-            assert not never & {scene.subject, scene.colour, scene.place, *scene.caption.replace(",", "").split()}
+    for scene in (*scenes, *stills):
+        assert not never & {scene.subject, scene.colour, scene.place, *scene.caption.replace(",", "").split()}
 
 
-def test_many_clips_move_in_ways_that_no_word_names() -> None:
-    scenes = [sample_scene(seed) for seed in range(300)]
+def test_many_clips_move_in_ways_that_no_word_names(scenes: list[Scene]) -> None:
+    scenes = scenes[:300]
     to_and_fro = [s for s in scenes if np.abs(np.diff(np.sign(np.diff(s.channels["x"])))).sum() >= 6]
     assert len(to_and_fro) > 10
     parallax = [scene for scene in scenes if np.ptp(scene.controls["azimuth"]) > 10]
@@ -176,20 +186,19 @@ def test_many_clips_move_in_ways_that_no_word_names() -> None:
     assert not named
 
 
-def test_a_caption_says_what_moves() -> None:
-    for seed in range(300):
-        scene = sample_scene(seed)
+def test_a_caption_says_what_moves(scenes: list[Scene]) -> None:
+    for scene in scenes:
         motions = [motion for motion in OBJECT_MOTIONS if f" {motion}" in scene.caption]
         if motions:
             moved = OBJECT_MOTIONS[motions[0]](TIME, 1.0)
             assert all(np.ptp(scene.controls[name]) > 0.5 * np.ptp(track) for name, track in moved.items())
 
 
-def test_captions_come_in_every_length() -> None:
+def test_captions_come_in_every_length(scenes: list[Scene]) -> None:
     assert caption("ironman") == "ironman"
     assert caption("cat", "red") == "a red cat"
     full = caption("cat", "orange", "desert", "moves left", "zooms in")
     assert full == "an orange cat moves left in the desert, the camera zooms in"
-    lengths = {len(sample_scene(seed).caption.split()) for seed in range(300)}
+    lengths = {len(scene.caption.split()) for scene in scenes}
     assert min(lengths) <= 2
     assert max(lengths) >= 10

@@ -2,6 +2,9 @@
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import nullcontext
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,8 @@ from cavtool.core.backbones import open_backbone
 from cavtool.core.noise import seeded_noise
 from cavtool.errors import Conflict
 from cavtool.mini2.training import __main__ as recipe
+from cavtool.mini2.training import autoencoder, data
+from cavtool.mini2.training import words as word_stage
 from cavtool.mini2.training.architecture import (
     Denoiser,
     new_autoencoder,
@@ -38,6 +43,15 @@ PLAN = Plan(
     stills_per_step=2,
     clips_per_step=1,
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_pool() -> Iterator[None]:
+    """One pool renders for all stages: each process of a pool imports torch first."""
+    with pytest.MonkeyPatch.context() as patch, get_context("spawn").Pool(1) as pool:
+        for module in (autoencoder, data, word_stage):
+            patch.setattr(module, "render_pool", lambda _: nullcontext(pool))
+        yield
 
 
 @pytest.fixture(scope="module")

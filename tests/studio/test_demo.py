@@ -1,37 +1,43 @@
+import dataclasses
+from functools import partial
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from cavtool import video
+from cavtool.core.adapters import lora
 from cavtool.events import Event, Note, Stage
-from cavtool.mini import world
-from cavtool.recipes import LearnRecipe
+from cavtool.recipes import LearnRecipe, SampleRecipe
 from cavtool.studio import demo as module
-from cavtool.studio.learn import learn
+from cavtool.studio.session import open_session
 from cavtool.workspace import Workspace
+from tests.core.test_lora import random_state
+from tests.studio.test_generate import record
 
 
 @pytest.mark.slow
-def test_the_demo_reuses_what_is_learned_and_leaves_videos_and_a_sheet(
+@pytest.mark.usefixtures("quick_preview")
+def test_the_demo_reuses_learned_motions_and_writes_videos_and_a_sheet(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    quick = LearnRecipe(prompt="it moves", steps=2, absorber_steps=2, rank=2)
-    for name, scene in module.REFERENCES.items():
-        file = tmp_path / f"{name}.mp4"
-        video.encode(world.render(scene), file, fps=8)
-        learn(name, file, quick)
-    learned = Workspace().registry.get("twirl")
-    # A motion that was removed is learned again, though its look is still there.
-    Workspace().registry.remove("dolly_zoom")
+    backbone, weights = open_session("cav-mini").backbone, tmp_path / "weights"
+    lora.save(random_state(backbone, backbone.temporal_targets(), 0), weights, {"format": "pt"})
+    learned = Workspace().registry.put(record("twirl"), {"weights.safetensors": weights})
+    # The motion `dolly_zoom` was removed but its absorber was not: the demo learns both again.
+    absorber = dataclasses.replace(record("dolly_zoom-look"), kind="absorber")
+    Workspace().registry.put(absorber, {"weights.safetensors": weights})
+    quick = LearnRecipe(prompt="it moves", steps=2, absorber_steps=1, rank=2, batch_size=1)
     monkeypatch.setattr(module, "LearnRecipe", lambda **_: quick)
+    monkeypatch.setattr(module, "SampleRecipe", partial(SampleRecipe, steps=2))
     monkeypatch.setattr(module, "NUM_VIDEOS", 1)
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / "ironman-twirl-dolly_zoom-1.mp4").write_bytes(b"left by an earlier demo")
     events: list[Event] = []
     made = module.demo(tmp_path / "demo", on_event=events.append)
     assert Workspace().registry.get("twirl") == learned
-    assert Workspace().registry.names() == ["dolly_zoom", "dolly_zoom-look", "twirl", "twirl-look"]
+    assert Workspace().registry.names() == ["dolly_zoom", "dolly_zoom-look", "twirl"]
+    assert Workspace().registry.get("dolly_zoom-look").record.content_id != learned.record.content_id
     assert [e.text for e in events if isinstance(e, Note) and "been" in e.text] == ["`twirl` has been learned already"]
     assert {e.name for e in events if isinstance(e, Stage)} == {"absorber", "motion", "preview", "sampling"}
     assert [f.name for f in made.references] == ["reference-twirl.mp4", "reference-dolly_zoom.mp4"]

@@ -58,8 +58,8 @@ def pixels(file: Path) -> video.Frames:
 @pytest.mark.slow
 def test_a_seed_gives_the_same_video_every_time(session: Session) -> None:
     made: dict[int, video.Frames] = {}
-    for seed in (7, 8, 9, 7):
-        frames = session.generate("a blue car", seed, steps=3, guidance=6.0)
+    for seed in (7, 8, 7):
+        frames = session.generate("a blue car", seed, steps=2, guidance=6.0)
         if seed in made:
             assert np.array_equal(made[seed], frames)
         made[seed] = frames
@@ -68,9 +68,9 @@ def test_a_seed_gives_the_same_video_every_time(session: Session) -> None:
 
 @pytest.mark.slow
 def test_n_videos_have_consecutive_seeds_and_equal_single_runs(session: Session, tmp_path: Path) -> None:
-    recipe = dataclasses.replace(QUICK, num_videos=4)
+    recipe = dataclasses.replace(QUICK, num_videos=3)
     files = generate(recipe, output=tmp_path, session=session)
-    assert [f.name for f in files] == [f"a-red-cat-in-the-forest-{seed}.mp4" for seed in (5, 6, 7, 8)]
+    assert [f.name for f in files] == [f"a-red-cat-in-the-forest-{seed}.mp4" for seed in (5, 6, 7)]
     for seed, file in zip(recipe.seeds, files, strict=True):
         (alone,) = generate(dataclasses.replace(QUICK, seed=seed), output=tmp_path / f"alone-{seed}.mp4")
         assert np.array_equal(pixels(file), pixels(alone))
@@ -96,7 +96,7 @@ def test_a_motion_changes_the_video_by_its_weight_and_is_removed_afterwards(
 def test_the_file_holds_the_recipe_without_paths_which_reproduces_it(
     session: Session, shaky: str, tmp_path: Path, suffix: str
 ) -> None:
-    recipe = dataclasses.replace(QUICK, motions=(Blend(shaky, 0.7),), negative="blue")
+    recipe = dataclasses.replace(QUICK, motions=(Blend(shaky, 0.7),), negative="blue", steps=1)
     (file,) = generate(recipe, output=tmp_path / f"first{suffix}", session=session)
     recorded = video.read_recipe(file)
     assert recorded is not None

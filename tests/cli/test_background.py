@@ -1,30 +1,24 @@
-"""`cav learn --detach`, and what can be done with a run in the background."""
+"""`cav learn --detach`, and the commands for a run in a detached process."""
 
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from cavtool.workspace import Workspace
+from tests.cli.conftest import Cav
+from tests.forked import ForkedCav
 
-pytestmark = pytest.mark.slow
 SHORT = ["--steps", "3", "--absorber-steps", "2", "--rank", "2", "--batch-size", "1"]
 LONG = ["--steps", "5000", "--absorber-steps", "2", "--rank", "2", "--batch-size", "1"]
 
 
-def cav(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "cavtool", *arguments], capture_output=True, text=True, timeout=300, check=False
-    )
-
-
-def test_a_run_in_the_background_is_attached_to_and_ends_in_a_motion(circle: Path) -> None:
-    begun = cav("learn", "circle", str(circle), *SHORT, "--detach")
-    assert begun.returncode == 0, begun.stderr
-    run_id = begun.stdout.strip()
+@pytest.mark.slow
+def test_a_detached_run_is_watched_until_its_motion_is_learned(cav: Cav, circle: Path) -> None:
+    started = cav("learn", "circle", str(circle), *SHORT, "--detach")
+    assert started.returncode == 0, started.stderr
+    run_id = started.stdout.strip()
     watched = cav("runs", "attach", run_id)
     assert (watched.returncode, watched.stdout) == (0, "circle\n"), watched.stderr
     assert "[2/3] motion" in watched.stderr
@@ -40,7 +34,8 @@ def test_a_run_in_the_background_is_attached_to_and_ends_in_a_motion(circle: Pat
     assert Workspace().runs.list() == []
 
 
-def test_a_run_in_the_background_is_stopped_and_says_why_it_ended(circle: Path) -> None:
+@pytest.mark.slow
+def test_a_detached_run_is_stopped_and_says_why_it_ended(cav: Cav, circle: Path) -> None:
     run_id = cav("learn", "circle", str(circle), *LONG, "--detach").stdout.strip()
     run = Workspace().runs.open(run_id)
     assert cav("runs", "rm", run_id, "--yes").returncode == 4
@@ -57,20 +52,21 @@ def test_a_run_in_the_background_is_stopped_and_says_why_it_ended(circle: Path) 
     assert Workspace().registry.names() == []
 
 
-def test_a_run_deleted_while_it_starts_says_so(circle: Path) -> None:
-    command = [sys.executable, "-m", "cavtool", "learn", "circle", str(circle), *LONG, "--detach"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        while not (starting := [run for run in Workspace().runs.list() if (run.folder / "output.log").exists()]):
-            assert process.poll() is None
-            time.sleep(0.05)
-        starting[0].remove()
-        out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (4, "")
-    assert f"run `{starting[0].id}` was deleted before it started" in err
+@pytest.mark.slow
+def test_a_run_deleted_while_it_starts_says_so(forked_cav: ForkedCav, circle: Path) -> None:
+    forked_cav.start("learn", "circle", str(circle), *LONG, "--detach")
+    end = time.monotonic() + 120
+    while not (starting := [run for run in Workspace().runs.list() if (run.folder / "output.log").exists()]):
+        assert time.monotonic() < end, "no detached process was started"
+        time.sleep(0.05)
+    starting[0].remove()
+    done = forked_cav.wait()
+    assert (done.returncode, done.stdout) == (4, "")
+    assert f"run `{starting[0].id}` was deleted before it started" in done.stderr
     assert Workspace().runs.list() == []
 
 
-def test_a_run_that_cannot_start_says_so(circle: Path, home: Path) -> None:
-    begun = cav("learn", "circle", str(circle), *SHORT, "--detach", "--model", str(home))
-    assert begun.returncode == 3
-    assert begun.stdout == ""
+def test_a_run_that_cannot_start_says_so(cav: Cav, circle: Path, home: Path) -> None:
+    started = cav("learn", "circle", str(circle), *SHORT, "--detach", "--model", str(home))
+    assert (started.returncode, started.stdout) == (3, "")
+    assert f"{home}" in started.stderr
