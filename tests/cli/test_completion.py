@@ -161,6 +161,6 @@ def test_a_real_shell_completes_names_weights_and_windows(
         shell.type(f"source '{FOLDER / file}'; echo rea''dy\n", "ready")
         shell.type("cav generate x --motion tw\t", "twirl")
         assert "twirl:1." in shell.type("-m twirl:1\t", ".").replace("\a", "")
-        assert "twirl:2@0.5-1 " in shell.type("-m twirl:2@0.5\t", "-1 ").replace("\a", "")
+        assert "twirl:2@0.5-1 " in shell.type(" -m twirl:2@0.5\t", "-1 ").replace("\a", "")
     finally:
         shell.close()
