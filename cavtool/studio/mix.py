@@ -118,7 +118,7 @@ def _at_rank(state: lora.LoraState, rank: int, on_event: OnEvent) -> tuple[lora.
     """The mix at a lower rank and its metrics; unchanged if its rank is not higher."""
     exact = rank_of(state)
     if rank >= exact:
-        on_event(Note(f"the mix has rank {exact}: it is saved exactly"))
+        on_event(Note(f"`--rank {rank}` changes nothing: the exact mix has rank {exact}"))
         return state, {}
     state, error = truncate(state, rank)
     kept = 100 * (1 - error**2)

@@ -50,7 +50,7 @@ def test_a_lower_rank_is_reported(cav: Cav) -> None:
     ("line", "code", "error"),
     [
         ("both twirl", 2, "a mix needs at least two motions\nhint: `cav cp NAME NEW` copies one"),
-        ("both twirl twirl:2", 2, "`twirl` is named twice\nhint: name it once, with the sum: `twirl:2`"),
+        ("both twirl twirl:2", 2, "`twirl` is named twice\nhint: name it once, with the sum of its weights"),
         ("both twirl :2", 2, "a motion needs a name\nhint: write `--motion twirl` or `--motion twirl:0.7`"),
         ("both twirl tilt:nan", 2, "weight of `tilt` must be a finite number"),
         ("both twirl tilt:inf", 2, "weight of `tilt` must be a finite number"),
