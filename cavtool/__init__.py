@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from cavtool.recipes import AbsorberKind as AbsorberKind
     from cavtool.recipes import Blend as Blend
     from cavtool.recipes import LearnRecipe as LearnRecipe
+    from cavtool.recipes import MixRecipe as MixRecipe
     from cavtool.recipes import SampleRecipe as SampleRecipe
     from cavtool.registry import Asset as Asset
     from cavtool.registry import Record as Record
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from cavtool.studio.generate import generate as generate
     from cavtool.studio.learn import learn as learn
     from cavtool.studio.learn import resume as resume
+    from cavtool.studio.mix import mix as mix
     from cavtool.workspace import Workspace as Workspace
 
 _HOMES = {
@@ -49,6 +51,7 @@ _HOMES = {
     "InvalidInput": "cavtool.errors",
     "LearnRecipe": "cavtool.recipes",
     "MediaError": "cavtool.errors",
+    "MixRecipe": "cavtool.recipes",
     "NotFound": "cavtool.errors",
     "Note": "cavtool.events",
     "Record": "cavtool.registry",
@@ -62,6 +65,7 @@ _HOMES = {
     "Workspace": "cavtool.workspace",
     "generate": "cavtool.studio.generate",
     "learn": "cavtool.studio.learn",
+    "mix": "cavtool.studio.mix",
     "resume": "cavtool.studio.learn",
 }
 __all__ = [
@@ -75,6 +79,7 @@ __all__ = [
     "InvalidInput",
     "LearnRecipe",
     "MediaError",
+    "MixRecipe",
     "NotFound",
     "Note",
     "Record",
@@ -88,6 +93,7 @@ __all__ = [
     "Workspace",
     "generate",
     "learn",
+    "mix",
     "resume",
 ]
 

@@ -7,8 +7,8 @@ import cavtool
 from cavtool.events import Event
 
 
-def learn_and_generate(video: Path, folder: Path) -> Sequence[Path]:
-    """Learn a motion from a video and generate one video with it, all inside a folder."""
+def learn_mix_and_generate(video: Path, folder: Path) -> Sequence[Path]:
+    """Learn a motion from a video, mix it with a copy, and generate one video with the mix, all inside a folder."""
     workspace = cavtool.Workspace(folder)
     recipe = cavtool.LearnRecipe(
         prompt="a white lantern twirls on the moon",
@@ -24,7 +24,12 @@ def learn_and_generate(video: Path, folder: Path) -> Sequence[Path]:
     assert any(isinstance(event, cavtool.Step) for event in events)
     names: list[str] = workspace.registry.names()
     assert names == ["twirl", "twirl-look"]
-    asked = cavtool.SampleRecipe("ironman", motions=(cavtool.Blend("twirl", 0.7),), seed=1, steps=2)
+    workspace.registry.copy("twirl", "spin")
+    parts = cavtool.MixRecipe((cavtool.Blend("twirl", 0.5), cavtool.Blend("spin", 0.2)), rank=3)
+    mixed: cavtool.Asset = cavtool.mix("both", parts, workspace=workspace, on_event=events.append)
+    assert mixed.record.parents[0].weight == 0.7
+    blend = cavtool.Blend("both", 0.9, window=(0.0, 0.5))
+    asked = cavtool.SampleRecipe("ironman", motions=(blend,), seed=1, steps=2)
     return cavtool.generate(asked, output=folder / "ironman.gif", workspace=workspace)
 
 

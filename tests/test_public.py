@@ -26,7 +26,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("quick_preview")
 def test_the_example_of_the_api_runs(circle: Path, tmp_path: Path) -> None:
-    (file,) = api.learn_and_generate(circle, tmp_path / "home")
+    (file,) = api.learn_mix_and_generate(circle, tmp_path / "home")
     assert video.probe(file).width == 256
     workspace = cavtool.Workspace(tmp_path / "home")
     assert api.look_up(workspace, "twirl").startswith("a white lantern twirls")

@@ -1,11 +1,12 @@
 import dataclasses
+import random
 from typing import Any
 
 import pytest
 
 from cavtool.errors import InvalidInput
 from cavtool.names import is_name
-from cavtool.recipes import AbsorberKind, Blend, DType, LearnRecipe, SampleRecipe, parse_blend
+from cavtool.recipes import AbsorberKind, Blend, DType, LearnRecipe, MixRecipe, SampleRecipe, parse_blend
 from cavtool.schema import read, to_table
 
 
@@ -20,6 +21,11 @@ from cavtool.schema import read, to_table
         ("a:b", Blend("a:b")),
         ("a:b:2", Blend("a:b", 2.0)),
         ("twirl:", Blend("twirl:")),
+        ("twirl@0-0.5", Blend("twirl", window=(0.0, 0.5))),
+        ("twirl:0.7@.25-1", Blend("twirl", 0.7, window=(0.25, 1.0))),
+        ("twirl@1e-3-1", Blend("twirl", window=(0.001, 1.0))),
+        ("a:2@0-1:1", Blend("a:2@0-1")),
+        ("twirl@home", Blend("twirl@home")),
     ],
 )
 def test_a_blend_is_a_name_and_a_weight_after_the_last_colon(text: str, blend: Blend) -> None:
@@ -27,10 +33,61 @@ def test_a_blend_is_a_name_and_a_weight_after_the_last_colon(text: str, blend: B
     assert parse_blend(str(blend)) == blend
 
 
-@pytest.mark.parametrize("text", ["", ":0.7", "twirl:1e999"])
-def test_an_invalid_blend_is_refused(text: str) -> None:
-    with pytest.raises(InvalidInput):
+def test_every_blend_is_its_own_text_parsed() -> None:
+    draw = random.Random(0)
+    names = ("twirl", "dolly_zoom", "a:b", "a:2", "x@y", "x@0-1", "x:nan", "./motion@v2.safetensors", "twirl:")
+    for _ in range(2000):
+        weight = draw.choice((1.0, -1.0, 0.0, 0.7, draw.uniform(-2, 2), draw.gauss(0, 1) * 10 ** draw.randint(-9, 9)))
+        start, end = sorted((draw.choice((0.0, draw.random())), draw.choice((1.0, draw.random()))))
+        blend = Blend(draw.choice(names), weight, window=draw.choice((None, (start, end))))
+        assert parse_blend(str(blend)) == blend
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "a motion needs a name"),
+        (":0.7", "a motion needs a name"),
+        ("@0-1", "a motion needs a name"),
+        ("twirl:1e999", "weight of `twirl` must be a finite number"),
+        ("twirl:nan", "weight of `twirl` must be a finite number"),
+        ("twirl:-inf", "weight of `twirl` must be a finite number"),
+        ("twirl@0.5-0.2", "the window of `twirl` must be from 0 to 1"),
+        ("twirl@0.5-0.5", "the window of `twirl` must be from 0 to 1"),
+        ("twirl@-0.1-0.5", "the window of `twirl` must be from 0 to 1"),
+        ("twirl@0-1.5", "the window of `twirl` must be from 0 to 1"),
+        ("twirl@nan-1", "the window of `twirl` must be from 0 to 1"),
+        ("twirl:0.7@", "the window of `twirl` must be two numbers"),
+        ("twirl@0.5", "the window of `twirl` must be two numbers"),
+        ("twirl@0-0.5-1", "the window of `twirl` must be two numbers"),
+    ],
+)
+def test_an_invalid_blend_is_refused(text: str, message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
         parse_blend(text)
+
+
+def test_a_mix_keeps_its_motions_and_rank() -> None:
+    motions = tuple(map(parse_blend, ("twirl", "zoom:-0.7", *(f"m{n}:{n}" for n in range(1, 9)))))
+    recipe = MixRecipe(motions, rank=8)
+    assert (recipe.motions, recipe.rank) == (motions, 8)
+    assert read(to_table(recipe), MixRecipe, "it") == recipe
+
+
+@pytest.mark.parametrize(
+    ("motions", "rank", "message"),
+    [
+        ("", None, "a mix needs at least two motions"),
+        ("twirl", None, "a mix needs at least two motions"),
+        ("twirl zoom twirl:0.5", None, "`twirl` is named twice"),
+        ("twirl zoom:0", None, "the weight of `zoom` is 0"),
+        ("twirl zoom@0-0.5", None, "`zoom` cannot have a window in a mix"),
+        ("twirl zoom", 0, "`--rank` must be at least 1"),
+    ],
+)
+def test_an_invalid_mix_is_refused(motions: str, rank: int | None, message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        MixRecipe(tuple(map(parse_blend, motions.split())), rank)
 
 
 @pytest.mark.parametrize(
@@ -42,13 +99,21 @@ def test_a_learn_recipe_survives_its_table(recipe: LearnRecipe) -> None:
 
 
 def test_a_sample_recipe_survives_its_table_and_other_keys() -> None:
-    recipe = SampleRecipe("ironman", (Blend("twirl", 0.7, "f" * 64),), seed=3, revision="r" * 12)
+    motions = (Blend("twirl", 0.7, "f" * 64), Blend("zoom", window=(0.0, 0.5)))
+    recipe = SampleRecipe("ironman", motions, seed=3, revision="r" * 12)
     assert read(to_table(recipe) | {"cav": "0.1.0"}, SampleRecipe, "it") == recipe
 
 
 @pytest.mark.parametrize(
     "values",
-    [{"prompt": 3}, {"steps": 2.5}, {"model": ["cav-mini"]}, {"dtype": "fp8"}, {"motions": [{"weight": 0.7}]}],
+    [
+        {"prompt": 3},
+        {"steps": 2.5},
+        {"model": ["cav-mini"]},
+        {"dtype": "fp8"},
+        {"motions": [{"weight": 0.7}]},
+        {"motions": [{"name": "twirl", "window": [1, 0]}]},
+    ],
 )
 def test_an_invalid_recipe_in_a_file_is_refused(values: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput, match=r"the recipe in `v\.mp4` has no "):

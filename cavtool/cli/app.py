@@ -28,6 +28,7 @@ class Entry(NamedTuple):
 COMMANDS = {
     "learn": Entry("learn", "Learn a motion from one video."),
     "generate": Entry("generate", "Generate videos of a prompt, with learned motions."),
+    "mix": Entry("mix", "Save a weighted combination of motions as one motion."),
     "history": Entry("history", "List generated videos, or generate one of them again."),
     "list": Entry("list_", "List motions and absorbers."),
     "show": Entry("show", "Show the record of a motion or absorber."),

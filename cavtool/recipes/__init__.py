@@ -3,6 +3,7 @@
 from cavtool.recipes.blend import Blend, parse_blend
 from cavtool.recipes.common import DEFAULT_MODEL, DType
 from cavtool.recipes.learn import AbsorberKind, LearnRecipe
+from cavtool.recipes.mix import MixRecipe
 from cavtool.recipes.sample import MAX_SAMPLING_STEPS, SampleRecipe
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Blend",
     "DType",
     "LearnRecipe",
+    "MixRecipe",
     "SampleRecipe",
     "parse_blend",
 ]

@@ -93,7 +93,7 @@ def _motion(registry: Registry, blend: Blend, model: Model, on_event: OnEvent) -
     """The motion's record and weights. Raises NotFound, IntegrityFailure, Incompatible if it does not fit the model."""
 
     def use(asset: Asset) -> tuple[Record, Motion]:
-        return asset.record, motion_of(asset, blend.weight)
+        return asset.record, motion_of(asset, blend.weight, blend.window)
 
     record, motion = registry.read(blend.name, use, "motion")
     if blend.content_id not in {"", record.content_id}:
@@ -155,7 +155,7 @@ def _warn(recipe: SampleRecipe, session: Session, on_event: OnEvent) -> None:
 def _metadata(recipe: SampleRecipe, model: Model, records: Sequence[Record]) -> dict[str, Any]:
     """Everything needed to make the video again, without paths."""
     motions = [
-        {"name": blend.name, "weight": blend.weight, "content_id": record.content_id}
+        to_table(replace(blend, content_id=record.content_id))
         for blend, record in zip(recipe.motions, records, strict=True)
     ]
     kept = {key: value for key, value in to_table(recipe).items() if key not in {"device", "dtype", "num_videos"}}

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from safetensors import SafetensorError
@@ -23,19 +24,21 @@ from cavtool.registry import Asset
 class Motion:
     """A T-LoRA with its weight, merged only at the timesteps it was trained on: those from `noise_from` on.
 
-    `noise_from` is a share in [0, 1) of the timesteps, where 1 is pure noise.
+    `noise_from` is a share in [0, 1) of the timesteps, where 1 is pure noise. A `window`, if there is one, decides
+    instead: the part of the sampling from its start (0, pure noise) to its end (1).
     """
 
     state: LoraState
     weight: float = 1.0
     noise_from: float = 0.0
+    window: tuple[float, float] | None = None
 
 
-def motion_of(asset: Asset, weight: float = 1.0) -> Motion:
+def motion_of(asset: Asset, weight: float = 1.0, window: tuple[float, float] | None = None) -> Motion:
     """A motion of the registry. Raises IntegrityFailure for damaged weights."""
     name = asset.record.name
     try:
-        return Motion(load(asset.read_weights()), weight, float(asset.record.recipe.get("noise_from", 0.0)))
+        return Motion(load(asset.read_weights()), weight, float(asset.record.recipe.get("noise_from", 0.0)), window)
     except (SafetensorError, ValueError) as error:
         raise IntegrityFailure(f"cannot use `{name}` as a motion: {error}") from error
 
@@ -66,19 +69,27 @@ class Session:
         predict = partial(backbone.predict_guided, **texts, guidance_scale=guidance)
         shape = backbone.latent_shape(clip.num_frames, clip.height, clip.width)
         latents = seeded_noise(shape, seed, backbone.device) * scheduler.init_noise_sigma
-        ends = [self._end_of(motion, scheduler) for motion in motions]
+        spans = [self._span_of(motion, scheduler) for motion in motions]
         start = 0
-        for stop in sorted({*ends, steps}):
-            active = [(motion.state, motion.weight) for motion, end in zip(motions, ends, strict=True) if end >= stop]
+        for stop in sorted({*chain.from_iterable(spans), steps} - {0}):
+            active = [
+                (motion.state, motion.weight)
+                for motion, (first, end) in zip(motions, spans, strict=True)
+                if first <= start and stop <= end
+            ]
             with merged(backbone.denoiser, active):
                 latents = sample(predict, scheduler, latents, start=start, stop=stop, on_step=on_step)
             start = stop
         return backbone.decode(latents)
 
-    def _end_of(self, motion: Motion, scheduler: Any) -> int:
-        """The number of sampling steps, counted from the first, during which the motion is merged; at least 1."""
-        trained_S = scheduler.timesteps >= self.backbone.first_timestep(motion.noise_from)
-        return max(1, int(trained_S.sum()))
+    def _span_of(self, motion: Motion, scheduler: Any) -> tuple[int, int]:
+        """The sampling steps during which the motion is merged: the first, and the one after the last; at least one."""
+        if motion.window is None:
+            trained_S = scheduler.timesteps >= self.backbone.first_timestep(motion.noise_from)
+            return 0, max(1, int(trained_S.sum()))
+        num_steps = len(scheduler.timesteps)
+        first = min(round(motion.window[0] * num_steps), num_steps - 1)
+        return first, max(first + 1, round(motion.window[1] * num_steps))
 
 
 def open_session(name: str, *, device: str = "auto", dtype: str = "auto", training: bool = False) -> Session:

@@ -125,15 +125,26 @@ def limits_of_stillness(session: Session, judge: Judge, looks: Sequence[tuple[st
 def score(clip: Clip, scene: world.Scene, limits: dict[str, float]) -> Score:
     """The score of a clip against a reference."""
     asked, reading, truth = clip.asked, clip.reading, scene.channels()
-    seen = {"subject": reading.subject, "colour": reading.colour, "place": reading.place}
+    seen = _seen(clip)
     theirs = {"subject": scene.subject, "colour": scene.colour, "place": scene.place}
     return Score(
         fidelity(reading.channels, truth),
         stillness(reading.channels, active_channels(truth), limits),
-        float(np.mean([seen[name] == value for name, value in asked.attributes.items()])),
+        right(clip),
         float(np.mean(list(leaked(asked.attributes, seen, theirs).values()))) if scene.subject else float("nan"),
         float(spread("log_scale", reading.channels["log_scale"]) <= limits["log_scale"]),
     )
+
+
+def right(clip: Clip) -> float:
+    """The share of the attributes asked for that the judge sees."""
+    seen = _seen(clip)
+    return float(np.mean([seen[name] == value for name, value in clip.asked.attributes.items()]))
+
+
+def _seen(clip: Clip) -> dict[str, str]:
+    reading = clip.reading
+    return {"subject": reading.subject, "colour": reading.colour, "place": reading.place}
 
 
 def by_clip(scores: Sequence[Sequence[Score]], name: str) -> list[float]:

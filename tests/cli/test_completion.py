@@ -46,6 +46,12 @@ def _assets(home: Path) -> None:
         ("cav generate ironman --motion twirl:", {f"twirl:{weight}" for weight in ("0.3", "0.5", "0.7", "1.0", "1.3")}),
         ("cav generate ironman --motion twirl:0.", {"twirl:0.3", "twirl:0.5", "twirl:0.7"}),
         ("cav generate ironman --motion tango:", set()),
+        ("cav generate ironman --motion twirl@", {f"twirl@{part}" for part in ("0-0.3", "0-0.5", "0.3-1", "0.5-1")}),
+        ("cav generate ironman --motion twirl:0.7@0-", {"twirl:0.7@0-0.3", "twirl:0.7@0-0.5"}),
+        ("cav generate ironman --motion tango@", set()),
+        ("cav mix both tw", {"twirl"}),
+        ("cav mix both twirl tilt:0.", {"tilt:0.3", "tilt:0.5", "tilt:0.7"}),
+        ("cav mix both twirl tilt@", set()),
         ("cav generate ironman --model cav-", {"cav-mini"}),
         ("cav show tw", {"twirl", "twirl-look"}),
         ("cav rm twirl t", {"twirl", "twirl-look", "tilt"}),
@@ -143,7 +149,7 @@ def test_an_unknown_shell_has_a_suggestion(cav: Cav) -> None:
         ("fish", ["--no-config", "-i"], "cav.fish"),
     ],
 )
-def test_a_real_shell_completes_names_and_weights(
+def test_a_real_shell_completes_names_weights_and_windows(
     environment: dict[str, str], tmp_path: Path, name: str, flags: list[str], file: str
 ) -> None:
     if not shutil.which(name):
@@ -155,5 +161,6 @@ def test_a_real_shell_completes_names_and_weights(
         shell.type(f"source '{FOLDER / file}'; echo rea''dy\n", "ready")
         shell.type("cav generate x --motion tw\t", "twirl")
         assert "twirl:1." in shell.type("-m twirl:1\t", ".").replace("\a", "")
+        assert "twirl:2@0.5-1 " in shell.type(" -m twirl:2@0.5\t", "-1 ").replace("\a", "")
     finally:
         shell.close()

@@ -96,12 +96,15 @@ def test_a_motion_changes_the_video_by_its_weight_and_is_removed_afterwards(
 def test_the_file_holds_the_recipe_without_paths_which_reproduces_it(
     session: Session, shaky: str, tmp_path: Path, suffix: str
 ) -> None:
-    recipe = dataclasses.replace(QUICK, motions=(Blend(shaky, 0.7),), negative="blue", steps=1)
+    motions = (Blend(shaky, 0.7), Blend(shaky, -0.2, window=(0.5, 1.0)))
+    recipe = dataclasses.replace(QUICK, motions=motions, negative="blue", steps=2)
     (file,) = generate(recipe, output=tmp_path / f"first{suffix}", session=session)
     recorded = video.read_recipe(file)
     assert recorded is not None
+    content_id = Workspace().registry.get(shaky).record.content_id
     assert recorded["motions"] == [
-        {"name": shaky, "weight": 0.7, "content_id": Workspace().registry.get(shaky).record.content_id}
+        {"name": shaky, "weight": 0.7, "content_id": content_id},
+        {"name": shaky, "weight": -0.2, "content_id": content_id, "window": [0.5, 1.0]},
     ]
     assert str(tmp_path) not in str(recorded)
     assert "/" not in str(recorded)

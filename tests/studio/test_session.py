@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 import torch
 
+from cavtool.core.adapters.lora import LoraState, pairs_of
 from cavtool.studio.session import Motion, Session, open_session
 from tests.core.test_lora import random_state
 
@@ -33,6 +34,40 @@ def test_a_motion_is_merged_at_the_timesteps_it_was_trained_on(
     )
     assert changed == [True] * num_merged + [False] * (num_steps - num_merged)
     assert layer.weight.data_ptr() == original
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("windows", "num_steps", "active"),
+    [
+        ([(0.25, 0.75)], 4, ["", "a", "a", ""]),
+        ([(0.0, 0.5), (0.5, 1.0)], 4, ["a", "a", "b", "b"]),
+        ([(0.2, 0.8), None], 5, ["b", "ab", "a", "a", ""]),  # without a window from noise level 0.7 on: 999, 799
+        ([(0.6, 0.61), (0.98, 1.0)], 2, ["", "ab"]),  # at least one step each
+    ],
+)
+def test_a_motion_is_merged_at_the_steps_of_its_window(
+    session: Session, windows: list[tuple[float, float] | None], num_steps: int, active: list[str]
+) -> None:
+    names = session.backbone.temporal_targets()
+    layer: Any = session.backbone.denoiser.get_submodule(names[0])
+    states = [random_state(session.backbone, names, seed) for seed in (1, 2)]
+    original, first, second = (tensor.clone() for tensor in (layer.weight.data, *(_delta(s, names[0]) for s in states)))
+    expected = {"": original, "a": original + first, "b": original + second, "ab": original + first + second}
+    seen: list[str] = []
+
+    def on_step(_: int) -> None:
+        seen.extend(key for key, weights in expected.items() if torch.allclose(layer.weight.data, weights, atol=1e-6))
+
+    motions = [Motion(state, 1.0, 0.7, window) for state, window in zip(states, windows, strict=False)]
+    session.generate("a red cat", 1, motions, steps=num_steps, guidance=1, on_step=on_step)
+    assert seen == active
+    assert torch.equal(layer.weight.data, original)
+
+
+def _delta(state: LoraState, layer: str) -> torch.Tensor:
+    A, B = pairs_of(state)[layer]
+    return B @ A
 
 
 @pytest.mark.slow

@@ -30,8 +30,8 @@ def generate(
         typer.Option(
             "--motion",
             "-m",
-            metavar="NAME[:WEIGHT]",
-            help="Motion to apply; can be repeated.",
+            metavar="NAME[:WEIGHT][@A-B]",
+            help="Motion to apply, from A to B of the sampling (0 to 1; default: the motion's); can be repeated.",
             autocompletion=motion_names,
         ),
     ] = None,

@@ -10,10 +10,12 @@ from cavtool.cli.command import command, new_app
 from cavtool.cli.format import date_text, shorten
 from cavtool.cli.output import Output
 from cavtool.cli.params import Overwrite
+from cavtool.recipes.blend import window_text
 from cavtool.workspace import Workspace
 
 if TYPE_CHECKING:
     from cavtool.history import Entry
+    from cavtool.recipes import Blend
 
 app = new_app()
 
@@ -54,7 +56,12 @@ def _row(entry: "Entry") -> tuple[str, ...]:
         str(entry.number),
         date_text(entry.created),
         shorten(recipe.prompt, _PROMPT_LENGTH),
-        " ".join(f"{motion.name}:{motion.weight:g}" for motion in recipe.motions) or "-",
+        " ".join(map(_motion, recipe.motions)) or "-",
         str(recipe.seed),
         entry.files[0] if entry.files else "",
     )
+
+
+def _motion(blend: "Blend") -> str:
+    text = f"{blend.name}:{blend.weight:g}"
+    return text if blend.window is None else f"{text}@{window_text(blend.window)}"

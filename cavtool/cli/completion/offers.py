@@ -19,6 +19,7 @@ from cavtool.system import paths
 Offer = str | tuple[str, str]  # a word, or a word and its description
 
 WEIGHTS = ("0.3", "0.5", "0.7", "1.0", "1.3")
+WINDOWS = ("0-0.3", "0-0.5", "0.3-1", "0.5-1")
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif", ".webp", ".m4v")
 _MAX_DESCRIBED = 50  # nobody reads more descriptions
 _MAX_SORTED_OUT = 500  # reading more records would take too long: the other absorbers are offered as motions too
@@ -33,6 +34,15 @@ def asset_names(incomplete: str) -> list[Offer]:
 
 
 def motion_names(incomplete: str) -> list[Offer]:
+    """Motions; after `NAME:`, common weights; after an `@`, common windows."""
+    blend, at, window = incomplete.rpartition("@")
+    if at:
+        known = blend.partition(":")[0] in _assets(blend.partition(":")[0])
+        return [f"{blend}@{each}" for each in WINDOWS if known and each.startswith(window)]
+    return weighted_motion_names(incomplete)
+
+
+def weighted_motion_names(incomplete: str) -> list[Offer]:
     """Motions; after `NAME:`, common weights."""
     name, colon, weight = incomplete.rpartition(":")
     if colon:

@@ -22,8 +22,10 @@ _cav_offers() {
 _cav_completion() {
     local line="${COMP_LINE:0:COMP_POINT}" kept="" offer
     local word="${line##*[[:space:]]}"
-    # bash splits words at colons and replaces only the part after the last one: remove the rest from the answers.
+    # bash replaces only the part of a word after its last colon, or from its last `@` on: remove the rest from the
+    # answers.
     [[ "$word" == *:* && "$COMP_WORDBREAKS" == *:* ]] && kept="${word%"${word##*:}"}"
+    [[ "$word" == *@* && "$COMP_WORDBREAKS" == *@* ]] && kept="${word%@*}"
     COMPREPLY=()
     while IFS= read -r offer; do
         offer="${offer%%$'\t'*}" # without the description, which bash cannot show

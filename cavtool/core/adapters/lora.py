@@ -97,10 +97,25 @@ def _adapter_params(denoiser: nn.Module, name: str) -> dict[str, nn.Parameter]:
 
 
 def pairs_of(state: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
-    """The matrices A and B by layer. Raises IntegrityFailure if the state has no LoRA weights."""
+    """The matrices A and B by layer. Raises IntegrityFailure if there are none, or if two do not fit each other."""
     if not (names := targets(state)):
         raise IntegrityFailure("the file holds no LoRA weights")
-    return {name: (state[_PREFIX + name + _A], state[_PREFIX + name + _B]) for name in names}
+    pairs = {name: (state[_PREFIX + name + _A], state.get(_PREFIX + name + _B)) for name in names}
+    return {name: (A, _fitting(name, A, B)) for name, (A, B) in pairs.items()}
+
+
+def state_of(pairs: Mapping[str, tuple[Tensor, Tensor]]) -> LoraState:
+    """The tensors of a file from the matrices A and B by layer: the inverse of `pairs_of`."""
+    state: LoraState = {}
+    for name, (A, B) in pairs.items():
+        state |= {_PREFIX + name + _A: A, _PREFIX + name + _B: B}
+    return state
+
+
+def _fitting(name: str, A: Tensor, B: Tensor | None) -> Tensor:
+    if B is None or A.ndim != 2 or B.ndim != 2 or len(A) != B.shape[1]:
+        raise IntegrityFailure(f"the file holds a damaged LoRA: the matrices of `{name}` do not fit each other")
+    return B
 
 
 def check_fit(denoiser: nn.Module, pairs: Mapping[str, tuple[Tensor, Tensor]]) -> None:

@@ -1,14 +1,12 @@
 """The results of a training in the registry: the absorber, then the motion, each with weights, record and clips."""
 
 import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from cavtool import video
 from cavtool.core.adapters import lora
@@ -21,6 +19,7 @@ from cavtool.registry.record import WEIGHTS, Record
 from cavtool.runs import Run, RunRecord
 from cavtool.schema import to_table
 from cavtool.studio.learn.train import Training
+from cavtool.studio.weights import file_metadata
 
 
 def save_results(
@@ -67,7 +66,7 @@ def _put(
     files: Mapping[str, Path],
 ) -> Asset:
     weights = folder / f"{draft.name}.safetensors"
-    lora.save(state, weights, _file_metadata(draft, lora.targets(state)))
+    lora.save(state, weights, file_metadata(draft, lora.targets(state)))
     is_ours = _has_weights(registry, draft.name, weights)  # put there by this run before it was interrupted
     if not is_ours:
         check_still_free(registry, draft.name, run, replace=asked.replace)
@@ -97,18 +96,3 @@ def _draft(asked: RunRecord, model: Model, kind: Kind, state: LoraState) -> Reco
         recipe=table,
         clip=asked.clip,
     )
-
-
-def _file_metadata(draft: Record, targets: Sequence[str]) -> dict[str, str]:
-    """The required keys of ModelSpec 1.0.1, and what diffusers reads of a LoRA: alpha equals rank."""
-    metadata = {
-        "format": "pt",
-        "modelspec.sai_model_spec": "1.0.1",
-        "modelspec.architecture": f"{draft.fingerprint}/{'lora' if draft.rank else 'textual-inversion'}",
-        "modelspec.implementation": "diffusers",
-        "modelspec.title": "temporal LoRA" if draft.kind == "motion" else "appearance absorber",
-    }
-    if not draft.rank:
-        return metadata
-    spec: dict[str, Any] = {"r": draft.rank, "lora_alpha": draft.rank, "target_modules": list(targets)}
-    return metadata | {"lora_adapter_metadata": json.dumps({f"unet.{key}": value for key, value in spec.items()})}

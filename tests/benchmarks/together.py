@@ -1,0 +1,115 @@
+"""Two motions in the same clips: `python -m tests.benchmarks.together [PROMPTS [SEEDS [STEPS]]]`.
+
+Each motion is learned once, from a reference with an appearance that cav-mini never saw, in a workspace of its own. The
+rows of a pair are the same prompts and seeds without a motion, with either motion alone, with both, and with both at
+weight 0.7; the judge reads the clips. An object motion and a camera motion complement each other; two object motions
+compete for the subject's position. The intervals are over prompts and seeds.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from cavtool.core.metrics.channels import fidelity
+from cavtool.mini.judge import load_judge
+from cavtool.recipes import LearnRecipe
+from cavtool.studio.session import Motion, motion_of, open_session
+from cavtool.workspace import Workspace
+from tests.benchmarks.common import (
+    REPORT_LOOKS,
+    REPORT_PROMPTS,
+    Clip,
+    learn_reference,
+    make,
+    reference,
+    right,
+    with_difference,
+    with_interval,
+    write_table,
+)
+
+PAIRS = (  # the first three are complementary
+    ("figure eight", "dolly zoom"),
+    ("somersault", "dolly zoom"),
+    ("twirl", "dolly zoom"),
+    ("figure eight", "somersault"),
+)
+LOWER = 0.7
+FIRST_SEED = 101
+DEFAULTS = [len(REPORT_PROMPTS), 2, LearnRecipe.steps]
+Clips = Mapping[str, list[Clip]]  # by row
+
+
+def learned(motion: str, steps: int) -> Motion:
+    """The motion, learned from its reference."""
+    with TemporaryDirectory() as folder:
+        workspace, absorber_steps = Workspace(Path(folder)), min(steps, LearnRecipe.absorber_steps)
+
+        def recipe(prompt: str, appearance: str) -> LearnRecipe:
+            return LearnRecipe(prompt=prompt, appearance=appearance, steps=steps, absorber_steps=absorber_steps)
+
+        learn_reference("motion", reference(motion, REPORT_LOOKS), recipe, workspace, Path(folder))
+        return motion_of(workspace.registry.get("motion"))
+
+
+def followed(clips: Sequence[Clip], motion: str) -> list[float]:
+    """The fidelity of each clip to a motion."""
+    truth = reference(motion, REPORT_LOOKS).channels()
+    return [fidelity(clip.reading.channels, truth) for clip in clips]
+
+
+def rows_of(pair: tuple[str, str], clips: Clips) -> list[Sequence[str]]:
+    """A row for every way to make the clips of a pair."""
+    return [
+        (
+            " + ".join(pair),
+            row,
+            *(with_interval(followed(made, motion)) for motion in pair),
+            with_interval([min(each) for each in zip(*(followed(made, motion) for motion in pair), strict=True)]),
+            with_interval([right(clip) for clip in made]),
+        )
+        for row, made in clips.items()
+    ]
+
+
+def differences(pair: tuple[str, str], clips: Clips) -> list[str]:
+    """How much fidelity each motion loses beside the other, paired by prompt and seed."""
+    a, b = pair
+    return [
+        f"- {a} beside {b}, {both} less alone: {with_difference(followed(clips[both], a), followed(clips[a], a))}"
+        for a, b in ((a, b), (b, a))
+        for both in (BOTH, BOTH_LOWER)
+    ]
+
+
+BOTH, BOTH_LOWER = "`a b`", f"`a:{LOWER} b:{LOWER}`"
+
+
+def main() -> None:
+    counts = [int(text) for text in sys.argv[1:]]
+    num_prompts, num_seeds, steps = counts + DEFAULTS[len(counts) :]
+    session, judge = open_session("cav-mini"), load_judge()
+    prompts, seeds = REPORT_PROMPTS[:num_prompts], range(FIRST_SEED, FIRST_SEED + num_seeds)
+    motions = {motion: learned(motion, steps) for motion in dict.fromkeys(motion for pair in PAIRS for motion in pair)}
+    base = make(session, judge, prompts, seeds)
+    alone = {name: make(session, judge, prompts, seeds, [motion]) for name, motion in motions.items()}
+    rows: list[Sequence[str]] = []
+    lines = ["Paired differences of fidelity over prompts and seeds, 95 % intervals:", ""]
+    for pair in PAIRS:
+        both = [motions[name] for name in pair]
+        clips = {
+            "base": base,
+            **{name: alone[name] for name in pair},
+            BOTH: make(session, judge, prompts, seeds, both),
+            BOTH_LOWER: make(session, judge, prompts, seeds, [replace(motion, weight=LOWER) for motion in both]),
+        }
+        rows += rows_of(pair, clips)
+        lines += differences(pair, clips)
+    titles = ("a + b", "motions", "fidelity to a", "fidelity to b", "the lower of both", "attributes right")
+    write_table("together", "Two motions in the same clips", titles, rows, "\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
