@@ -1,7 +1,8 @@
-"""What is known of an asset: `record.toml`, schema 3.
+"""What is known of an asset: `record.toml`, schema 4.
 
 Older schemas are migrated as they are read. Of a newer one the known fields are read, and nothing is written.
 
+schema 4: `absorbers`, the existing ones a motion was learned with
 schema 3: without `target_modules`, which the weights file names
 schema 2: `tags` and `note`, which the user sets
 schema 1: the first
@@ -17,7 +18,7 @@ from cavtool._version import __version__
 from cavtool.errors import IntegrityFailure
 from cavtool.names import is_name
 
-SCHEMA = 3
+SCHEMA = 4
 RECORD = "record.toml"
 WEIGHTS = "weights.safetensors"
 
@@ -52,6 +53,19 @@ class Parent:
 
 
 @dataclass(frozen=True, kw_only=True)
+class UsedAbsorber:
+    """An existing absorber that a motion was learned with: the name of the asset or of the file, and its content id.
+
+    `kind` is "s-lora", "textinv", "dual" or "dreambooth".
+    """
+
+    name: str
+    kind: str
+    content_id: str
+    weight: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Record:
     """The description of an asset; `Registry.put` sets `content_id`, `files` and `created`.
 
@@ -79,6 +93,7 @@ class Record:
     metrics: Mapping[str, float] = field(default_factory=dict)
     clip: Clip | None = None
     parents: tuple[Parent, ...] = ()
+    absorbers: tuple[UsedAbsorber, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
 
     @property
