@@ -8,7 +8,6 @@ from cavtool.errors import InvalidInput
 from cavtool.recipes.common import DEFAULT_MODEL, AbsorberKind, DType, check, check_seed
 
 _ABSORBER = re.compile(r"(?P<name>[^:].*?)(?::(?P<weight>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?))?")
-_FILE_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 
 
 @dataclass(frozen=True)
@@ -32,8 +31,8 @@ class Absorber:
 
     @property
     def is_file(self) -> bool:
-        """Whether it is a path: it contains a separator or ends in the suffix of a file with weights."""
-        return "/" in self.name or "\\" in self.name or self.name.lower().endswith(_FILE_SUFFIXES)
+        """Whether it is a path: it contains a separator or a suffix, as no name of an asset does."""
+        return any(sign in self.name for sign in "/\\.")
 
 
 def parse_absorber(text: str) -> Absorber:

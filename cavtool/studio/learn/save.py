@@ -17,10 +17,12 @@ from cavtool.errors import Conflict, IntegrityFailure, NotFound
 from cavtool.models import Model
 from cavtool.names import absorber_name
 from cavtool.registry import Asset, Kind, Registry
-from cavtool.registry.record import WEIGHTS, Record
+from cavtool.registry.record import WEIGHTS, Record, UsedAbsorber
 from cavtool.runs import Run, RunRecord
 from cavtool.schema import to_table
 from cavtool.studio.learn.train import Training
+
+_SEPARATE = {"prompt", "appearance", "model", "absorbers"}  # in fields of their own, not in the table of the recipe
 
 
 def save_results(
@@ -67,7 +69,7 @@ def _put(
     files: Mapping[str, Path],
 ) -> Asset:
     weights = folder / f"{draft.name}.safetensors"
-    lora.save(state, weights, _file_metadata(draft, lora.targets(state)))
+    lora.save(state, weights, weights_metadata(draft, lora.targets(state)))
     is_ours = _has_weights(registry, draft.name, weights)  # put there by this run before it was interrupted
     if not is_ours:
         check_still_free(registry, draft.name, run, replace=asked.replace)
@@ -83,7 +85,7 @@ def _has_weights(registry: Registry, name: str, weights: Path) -> bool:
 
 def _draft(asked: RunRecord, model: Model, kind: Kind, state: LoraState) -> Record:
     recipe = asked.recipe
-    table = {key: value for key, value in to_table(recipe).items() if key not in {"prompt", "appearance", "model"}}
+    table = {key: value for key, value in to_table(recipe).items() if key not in _SEPARATE}
     return Record(
         name=asked.name if kind == "motion" else absorber_name(asked.name),
         kind=kind,
@@ -96,10 +98,14 @@ def _draft(asked: RunRecord, model: Model, kind: Kind, state: LoraState) -> Reco
         rank=recipe.rank if lora.targets(state) else 0,
         recipe=table,
         clip=asked.clip,
+        absorbers=tuple(
+            UsedAbsorber(name=each.name, kind=each.kind, content_id=each.content_id, weight=each.weight)
+            for each in recipe.absorbers
+        ),
     )
 
 
-def _file_metadata(draft: Record, targets: Sequence[str]) -> dict[str, str]:
+def weights_metadata(draft: Record, targets: Sequence[str]) -> dict[str, str]:
     """The required keys of ModelSpec 1.0.1, and what diffusers reads of a LoRA: alpha equals rank."""
     metadata = {
         "format": "pt",
