@@ -27,8 +27,10 @@ def read(state: Mapping[str, Any]) -> tuple[Tensor | None, dict[str, Any]]:
     for key in _KEYS:
         if isinstance(state.get(key), Tensor):
             return _token(state[key]), {name: value for name, value in state.items() if name != key}
-    if len(state) == 1 and isinstance(only := next(iter(state.values())), Tensor):
-        return _token(only), {}
+    if len(state) == 1:
+        ((name, only),) = state.items()
+        if isinstance(only, Tensor) and not name.endswith((".weight", ".bias")):
+            return _token(only), {}
     return None, dict(state)
 
 
