@@ -3,6 +3,8 @@
 import dataclasses
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -119,12 +121,15 @@ def test_an_absorber_is_trained_from_videos_and_pictures(circle: Path, pictures:
 
 @pytest.mark.slow
 def test_an_interrupted_absorber_leaves_nothing(pictures: Path) -> None:
-    def interrupt(event: Event) -> None:
-        if isinstance(event, Step):
-            os.kill(os.getpid(), signal.SIGINT)
-
-    with pytest.raises(KeyboardInterrupt):
-        absorb("lantern", [pictures], ABSORB, on_event=interrupt)
+    command = [sys.executable, "-m", "cavtool", "absorb", "lantern", str(pictures), "--steps", "5000"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        while "[1/1] absorber" not in process.stderr.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        out, errors = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert errors.endswith("note: no absorber was kept\nerror: interrupted\n")
     assert Workspace().registry.names() == []
 
 
