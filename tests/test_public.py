@@ -29,7 +29,7 @@ def test_the_example_of_the_api_runs(circle: Path, tmp_path: Path) -> None:
     (file,) = api.learn_and_generate(circle, tmp_path / "home")
     (tmp_path / "pictures").mkdir()
     Image.new("RGB", (40, 30), "white").save(tmp_path / "pictures" / "one.png")
-    (styled,) = api.absorb_and_reuse(tmp_path / "pictures", circle, tmp_path / "other")
+    (styled,) = api.absorb_and_reuse(tmp_path / "pictures", tmp_path / "other")
     assert styled.name == "ironman-lantern-1.mp4"
     assert video.probe(file).width == 256
     workspace = cavtool.Workspace(tmp_path / "home")

@@ -122,7 +122,9 @@ def test_an_absorber_is_trained_from_videos_and_pictures(circle: Path, pictures:
 @pytest.mark.slow
 def test_an_interrupted_absorber_leaves_nothing(pictures: Path) -> None:
     command = [sys.executable, "-m", "cavtool", "absorb", "lantern", str(pictures), "--steps", "5000"]
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a child of tests in the background ignores it
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        signal.signal(signal.SIGINT, before)
         assert process.stderr is not None
         while "[1/1] absorber" not in process.stderr.readline():
             assert process.poll() is None
