@@ -58,7 +58,8 @@ def kind_of(state: lora.LoraState) -> str:
 def combine(states: Sequence[lora.LoraState]) -> lora.LoraState:
     """One state with the effect of several: LoRAs add up, tokens form a row. Raises InvalidInput for two UNets."""
     if sum(kind_of(state) == DREAMBOOTH for state in states) > 1:
-        raise InvalidInput("only one UNet can stand in for the base model's")
+        message = "only one UNet can stand in for that of the base model"
+        raise InvalidInput(message, hint="give `--absorber` one folder at most")
     whole: lora.LoraState = {}
     for key, value in (item for state in states for item in state.items()):
         dim = 1 if key.endswith("lora_B.weight") else 0  # BA + B'A' = [B B'] [A; A']

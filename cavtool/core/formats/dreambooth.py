@@ -24,4 +24,6 @@ def read(folder: Path) -> dict[str, Tensor]:
     try:
         return {name: value for file in files(folder) for name, value in load_file(file).items()}
     except (OSError, SafetensorError) as error:
-        raise IntegrityFailure(f"the weights in `{folder}` are damaged: {error}") from error
+        raise IntegrityFailure(
+            f"the weights in `{folder}` are damaged: {error}", hint="download or save them again"
+        ) from error

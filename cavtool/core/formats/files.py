@@ -13,6 +13,8 @@ from torch import Tensor
 
 from cavtool.errors import IntegrityFailure
 
+DAMAGED = "the file is damaged or incomplete: download or save it again"
+
 
 def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """The entries of a file and its metadata; a pickle is read without running code and has no metadata.
@@ -29,7 +31,8 @@ def pair(name: str, down: Tensor, up: Tensor, scale: float) -> tuple[Tensor, Ten
     """
     A, B = down.float().flatten(1), up.float().flatten(1) * scale
     if A.dim() != 2 or B.dim() != 2 or B.shape[1] != A.shape[0]:
-        raise IntegrityFailure(f"the matrices of `{name}` have shapes {tuple(down.shape)} and {tuple(up.shape)}")
+        shapes = f"{tuple(down.shape)} and {tuple(up.shape)}"
+        raise IntegrityFailure(f"the matrices of `{name}` have shapes {shapes}, which do not match", hint=DAMAGED)
     return A, B
 
 
@@ -43,7 +46,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
         with safe_open(path, "pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118 not a dict
     except (OSError, SafetensorError) as error:
-        raise IntegrityFailure(f"`{path.name}` is not a readable safetensors file: {error}") from error
+        raise IntegrityFailure(f"`{path.name}` is not a readable safetensors file: {error}", hint=DAMAGED) from error
 
 
 def _read_pickle(path: Path) -> dict[str, Any]:
@@ -57,5 +60,5 @@ def _read_pickle(path: Path) -> dict[str, Any]:
     if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
         state = state["state_dict"]
     if not isinstance(state, Mapping):
-        raise IntegrityFailure(f"`{path.name}` holds no named weights")
+        raise IntegrityFailure(f"`{path.name}` holds no named weights", hint=DAMAGED)
     return {str(key): value for key, value in state.items()}

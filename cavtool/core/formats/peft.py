@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
-from cavtool.core.formats.files import pair, scalar
+from cavtool.core.formats.files import DAMAGED, pair, scalar
 from cavtool.errors import IntegrityFailure
 
 _DOWN = re.compile(r"(?P<layer>.+?)(?P<how>\.lora_A|\.lora\.down|_lora\.down)(?P<default>\.default)?\.weight")
@@ -36,7 +36,7 @@ def read(state: Mapping[str, Any], scale_of: ScaleOf) -> tuple[dict[str, tuple[T
         before, default = match["layer"], match["default"] or ""
         up = others.pop(f"{before}{_UP[match['how']]}{default}.weight", None)
         if not isinstance(up, Tensor):
-            raise IntegrityFailure(f"the LoRA has no second matrix for `{before}`")
+            raise IntegrityFailure(f"the LoRA has no second matrix for `{before}`", hint=DAMAGED)
         del others[key]
         layer = _PREFIX.sub("", before, count=1)
         rank = len(down)

@@ -38,7 +38,6 @@ def _token(vectors: Tensor) -> Tensor:
     token_ND = vectors.detach().float()
     token_ND = token_ND.unsqueeze(0) if token_ND.dim() == 1 else token_ND
     if token_ND.dim() != 2 or not len(token_ND):
-        raise IntegrityFailure(
-            f"a learned token has vectors of one width, and this one has shape {tuple(vectors.shape)}"
-        )
+        message = f"a learned token has vectors of one width, and this one has shape {tuple(vectors.shape)}"
+        raise IntegrityFailure(message, hint="give a file that holds a textual inversion")
     return token_ND

@@ -53,9 +53,8 @@ def _ids_with_token(tokenizer: Any, prompt: str, learned_ids: Sequence[int]) -> 
     length = tokenizer.model_max_length
     room = length - 2 - len(learned_ids)
     if room < 0:
-        raise Incompatible(
-            f"the learned tokens have {len(learned_ids)} vectors, and a prompt has room for {length - 2}"
-        )
+        message = f"the learned tokens have {len(learned_ids)} vectors, and a prompt has room for {length - 2}"
+        raise Incompatible(message, hint="use fewer learned tokens at once")
     before, after = (_word_ids(tokenizer, part) for part in prompt.partition("*")[::2])
     inner = [*before[:room], *learned_ids, *after[: max(0, room - len(before))]]
     ids = [tokenizer.bos_token_id, *inner, tokenizer.eos_token_id]
