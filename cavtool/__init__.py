@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from cavtool.events import Stage as Stage
     from cavtool.events import Step as Step
     from cavtool.events import Warn as Warn
+    from cavtool.recipes import Absorber as Absorber
     from cavtool.recipes import AbsorberKind as AbsorberKind
+    from cavtool.recipes import AbsorbRecipe as AbsorbRecipe
     from cavtool.recipes import Blend as Blend
     from cavtool.recipes import LearnRecipe as LearnRecipe
     from cavtool.recipes import MixRecipe as MixRecipe
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from cavtool.registry import Asset as Asset
     from cavtool.registry import Record as Record
     from cavtool.registry import Registry as Registry
+    from cavtool.studio.absorb import absorb as absorb
     from cavtool.studio.generate import generate as generate
     from cavtool.studio.learn import learn as learn
     from cavtool.studio.learn import resume as resume
@@ -41,6 +44,8 @@ if TYPE_CHECKING:
     from cavtool.workspace import Workspace as Workspace
 
 _HOMES = {
+    "AbsorbRecipe": "cavtool.recipes",
+    "Absorber": "cavtool.recipes",
     "AbsorberKind": "cavtool.recipes",
     "Asset": "cavtool.registry",
     "Blend": "cavtool.recipes",
@@ -63,12 +68,15 @@ _HOMES = {
     "TrainingError": "cavtool.errors",
     "Warn": "cavtool.events",
     "Workspace": "cavtool.workspace",
+    "absorb": "cavtool.studio.absorb",
     "generate": "cavtool.studio.generate",
     "learn": "cavtool.studio.learn",
     "mix": "cavtool.studio.mix",
     "resume": "cavtool.studio.learn",
 }
 __all__ = [
+    "AbsorbRecipe",
+    "Absorber",
     "AbsorberKind",
     "Asset",
     "Blend",
@@ -91,6 +99,7 @@ __all__ = [
     "TrainingError",
     "Warn",
     "Workspace",
+    "absorb",
     "generate",
     "learn",
     "mix",

@@ -68,7 +68,8 @@ def _unused_absorbers(registry: Registry) -> Iterator[Leftover]:
     clips = {asset.record.clip for asset in registry.list("motion")}  # a renamed motion still uses its absorber
     for asset in registry.list("absorber"):
         own, record = asset.folder.parent == registry.root, asset.record
-        if own and record.origin == "learned" and record.name not in used and record.clip not in clips - {None}:
+        with_a_motion = record.origin == "learned" and record.clip is not None  # `cav absorb` makes one without a clip
+        if own and with_a_motion and record.name not in used and record.clip not in clips:
             yield Leftover("absorber", record.name, asset.folder, asset.size)
 
 

@@ -33,6 +33,18 @@ def learn_mix_and_generate(video: Path, folder: Path) -> Sequence[Path]:
     return cavtool.generate(asked, output=folder / "ironman.gif", workspace=workspace)
 
 
+def absorb_and_reuse(pictures: Path, folder: Path) -> Sequence[Path]:
+    """Learn an appearance from a folder of pictures, and use it as a style."""
+    workspace = cavtool.Workspace(folder)
+    look: cavtool.Asset = cavtool.absorb(
+        "lantern", [pictures], cavtool.AbsorbRecipe(prompt="a white lantern", steps=1, rank=2), workspace=workspace
+    )
+    existing = cavtool.Absorber(look.record.name, 0.5)
+    assert cavtool.LearnRecipe(absorbers=(existing,)).leaves("twirl") == ("twirl",)
+    asked = cavtool.SampleRecipe("ironman", styles=(existing,), seed=1, steps=1)
+    return cavtool.generate(asked, output=folder, workspace=workspace)
+
+
 def look_up(workspace: cavtool.Workspace, name: str) -> str:
     """The prompt of a motion, or why there is none."""
     try:

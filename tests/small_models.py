@@ -66,6 +66,22 @@ def save_animatediff_in_two_parts(folder: Path, whole: Path) -> Path:
     return folder
 
 
+def save_dreambooth(family: str, folder: Path, *, width: int = 32) -> UNet2DConditionModel:
+    """The UNet of an image model that fits the small video model of a family, with other weights."""
+    torch.manual_seed(9)
+    unet = UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(width, width, 2 * width, 2 * width),
+        cross_attention_dim=TEXT_WIDTH,
+        attention_head_dim=4,
+        norm_num_groups=NORM_GROUPS,
+        layers_per_block=1,
+        use_linear_projection=family == "modelscope",  # as in Stable Diffusion 2.1
+    )
+    unet.save_pretrained(folder)
+    return unet
+
+
 def save_sharded(backbone: Any, original: Path, folder: Path) -> Path:
     """A copy of the pipeline folder with the UNet's weights in several files and an index."""
     shutil.copytree(original, folder, ignore=shutil.ignore_patterns("diffusion_pytorch_model.safetensors"))

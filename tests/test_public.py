@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import cavtool
 from cavtool import video
@@ -27,6 +28,10 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 @pytest.mark.usefixtures("quick_preview")
 def test_the_example_of_the_api_runs(circle: Path, tmp_path: Path) -> None:
     (file,) = api.learn_mix_and_generate(circle, tmp_path / "home")
+    (tmp_path / "pictures").mkdir()
+    Image.new("RGB", (40, 30), "white").save(tmp_path / "pictures" / "one.png")
+    (styled,) = api.absorb_and_reuse(tmp_path / "pictures", tmp_path / "other")
+    assert styled.name == "ironman-lantern-1.mp4"
     assert video.probe(file).width == 256
     workspace = cavtool.Workspace(tmp_path / "home")
     assert api.look_up(workspace, "twirl").startswith("a white lantern twirls")

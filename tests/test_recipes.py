@@ -6,7 +6,17 @@ import pytest
 
 from cavtool.errors import InvalidInput
 from cavtool.names import is_name
-from cavtool.recipes import AbsorberKind, Blend, DType, LearnRecipe, MixRecipe, SampleRecipe, parse_blend
+from cavtool.recipes import (
+    Absorber,
+    AbsorberKind,
+    Blend,
+    DType,
+    LearnRecipe,
+    MixRecipe,
+    SampleRecipe,
+    parse_absorber,
+    parse_blend,
+)
 from cavtool.schema import read, to_table
 
 
@@ -91,8 +101,30 @@ def test_an_invalid_mix_is_refused(motions: str, rank: int | None, message: str)
 
 
 @pytest.mark.parametrize(
+    ("text", "absorber", "is_file"),
+    [
+        ("twirl-look", Absorber("twirl-look"), False),
+        ("twirl-look:0.7", Absorber("twirl-look", 0.7), False),
+        ("style.safetensors:-1", Absorber("style.safetensors", -1.0), True),
+        ("./style", Absorber("./style"), True),
+        (r"C:\x\style.pt:2", Absorber(r"C:\x\style.pt", 2.0), True),
+        ("C:/style.pt", Absorber("C:/style.pt"), True),
+    ],
+)
+def test_an_absorber_is_a_name_or_a_file_and_a_weight(text: str, absorber: Absorber, is_file: bool) -> None:
+    assert parse_absorber(text) == absorber
+    assert parse_absorber(str(absorber)) == absorber
+    assert absorber.is_file == is_file
+    with pytest.raises(InvalidInput):
+        parse_absorber(":0.7")
+
+
+@pytest.mark.parametrize(
     "recipe",
-    [LearnRecipe(), LearnRecipe(start=1.5, absorber_kind=AbsorberKind.TEXTINV, dtype=DType.BF16, model="some/folder")],
+    [
+        LearnRecipe(absorbers=(Absorber("a", 0.5, "f" * 64, "dual"),)),
+        LearnRecipe(start=1.5, absorber_kind=AbsorberKind.TEXTINV, dtype=DType.BF16, model="some/folder"),
+    ],
 )
 def test_a_learn_recipe_survives_its_table(recipe: LearnRecipe) -> None:
     assert read(to_table(recipe), LearnRecipe, "it") == recipe
@@ -100,7 +132,7 @@ def test_a_learn_recipe_survives_its_table(recipe: LearnRecipe) -> None:
 
 def test_a_sample_recipe_survives_its_table_and_other_keys() -> None:
     motions = (Blend("twirl", 0.7, "f" * 64), Blend("zoom", window=(0.0, 0.5)))
-    recipe = SampleRecipe("ironman", motions, seed=3, revision="r" * 12)
+    recipe = SampleRecipe("ironman", motions, seed=3, revision="r" * 12, styles=(Absorber("a", 0.5),))
     assert read(to_table(recipe) | {"cav": "0.1.0"}, SampleRecipe, "it") == recipe
 
 
@@ -161,3 +193,4 @@ def test_a_learn_recipe_out_of_range_is_refused(values: dict[str, Any]) -> None:
 def test_an_absorber_is_left_if_one_is_trained() -> None:
     assert LearnRecipe().leaves("twirl") == ("twirl", "twirl-look")
     assert LearnRecipe(absorber_kind=AbsorberKind.NONE).leaves("twirl") == ("twirl",)
+    assert LearnRecipe(absorbers=(Absorber("a"),)).leaves("twirl") == ("twirl",)

@@ -27,6 +27,7 @@ class Entry(NamedTuple):
 # In the order of the help. Showing it imports none of the modules.
 COMMANDS = {
     "learn": Entry("learn", "Learn a motion from one video."),
+    "absorb": Entry("absorb", "Learn an appearance from videos or pictures."),
     "generate": Entry("generate", "Generate videos of a prompt, with learned motions."),
     "mix": Entry("mix", "Save a weighted combination of motions as one motion."),
     "history": Entry("history", "List generated videos, or generate one of them again."),
@@ -49,7 +50,7 @@ COMMANDS = {
     "completion": Entry("completion", "Print the completion script of a shell."),
     "demo": Entry("demo", "Learn two motions and apply both to a new subject."),
 }
-_CONFIGURABLE = {"learn", "generate"}  # commands whose defaults can be set
+_CONFIGURABLE = {"learn", "absorb", "generate"}  # commands whose defaults can be set
 
 
 class CavGroup(FastGroup):

@@ -7,6 +7,15 @@ from cavtool.errors import InvalidInput
 DEFAULT_MODEL = "cav-mini"
 
 
+class AbsorberKind(StrEnum):
+    """What learns the reference's appearance in stage 1 (Ren et al. 2024): a spatial LoRA, a token, or both."""
+
+    DUAL = "dual"
+    S_LORA = "s-lora"
+    TEXTINV = "textinv"
+    NONE = "none"
+
+
 class DType(StrEnum):
     """Compute precision of training and sampling; `auto` is bf16 on machines that are fast at it, else fp32."""
 

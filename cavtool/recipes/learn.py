@@ -2,19 +2,10 @@
 
 import math
 from dataclasses import dataclass
-from enum import StrEnum
 
 from cavtool.names import absorber_name
-from cavtool.recipes.common import DEFAULT_MODEL, DType, check, check_seed
-
-
-class AbsorberKind(StrEnum):
-    """What learns the reference's appearance in stage 1 (Ren et al. 2024): a spatial LoRA, a token, or both."""
-
-    DUAL = "dual"
-    S_LORA = "s-lora"
-    TEXTINV = "textinv"
-    NONE = "none"
+from cavtool.recipes.absorb import Absorber
+from cavtool.recipes.common import DEFAULT_MODEL, AbsorberKind, DType, check, check_seed
 
 
 @dataclass(frozen=True)
@@ -25,7 +16,8 @@ class LearnRecipe:
     and `steps` are those of the T-LoRA, which is trained and applied at the noisiest timesteps only, from the share
     `noise_from` on: they decide the motion, and the base model decides the rest (similar to MotionMatcher's timesteps
     and to the early stop of Separate Motion from Appearance, arXiv 2501.16714). `start` and `duration`, in seconds,
-    choose the clip (default: its busiest part). Raises InvalidInput for values out of range.
+    choose the clip (default: its busiest part). `absorbers` are loaded in place of one that is trained, so that
+    `absorber_kind` and `absorber_steps` do not count. Raises InvalidInput for values out of range.
     """
 
     prompt: str = ""
@@ -44,6 +36,7 @@ class LearnRecipe:
     device: str = "auto"
     dtype: DType = DType.AUTO
     model: str = DEFAULT_MODEL
+    absorbers: tuple[Absorber, ...] = ()
 
     def __post_init__(self) -> None:
         check(self.steps > 0, "`--steps` must be at least 1")
@@ -58,9 +51,14 @@ class LearnRecipe:
         check_seed(self.seed)
 
     @property
+    def trains_absorber(self) -> bool:
+        """Whether there is a stage 1."""
+        return self.absorber_kind is not AbsorberKind.NONE and not self.absorbers
+
+    @property
     def total_steps(self) -> int:
         """The steps of both stages."""
-        return self.steps + (0 if self.absorber_kind is AbsorberKind.NONE else self.absorber_steps)
+        return self.steps + (self.absorber_steps if self.trains_absorber else 0)
 
     def prompt_for(self, name: str) -> str:
         """The prompt; if it is empty, the words of the name."""
@@ -68,4 +66,4 @@ class LearnRecipe:
 
     def leaves(self, name: str) -> tuple[str, ...]:
         """The names of the assets that learning `name` adds: the motion and its absorber, if one is trained."""
-        return (name,) if self.absorber_kind is AbsorberKind.NONE else (name, absorber_name(name))
+        return (name, absorber_name(name)) if self.trains_absorber else (name,)

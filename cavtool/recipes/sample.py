@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from cavtool.recipes.absorb import Absorber
 from cavtool.recipes.blend import Blend
 from cavtool.recipes.common import DEFAULT_MODEL, DType, check, check_seed
 
@@ -13,6 +14,7 @@ MAX_SAMPLING_STEPS = 500  # up to here, schedulers that space 1000 timesteps by 
 class SampleRecipe:
     """A prompt, the motions to apply, and how to sample; `num_videos` videos take consecutive seeds from `seed` on.
 
+    `styles` are absorbers, which change the appearance at every timestep (Ren et al. 2024, Figure 5).
     Without a seed, one is drawn when the work begins. `revision`, in a video's recipe, identifies the model's weights.
     Raises InvalidInput for values out of range.
     """
@@ -28,6 +30,7 @@ class SampleRecipe:
     dtype: DType = DType.AUTO
     model: str = DEFAULT_MODEL
     revision: str = ""
+    styles: tuple[Absorber, ...] = ()
 
     def __post_init__(self) -> None:
         check(bool(self.prompt.strip()), "the prompt is empty", 'say what to show: `cav generate "a red cat"`')

@@ -1,8 +1,9 @@
-"""The record of an asset: `record.toml`, schema 3.
+"""The record of an asset: `record.toml`, schema 4.
 
 Records of older schemas are migrated when they are read. From a record of a newer schema the known fields are read;
 such a record is never changed.
 
+schema 4: `absorbers`, the existing ones a motion was learned with
 schema 3: without `target_modules`, which the weights file names
 schema 2: `tags` and `note`, which the user sets
 schema 1: the first
@@ -18,7 +19,7 @@ from cavtool._version import __version__
 from cavtool.errors import IntegrityFailure
 from cavtool.names import is_name
 
-SCHEMA = 3
+SCHEMA = 4
 RECORD = "record.toml"
 WEIGHTS = "weights.safetensors"
 
@@ -53,6 +54,19 @@ class Parent:
 
 
 @dataclass(frozen=True, kw_only=True)
+class UsedAbsorber:
+    """An existing absorber that a motion was learned with: the name of the asset or of the file, and its content id.
+
+    `kind` is "s-lora", "textinv", "dual" or "dreambooth".
+    """
+
+    name: str
+    kind: str
+    content_id: str
+    weight: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Record:
     """The description of an asset; `Registry.put` sets `content_id`, `files` and `created`.
 
@@ -80,6 +94,7 @@ class Record:
     metrics: Mapping[str, float] = field(default_factory=dict)
     clip: Clip | None = None
     parents: tuple[Parent, ...] = ()
+    absorbers: tuple[UsedAbsorber, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -10,15 +10,19 @@ from typing import Any
 
 from cavtool import video
 from cavtool._version import __version__
+from cavtool.core.adapters.existing import DREAMBOOTH
+from cavtool.core.adapters.lora import LoraState
 from cavtool.core.devices import explain_oom
-from cavtool.errors import Conflict, Incompatible, InvalidInput, RequirementError
+from cavtool.errors import Conflict, InvalidInput, RequirementError
 from cavtool.events import Note, OnEvent, Stage, Step, Warn
-from cavtool.models import CATALOGUE, Model, find_model
+from cavtool.models import Model, find_model
 from cavtool.recipes import Blend, SampleRecipe
 from cavtool.registry import Asset, Registry
+from cavtool.registry.absorbers import find_absorber
 from cavtool.registry.record import Record
 from cavtool.schema import to_table
-from cavtool.studio.session import Motion, Session, motion_of, open_session
+from cavtool.studio.appearance import Appearance, load_absorbers
+from cavtool.studio.session import Motion, Session, check_model, motion_of, open_session
 from cavtool.workspace import Workspace
 
 
@@ -42,10 +46,13 @@ def generate(
     workspace = workspace or Workspace()
     model = find_model(recipe.model, cache=workspace.places.cache)
     motions = [_motion(workspace.registry, blend, model, on_event) for blend in recipe.motions]
+    for style in recipe.styles:  # before the model is loaded
+        find_absorber(workspace.registry, style)
     files = [_file_for(recipe, seed, output) for seed in recipe.seeds]
     _check_files(files, overwrite=overwrite)
     with explain_oom():
         session = session or open_session(recipe.model, device=recipe.device, dtype=recipe.dtype)
+    styles = _styles(recipe, session, workspace, on_event)
     _warn(recipe, session, on_event)
     enlarge = scale or model.enlarge
     if enlarge > 1:
@@ -54,24 +61,37 @@ def generate(
     for index, (seed, file) in enumerate(zip(recipe.seeds, files, strict=True), 1):
         on_event(Stage("sampling", index, len(files)))
         with explain_oom():
-            frames = _sample(session, recipe, seed, [motion for _, motion in motions], on_event)
-        made = _metadata(replace(recipe, seed=seed, num_videos=1), model, [record for record, _ in motions])
+            frames = _sample(
+                session, recipe, seed, [motion for _, motion in motions], [style.state for style in styles], on_event
+            )
+        made = _metadata(replace(recipe, seed=seed, num_videos=1), model, [record for record, _ in motions], styles)
         video.encode(frames, file, fps=model.clip.fps, scale=enlarge, recipe=made if metadata else None)
     try:
-        workspace.history.add(_reproducible(recipe, model, [record for record, _ in motions]), files)
+        workspace.history.add(_reproducible(recipe, model, [record for record, _ in motions], styles), files)
     except RequirementError as refused:
         on_event(Warn(f"cannot add to the history: {refused.message}"))
     return files
 
 
-def _reproducible(recipe: SampleRecipe, model: Model, records: Sequence[Record]) -> SampleRecipe:
-    """The recipe with the ids of the exact motions and model weights that were used."""
+def _reproducible(
+    recipe: SampleRecipe, model: Model, records: Sequence[Record], styles: Sequence[Appearance]
+) -> SampleRecipe:
+    """The recipe with the ids of the exact motions, styles and model weights that were used, and absolute paths."""
     blends = [replace(blend, content_id=each.content_id) for blend, each in zip(recipe.motions, records, strict=True)]
-    return replace(recipe, motions=tuple(blends), model=model.address, revision=model.revision)
+    used = [
+        replace(style.used, name=str(Path(asked.name).resolve())) if asked.is_file else style.used
+        for asked, style in zip(recipe.styles, styles, strict=True)
+    ]
+    return replace(recipe, motions=tuple(blends), styles=tuple(used), model=model.address, revision=model.revision)
 
 
 def _sample(
-    session: Session, recipe: SampleRecipe, seed: int, motions: Sequence[Motion], on_event: OnEvent
+    session: Session,
+    recipe: SampleRecipe,
+    seed: int,
+    motions: Sequence[Motion],
+    styles: Sequence[LoraState],
+    on_event: OnEvent,
 ) -> video.Frames:
     began = time.monotonic()
 
@@ -82,6 +102,7 @@ def _sample(
         recipe.prompt,
         seed,
         motions,
+        styles=styles,
         negative=recipe.negative,
         steps=recipe.steps,
         guidance=recipe.guidance,
@@ -98,26 +119,25 @@ def _motion(registry: Registry, blend: Blend, model: Model, on_event: OnEvent) -
     record, motion = registry.read(blend.name, use, "motion")
     if blend.content_id not in {"", record.content_id}:
         on_event(Warn(f"`{blend.name}` has been replaced since that video was made: this one will differ"))
-    if record.fingerprint != model.fingerprint:
-        raise Incompatible(
-            f"`{blend.name}` was learned on `{record.base_model}` and does not fit `{model.name}`",
-            hint=f"generate with `--model {_as_option(record.base_model)}`, or learn it again on `{model.name}`",
-        )
-    if record.revision != model.revision:
-        on_event(
-            Warn(f"`{blend.name}` was learned on different weights of `{model.name}`; learn it again if it looks wrong")
-        )
+    check_model(record, model, on_event)
     return record, motion
 
 
-def _as_option(name: str) -> str:
-    return name if name in CATALOGUE else f"FOLDER_OF_{name}"
+def _styles(recipe: SampleRecipe, session: Session, workspace: Workspace, on_event: OnEvent) -> list[Appearance]:
+    """The styles, fitted to the model. Raises what `load_absorbers` raises, and InvalidInput for a whole UNet."""
+    styles = load_absorbers(recipe.styles, session, workspace, on_event)
+    for style in styles:
+        if style.used.kind == DREAMBOOTH:
+            hint = "make it the `unet` of a model folder, and generate with `--model FOLDER`"
+            raise InvalidInput(f"`{style.used.name}` is a whole UNet and cannot be a style", hint=hint)
+    return styles
 
 
 def _file_for(recipe: SampleRecipe, seed: int, output: Path | None) -> Path:
     """The path of a seed's video."""
-    motions = "-".join(blend.name for blend in recipe.motions)
-    default = "-".join(part for part in (_slug(recipe.prompt), motions, str(seed)) if part) + ".mp4"
+    styles = (_slug(Path(style.name).stem) for style in recipe.styles)
+    names = "-".join([*(blend.name for blend in recipe.motions), *styles])
+    default = "-".join(part for part in (_slug(recipe.prompt), names, str(seed)) if part) + ".mp4"
     if output is None or output.is_dir() or not output.suffix:
         return (output or Path()) / default
     return output if recipe.num_videos == 1 else output.with_stem(f"{output.stem}-{seed}")
@@ -152,12 +172,17 @@ def _warn(recipe: SampleRecipe, session: Session, on_event: OnEvent) -> None:
         on_event(Warn(f"that video was made with different weights of `{model.name}`: this one will differ"))
 
 
-def _metadata(recipe: SampleRecipe, model: Model, records: Sequence[Record]) -> dict[str, Any]:
+def _metadata(
+    recipe: SampleRecipe, model: Model, records: Sequence[Record], styles: Sequence[Appearance]
+) -> dict[str, Any]:
     """Everything needed to make the video again, without paths."""
     motions = [
         to_table(replace(blend, content_id=record.content_id))
         for blend, record in zip(recipe.motions, records, strict=True)
     ]
-    kept = {key: value for key, value in to_table(recipe).items() if key not in {"device", "dtype", "num_videos"}}
+    kept = {
+        key: value for key, value in to_table(recipe).items() if key not in {"device", "dtype", "num_videos", "styles"}
+    }
     made = {"model": model.name, "fingerprint": model.fingerprint, "revision": model.revision, "cav": __version__}
-    return kept | {"motions": motions} | made
+    used = {"styles": [to_table(style.used) for style in styles]} if styles else {}
+    return kept | {"motions": motions} | used | made

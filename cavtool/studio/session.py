@@ -9,15 +9,17 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load
 
-from cavtool.core.adapters.lora import LoraState
+from cavtool.core.adapters.existing import token_of
+from cavtool.core.adapters.lora import LoraState, targets
 from cavtool.core.adapters.merge import merged
 from cavtool.core.backbones import open_backbone
 from cavtool.core.backbones.protocol import Backbone, FramesFHWC
 from cavtool.core.noise import seeded_noise
 from cavtool.core.sampling import sample
-from cavtool.errors import IntegrityFailure
-from cavtool.models import Model, find_model
-from cavtool.registry import Asset
+from cavtool.errors import Incompatible, IntegrityFailure
+from cavtool.events import OnEvent, Warn
+from cavtool.models import CATALOGUE, Model, find_model
+from cavtool.registry import Asset, Record
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,22 @@ def motion_of(asset: Asset, weight: float = 1.0, window: tuple[float, float] | N
         raise IntegrityFailure(f"cannot use `{name}` as a motion: {error}") from error
 
 
+def check_model(record: Record, model: Model, on_event: OnEvent) -> None:
+    """Raise Incompatible if an asset was learned on another architecture; warn if on other weights of this one."""
+    if record.fingerprint != model.fingerprint:
+        raise Incompatible(
+            f"`{record.name}` was learned on `{record.base_model}` and does not fit `{model.name}`",
+            hint=f"use `--model {_as_option(record.base_model)}`, or learn it again on `{model.name}`",
+        )
+    if record.revision != model.revision:
+        text = f"`{record.name}` was learned on different weights of `{model.name}`; learn it again if it looks wrong"
+        on_event(Warn(text))
+
+
+def _as_option(name: str) -> str:
+    return name if name in CATALOGUE else f"FOLDER_OF_{name}"
+
+
 @dataclass(frozen=True)
 class Session:
     """A base model and its opened backbone."""
@@ -56,20 +74,26 @@ class Session:
         seed: int,
         motions: Sequence[Motion] = (),
         *,
+        styles: Sequence[LoraState] = (),
         negative: str = "",
         steps: int,
         guidance: float,
         on_step: Callable[[int], None] = lambda _: None,
     ) -> FramesFHWC:
-        """One video (F, H, W, 3) of the model's native size, without any absorber (stage 3 of Ren et al. 2024)."""
+        """One video (F, H, W, 3) of the model's native size (stage 3 of Ren et al. 2024).
+
+        `styles` are absorbers to use at all timesteps; the ones that the motions were learned with are not loaded.
+        """
         clip, backbone = self.model.clip, self.backbone
         scheduler = backbone.scheduler()
         scheduler.set_timesteps(steps)
-        texts = {"positive": backbone.encode_text([prompt]), "negative": backbone.encode_text([negative])}
+        token = token_of(styles, backbone)
+        texts = {"positive": backbone.encode_text([prompt], token), "negative": backbone.encode_text([negative])}
         predict = partial(backbone.predict_guided, **texts, guidance_scale=guidance)
         shape = backbone.latent_shape(clip.num_frames, clip.height, clip.width)
         latents = seeded_noise(shape, seed, backbone.device) * scheduler.init_noise_sigma
         spans = [self._span_of(motion, scheduler) for motion in motions]
+        loras = [(state, 1.0) for state in styles if targets(state)]
         start = 0
         for stop in sorted({*chain.from_iterable(spans), steps} - {0}):
             active = [
@@ -77,7 +101,7 @@ class Session:
                 for motion, (first, end) in zip(motions, spans, strict=True)
                 if first <= start and stop <= end
             ]
-            with merged(backbone.denoiser, active):
+            with merged(backbone.denoiser, [*loras, *active]):
                 latents = sample(predict, scheduler, latents, start=start, stop=stop, on_step=on_step)
             start = stop
         return backbone.decode(latents)

@@ -9,6 +9,7 @@ from cavtool.video.encode import SUFFIXES, contact_sheet, encode
 from cavtool.video.ffmpeg import ffmpeg_exe
 from cavtool.video.metadata import read_recipe
 from cavtool.video.probe import Media, probe
+from cavtool.video.stills import read_still
 from cavtool.video.window import Window, busiest_window
 
 __all__ = [
@@ -23,4 +24,5 @@ __all__ = [
     "ffmpeg_exe",
     "probe",
     "read_recipe",
+    "read_still",
 ]

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cavtool.registry import Asset, Kind, Record, Registry
+from cavtool.registry import Asset, Clip, Kind, Record, Registry
 
 
-def put_motion(home: Path, name: str, *, kind: Kind = "motion", videos: dict[str, Path] | None = None) -> Asset:
+def put_motion(
+    home: Path, name: str, *, kind: Kind = "motion", videos: dict[str, Path] | None = None, clip: Clip | None = None
+) -> Asset:
     """Put a motion or absorber of a few bytes into the registry of `home`."""
     record = Record(
         name=name,
@@ -24,6 +26,7 @@ def put_motion(home: Path, name: str, *, kind: Kind = "motion", videos: dict[str
         rank=4,
         recipe={"steps": 250, "lr": 1.5e-3, "seed": 0},
         metrics={"loss": 0.125},
+        clip=clip,
     )
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "weights.safetensors"

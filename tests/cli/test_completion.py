@@ -52,6 +52,8 @@ def _assets(home: Path) -> None:
         ("cav mix both tw", {"twirl"}),
         ("cav mix both twirl tilt:0.", {"tilt:0.3", "tilt:0.5", "tilt:0.7"}),
         ("cav mix both twirl tilt@", set()),
+        ("cav generate ironman --style tw", {"twirl-look"}),
+        ("cav learn x y --absorber twirl-look:0.", {"twirl-look:0.3", "twirl-look:0.5", "twirl-look:0.7"}),
         ("cav generate ironman --model cav-", {"cav-mini"}),
         ("cav show tw", {"twirl", "twirl-look"}),
         ("cav rm twirl t", {"twirl", "twirl-look", "tilt"}),
@@ -71,12 +73,14 @@ def test_words_are_completed(complete: Complete, line: str, words: set[str]) -> 
 
 def test_files_are_offered_by_suffix(complete: Complete, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("ref.mp4", "ref.txt", "ref.cav", ".hidden.mp4", "refs/more.MOV"):
+    for name in ("ref.mp4", "ref.txt", "ref.cav", "ref.png", "ref.safetensors", ".hidden.mp4", "refs/more.MOV"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert complete("cav learn twirl ref").keys() == {"ref.mp4", "refs/"}
     assert complete("cav learn twirl refs/").keys() == {"refs/more.MOV"}
     assert complete(f"cav learn twirl {tmp_path}/re").keys() == {f"{tmp_path}/ref.mp4", f"{tmp_path}/refs/"}
+    assert complete("cav absorb moon x.mp4 ref").keys() == {"ref.mp4", "ref.png", "refs/"}
+    assert complete("cav learn twirl ref.mp4 --absorber ref").keys() == {"ref.safetensors", "refs/"}
     assert complete("cav import ref").keys() == {"ref.cav", "refs/"}
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cavtool import video
-from cavtool.recipes import LearnRecipe, SampleRecipe
+from cavtool.recipes import AbsorbRecipe, LearnRecipe, SampleRecipe
 from tests.cli.assets import put_motion
 from tests.cli.conftest import Cav
 
@@ -19,7 +19,22 @@ from tests.cli.conftest import Cav
         ("learn bounce pyproject.toml --rank 0", 2, "error: `--rank` must be at least 1"),
         ("learn bounce pyproject.toml --absorber-kind all", 2, "error: invalid value for `--absorber-kind`"),
         ("learn bounce gone.mp4", 2, "error: invalid value for `video`: path `gone.mp4` does not exist"),
+        ("learn bounce pyproject.toml --absorber twirl-lok", 3, "hint: did you mean `twirl-look`?"),
+        ("learn bounce pyproject.toml --absorber twirl", 3, "`twirl` names another kind: motion"),
+        ("learn bounce pyproject.toml --absorber pyproject.toml", 5, "`pyproject.toml` is not a file of weights"),
+        ("learn bounce pyproject.toml --absorber x.cav", 3, "error: no file `x.cav`"),
+        (
+            "learn bounce pyproject.toml --absorber twirl-look --absorber-kind dual",
+            2,
+            "error: `--absorber-kind` and `--absorber` exclude each other",
+        ),
+        ("absorb twirl-look pyproject.toml", 4, "error: `twirl-look` exists already"),
+        ("absorb x pyproject.toml --kind none", 2, "error: invalid value for `--kind`"),
+        ("absorb x pyproject.toml --rank 0", 2, "error: `--rank` must be at least 1"),
+        ("absorb x gone.png", 2, "error: invalid value for `SOURCE`: path `gone.png` does not exist"),
         ("generate", 2, "error: the prompt is empty"),
+        ("generate ironman --style twirl-lok:0.5", 3, "hint: did you mean `twirl-look`?"),
+        ("generate ironman --style twirl-look:1e999", 2, "error: weight of `twirl-look` must be a finite number"),
         ("generate ironman --motion twril", 3, "hint: did you mean `twirl`?"),
         ("generate ironman --motion twirl-look", 3, "`twirl-look` names another kind: absorber"),
         ("generate ironman --motion twirl:1e999", 2, "error: weight of `twirl` must be a finite number"),
@@ -35,8 +50,12 @@ def test_an_invalid_recipe_is_refused(cav: Cav, home: Path, line: str, code: int
     assert message in done.stderr
 
 
-@pytest.mark.parametrize(("command", "recipe"), [("learn", LearnRecipe()), ("generate", SampleRecipe("x"))])
-def test_the_help_shows_the_defaults_of_the_recipe(cav: Cav, command: str, recipe: LearnRecipe | SampleRecipe) -> None:
+@pytest.mark.parametrize(
+    ("command", "recipe"), [("learn", LearnRecipe()), ("absorb", AbsorbRecipe()), ("generate", SampleRecipe("x"))]
+)
+def test_the_help_shows_the_defaults_of_the_recipe(
+    cav: Cav, command: str, recipe: LearnRecipe | AbsorbRecipe | SampleRecipe
+) -> None:
     text = " ".join(cav(command, "--help").stdout.split())
     assert f"[default: {recipe.steps}]" in text
     assert f"[default: {recipe.model}]" in text

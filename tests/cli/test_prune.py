@@ -6,13 +6,15 @@ from pathlib import Path
 from tests.cli.assets import put_motion
 from tests.cli.conftest import Cav
 from tests.cli.files import set_age
+from tests.registry.samples import CLIP
 from tests.runs.samples import begin
 
 
 def test_it_lists_leftovers_and_deletes_them_with_yes(cav: Cav, home: Path) -> None:
     put_motion(home, "twirl")
     put_motion(home, "twirl-look", kind="absorber")
-    put_motion(home, "gone-look", kind="absorber")
+    put_motion(home, "gone-look", kind="absorber", clip=CLIP)
+    put_motion(home, "sketchy", kind="absorber")  # made by `cav absorb`
     (put_motion(home, "torn").folder / "record.toml").write_text("")
     put_motion(home, "torn-look", kind="absorber")
     old, new = (begin(home / "state" / "runs", name) for name in ("old", "new"))

@@ -21,3 +21,9 @@ def folder(request: pytest.FixtureRequest) -> Path:
 def backbone(folder: Path) -> UNetBackbone:
     """The small model of each family, freshly opened in fp32."""
     return FAMILIES[folder.name](folder, device="cpu", dtype=torch.float32)
+
+
+@pytest.fixture
+def modelscope_backbone(modelscope: Path) -> UNetBackbone:
+    """The small model of ModelScope's family, freshly opened in fp32."""
+    return UNet3DBackbone(modelscope, device="cpu", dtype=torch.float32)

@@ -3,7 +3,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cavtool.core.adapters.absorber import CROP_RATIO, TOKEN, absorber_loss, crop_bank, load_absorber, new_absorber
+from cavtool.core.adapters import lora
+from cavtool.core.adapters.absorber import (
+    CROP_RATIO,
+    TOKEN,
+    absorber_loss,
+    crop_bank,
+    load_absorber,
+    motion_loss,
+    new_absorber,
+)
 from cavtool.core.adapters.lora import extract
 from cavtool.core.backbones.parts.unet import UNetBackbone
 from cavtool.core.losses import denoising_loss
@@ -69,6 +78,15 @@ def test_crops_have_the_ratio_of_the_paper_and_the_size_of_a_frame() -> None:
     assert (crop_bank(ramp, 4, seed=1) == crop_bank(ramp, 4, seed=1)).all()
 
 
+def test_crops_of_pictures_of_several_sizes_have_one_size_and_whole_frames_are_possible() -> None:
+    pictures = [np.full((side, side, 3), side, np.uint8) for side in (20, 90)]
+    crops = crop_bank(pictures, 32, 0, size=(16, 16), ratios=(1.0, 1.0))
+    assert crops.shape == (32, 16, 16, 3)
+    assert set(crops.flatten().tolist()) == {20, 90}
+    (ramp,) = crop_bank(np.arange(48, dtype=np.uint8).reshape(1, 4, 4, 3), 1, 0, ratios=(1.0, 1.0))
+    assert (ramp.flatten() == np.arange(48)).all()
+
+
 @pytest.mark.parametrize(("noise_from", "first"), [(0.0, 0), (0.7, 700)])
 def test_the_loss_is_computed_at_the_requested_timesteps(
     backbone: UNetBackbone, monkeypatch: pytest.MonkeyPatch, noise_from: float, first: int
@@ -126,8 +144,6 @@ def test_an_absorber_learns_and_nothing_else_changes(backbone: UNetBackbone, wit
 
 
 def test_a_motion_trains_under_a_frozen_absorber(backbone: UNetBackbone) -> None:
-    from cavtool.core.adapters import lora
-
     absorber = extract(new_absorber(backbone, "a lantern", with_lora=True, with_token=True, rank=4, seed=0))
     lora.remove_all(backbone.denoiser)
     absorber = {key: value + 0.01 for key, value in absorber.items()}
@@ -154,3 +170,27 @@ def test_a_motion_trains_under_a_frozen_absorber(backbone: UNetBackbone) -> None
     lora.remove_all(backbone.denoiser)
     without = denoising_loss(backbone, latents, text, step_generator(0, 0)).item()
     assert abs(with_absorber - without) > 1e-4, "the absorber had no effect while the motion trained"
+
+
+def test_with_dropout_a_step_of_stage_2_runs_without_the_absorber(modelscope_backbone: UNetBackbone) -> None:
+    backbone = modelscope_backbone
+    latents = torch.randn(1, 4, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+
+    def losses(token: Tensor | None, dropout: float) -> list[float]:
+        loss_at = motion_loss(backbone, latents, "a lantern twirls", token, seed=0, dropout=dropout)
+        with torch.no_grad():
+            return [loss_at(step).item() for step in range(8)]
+
+    never, bare = losses(None, 1e-9), losses(None, 1.0)
+    assert never == bare
+    absorber = new_absorber(backbone, "a lantern", with_lora=True, with_token=True, rank=4, seed=0)
+    state = {key: value + 0.1 for key, value in extract(absorber).items()}
+    lora.remove_all(backbone.denoiser)
+    token = load_absorber(backbone, state)
+    loaded = losses(token, 1e-9)
+    assert losses(token, 1.0) == bare
+    half = losses(token, 0.5)
+    assert all(loss in {with_it, without} for loss, with_it, without in zip(half, loaded, bare, strict=True))
+    assert set(half) & set(loaded)
+    assert set(half) & set(bare)
+    assert losses(token, 1e-9) == loaded, "it was not switched on again"

@@ -108,7 +108,7 @@ def test_a_damaged_asset_is_not_packed(registry: Registry, tmp_path: Path) -> No
         ({"twirl/record.toml": None}, "are not those of its records"),
         ({"twirl/more.txt": b"more"}, "are not those of its records"),
         ({"../../escaped.txt": b"out"}, "are not those of its records"),
-        ({"/escaped/record.toml": b"schema = 3"}, "the record has no `name`"),
+        ({"/escaped/record.toml": b"schema = 4"}, "the record has no `name`"),
         ({"twirl/record.toml": b"\xff\xfe"}, "not UTF-8 text"),
         ({"twirl/record.toml": b"x" * 2_000_000}, "are not those of its records"),
     ],
@@ -130,7 +130,7 @@ def test_a_record_in_the_folder_of_another_name_is_refused(other: Registry, bund
 
 def test_a_newer_record_is_refused(other: Registry, bundle: Path) -> None:
     with zipfile.ZipFile(bundle) as opened:
-        record = opened.read("twirl/record.toml").replace(b"schema = 3", b"schema = 4")
+        record = opened.read("twirl/record.toml").replace(b"schema = 4", b"schema = 5")
     rewritten(bundle, {"twirl/record.toml": record})
     with pytest.raises(IntegrityFailure, match="newer `cav`"):
         unpack(other, bundle)

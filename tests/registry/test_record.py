@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from cavtool.errors import IntegrityFailure
-from cavtool.registry.record import SCHEMA, Record, from_toml, to_toml
+from cavtool.registry.record import SCHEMA, Record, UsedAbsorber, from_toml, to_toml
 from tests.registry.samples import DRAFT, MIX
 
 ID = "0123456789abcdef" * 4
@@ -25,6 +25,12 @@ WHOLE = replace(
         replace(MIX, content_id=ID, files=WHOLE.files),
         replace(WHOLE, kind="absorber", recipe={}, metrics={}, clip=None),
         replace(WHOLE, prompt="'''\"\"\"\\ \t\n[recipe]\nname = 1\u2028é🎬"),
+        replace(
+            WHOLE,
+            absorbers=(UsedAbsorber(name="a", kind="dual", content_id=ID, weight=0.5),),
+            clip=None,
+            parents=MIX.parents,
+        ),
         replace(WHOLE, metrics={"tiny": 1e-300, "large": 1e30, "endless": float("inf")}),
     ],
 )

@@ -121,7 +121,7 @@ def test_broken_assets_never_hide_the_good_ones(root: Path) -> None:
     assert [asset.record.name for asset in registry.list()] == ["good"]
     broken = dict(registry.broken())
     assert sorted(broken) == ["bare", "binary", "empty", "locked", "moved", "newer", "torn"]
-    assert broken["newer"].message == "`newer`: the record has schema 99, this version knows 3"
+    assert broken["newer"].message == "`newer`: the record has schema 99, this version knows 4"
     assert broken["bare"].message == "`bare` has no `record.toml`"
     assert broken["moved"].message == "`moved` holds the record of `renamed`"
     for name in broken:
@@ -203,7 +203,7 @@ def test_tags_and_note_are_set_separately(root: Path) -> None:
 @pytest.mark.parametrize("change", [("copy", "spin"), ("rename", "spin"), ("annotate",)])
 def test_an_asset_of_a_newer_version_is_read_but_not_changed(root: Path, change: tuple[str, ...]) -> None:
     registry, path = Registry(root), put(root, "twirl", seed=1).folder / "record.toml"
-    path.write_text(path.read_text().replace("schema = 3", "schema = 4\nmood = 'new'"))
+    path.write_text(path.read_text().replace("schema = 4", "schema = 5\nmood = 'new'"))
     text = path.read_text()
     assert seed_of(registry.get("twirl")) == 1
     with pytest.raises(IntegrityFailure, match="written by a newer `cav`"):

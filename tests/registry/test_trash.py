@@ -63,7 +63,7 @@ def test_an_unreadable_entry_stays_in_the_trash(registry: Registry) -> None:
 def test_a_damaged_or_newer_entry_is_restored_under_its_own_name_only(registry: Registry) -> None:
     record = list_trash(registry)[0].folder / "record.toml"
     text = record.read_text()
-    record.write_text(text.replace("schema = 3", "schema = 4\nmood = 'new'"))
+    record.write_text(text.replace("schema = 4", "schema = 5\nmood = 'new'"))
     with pytest.raises(IntegrityFailure, match="newer `cav`"):
         restore(registry, "zoom-2", to="other")
     record.write_text(text)

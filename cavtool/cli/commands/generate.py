@@ -7,12 +7,12 @@ from typing import Annotated, Any
 import typer
 
 from cavtool.cli.command import command, new_app
-from cavtool.cli.completion.offers import motion_names, video_files
+from cavtool.cli.completion.offers import absorber_names, motion_names, video_files
 from cavtool.cli.output import Output
 from cavtool.cli.params import Device, Model, Overwrite
 from cavtool.errors import InvalidInput
 from cavtool.recipes import SampleRecipe as Recipe
-from cavtool.recipes import parse_blend
+from cavtool.recipes import parse_absorber, parse_blend
 from cavtool.workspace import Workspace
 
 app = new_app()
@@ -33,6 +33,15 @@ def generate(
             metavar="NAME[:WEIGHT][@A-B]",
             help="Motion to apply, from A to B of the sampling (0 to 1; default: the motion's); can be repeated.",
             autocompletion=motion_names,
+        ),
+    ] = None,
+    styles: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--style",
+            metavar="NAME_OR_FILE[:WEIGHT]",
+            help="Absorber whose appearance to use; can be repeated.",
+            autocompletion=absorber_names,
         ),
     ] = None,
     num_videos: Annotated[
@@ -66,6 +75,7 @@ def generate(
     values: dict[str, Any] = {
         "prompt": prompt,
         "motions": tuple(map(parse_blend, motions or ())),
+        "styles": tuple(map(parse_absorber, styles or ())),
         "num_videos": num_videos,
         "seed": seed,
         "steps": steps,
@@ -77,6 +87,11 @@ def generate(
     recipe = _changed(_recipe_in(like), _on_command_line(ctx, values)) if like else Recipe(**values)
     for motion in recipe.motions:  # before torch loads
         workspace.registry.get(motion.name, "motion")
+    if recipe.styles:
+        from cavtool.registry.absorbers import find_absorber
+
+        for style in recipe.styles:
+            find_absorber(workspace.registry, style)
     with out.progress() as on_event:
         from cavtool.studio import generate as studio
 

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cavtool.cli.command import command, new_app
-from cavtool.cli.completion.offers import video_files
+from cavtool.cli.completion.offers import absorber_names, video_files
 from cavtool.cli.format import describe, size_text
 from cavtool.cli.output import Output
 from cavtool.cli.params import Device, Model
-from cavtool.recipes import AbsorberKind, DType
+from cavtool.errors import InvalidInput
+from cavtool.recipes import AbsorberKind, DType, parse_absorber
 from cavtool.recipes import LearnRecipe as Recipe
 from cavtool.workspace import Workspace
 
@@ -22,6 +23,7 @@ app = new_app()
 
 @command(app, "learn")
 def learn(
+    ctx: typer.Context,
     out: Output,
     workspace: Workspace,
     name: Annotated[str, typer.Argument(help="Name for the motion.")],
@@ -37,6 +39,15 @@ def learn(
     ] = Recipe.prompt,
     appearance: Annotated[str, typer.Option(help="Caption of the video, without its motion.")] = Recipe.appearance,
     absorber_kind: Annotated[AbsorberKind, typer.Option(help="Appearance absorber.")] = Recipe.absorber_kind,
+    absorbers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--absorber",
+            metavar="NAME_OR_FILE[:WEIGHT]",
+            help="Existing absorber to load instead of training one; can be repeated.",
+            autocompletion=absorber_names,
+        ),
+    ] = None,
     start: Annotated[
         float | None, typer.Option(help="Clip start in seconds (default: the busiest part).")
     ] = Recipe.start,
@@ -82,7 +93,10 @@ def learn(
         device=device,
         dtype=dtype,
         model=model,
+        absorbers=tuple(map(parse_absorber, absorbers or ())),
     )
+    if absorbers:
+        _check_absorbers(ctx, workspace, recipe)
     for each in recipe.leaves(name):  # before torch loads
         workspace.registry.check_free(each, replace=replace)
     if detach:
@@ -93,6 +107,19 @@ def learn(
 
         asset = studio.learn(name, video, recipe, replace=replace, workspace=workspace, on_event=on_event)
     report(out, asset)
+
+
+def _check_absorbers(ctx: typer.Context, workspace: Workspace, recipe: Recipe) -> None:
+    """Raise NotFound for a missing absorber, InvalidInput for options about the training of one."""
+    from cavtool.registry.absorbers import find_absorber
+
+    for absorber in recipe.absorbers:
+        find_absorber(workspace.registry, absorber)
+    for name in ("absorber_kind", "absorber_steps"):
+        source = ctx.get_parameter_source(name)
+        if source and source.name == "COMMANDLINE":
+            option = f"--{name.replace('_', '-')}"
+            raise InvalidInput(f"`{option}` and `--absorber` exclude each other", hint="`--absorber` trains none")
 
 
 def _learn_detached(

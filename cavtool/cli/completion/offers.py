@@ -21,8 +21,10 @@ Offer = str | tuple[str, str]  # a word, or a word and its description
 WEIGHTS = ("0.3", "0.5", "0.7", "1.0", "1.3")
 WINDOWS = ("0-0.3", "0-0.5", "0.3-1", "0.5-1")
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif", ".webp", ".m4v")
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".avif")
+WEIGHT_FILES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 _MAX_DESCRIBED = 50  # nobody reads more descriptions
-_MAX_SORTED_OUT = 500  # reading more records would take too long: the other absorbers are offered as motions too
+_MAX_SORTED_OUT = 500  # reading more records would take too long: all others are offered
 _MAX_DESCRIPTION = 60  # characters
 _MAX_FILES = 10_000
 _SAFE = re.compile(r"[\w@%+=:,./~-]+", re.ASCII)
@@ -44,12 +46,21 @@ def motion_names(incomplete: str) -> list[Offer]:
 
 def weighted_motion_names(incomplete: str) -> list[Offer]:
     """Motions; after `NAME:`, common weights."""
+    return _of_kind("motion", incomplete)
+
+
+def absorber_names(incomplete: str) -> list[Offer]:
+    """Absorbers, files with weights and folders; after `NAME:`, common weights."""
+    return [*_of_kind("absorber", incomplete), *_files(incomplete, WEIGHT_FILES)]
+
+
+def _of_kind(kind: str, incomplete: str) -> list[Offer]:
     name, colon, weight = incomplete.rpartition(":")
     if colon:
         known = name in _assets(name)
         return [f"{name}:{each}" for each in WEIGHTS if known and each.startswith(weight)]
     records = _assets(incomplete)
-    others = {each for each in sorted(records)[:_MAX_SORTED_OUT] if _record(records[each]).get("kind") != "motion"}
+    others = {each for each in sorted(records)[:_MAX_SORTED_OUT] if _record(records[each]).get("kind") != kind}
     return _described({each: record for each, record in records.items() if each not in others})
 
 
@@ -80,6 +91,11 @@ def model_names(incomplete: str) -> list[Offer]:
 def video_files(incomplete: str) -> list[Offer]:
     """Videos, and folders."""
     return [*_files(incomplete, VIDEOS)]
+
+
+def source_files(incomplete: str) -> list[Offer]:
+    """Videos, pictures, and folders."""
+    return [*_files(incomplete, (*VIDEOS, *PICTURES))]
 
 
 def bundle_files(incomplete: str) -> list[Offer]:

@@ -5,7 +5,7 @@ It trains on random crops of single frames with every temporal layer bypassed. I
 of its file and the token as `token` (N, D).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -25,19 +25,27 @@ CROP_RATIO = (0.33, 0.67)  # of the frame's sides (Ren et al. 2024, appendix A.2
 Params = dict[str, nn.Parameter]
 
 
-def crop_bank(frames_FHWC: FramesFHWC, num_crops: int, seed: int) -> FramesFHWC:
-    """Random crops of random frames, resized to the size of a frame: (num_crops, H, W, 3) uint8.
+def crop_bank(
+    frames: Sequence[FramesFHWC] | FramesFHWC,
+    num_crops: int,
+    seed: int,
+    *,
+    size: tuple[int, int] | None = None,
+    ratios: tuple[float, float] = CROP_RATIO,
+) -> FramesFHWC:
+    """Random crops of random frames (H, W, 3), resized to one size: (num_crops, H, W, 3) uint8.
 
-    Sides are a random share of the frame's, the same for width and height (Ren et al. 2024, appendix A.2).
+    Sides are a random share of the frame's, the same for width and height (Ren et al. 2024, appendix A.2). `size` is
+    height and width (default: those of the first frame); the frames may have others of the same aspect.
     """
     rng = np.random.default_rng(seed)
-    height, width = frames_FHWC.shape[1:3]
+    height, width = size or frames[0].shape[:2]
     crops = []
     for _ in range(num_crops):
-        ratio = rng.uniform(*CROP_RATIO)
-        left, top = rng.uniform(0, (1 - ratio) * width), rng.uniform(0, (1 - ratio) * height)
-        frame = Image.fromarray(frames_FHWC[rng.integers(len(frames_FHWC))])
-        box = (left, top, left + ratio * width, top + ratio * height)
+        ratio, x, y = rng.uniform(*ratios), rng.random(), rng.random()
+        frame = Image.fromarray(frames[int(rng.integers(len(frames)))])
+        left, top = (1 - ratio) * frame.width * x, (1 - ratio) * frame.height * y
+        box = (left, top, left + ratio * frame.width, top + ratio * frame.height)
         crops.append(np.asarray(frame.resize((width, height), Image.Resampling.BICUBIC, box)))
     return np.stack(crops)
 
@@ -80,3 +88,32 @@ def load_absorber(backbone: Backbone, state: lora.LoraState) -> Tensor | None:
     if spatial:
         lora.load_into(backbone.denoiser, ADAPTER, spatial)
     return state[TOKEN].to(backbone.device) if TOKEN in state else None
+
+
+def motion_loss(
+    backbone: Backbone,
+    latents_BCFHW: Tensor,
+    prompt: str,
+    token: Tensor | None,
+    *,
+    seed: int,
+    first_step: int = 0,
+    noise_from: float = 0.0,
+    dropout: float = 0.0,
+) -> Callable[[int], Tensor]:
+    """The loss of each step of stage 2: the whole clip under the prompt y, with the absorber that the backbone has.
+
+    Ren et al. 2024, equation (5). With the probability `dropout` a step runs without the injected absorber and its
+    token (MotionDirector, Zhao et al. 2023); merged ones stay. `first_step` is the number of steps of earlier stages.
+    """
+    conditioning = backbone.encode_text([prompt], token)
+    bare = backbone.encode_text([prompt]) if dropout else conditioning
+
+    def loss_at(step: int) -> Tensor:
+        generator = step_generator(seed, first_step + step)
+        if dropout and torch.rand((), generator=generator) < dropout:
+            with lora.switched_off(backbone.denoiser, ADAPTER):
+                return denoising_loss(backbone, latents_BCFHW, bare, generator, noise_from=noise_from)
+        return denoising_loss(backbone, latents_BCFHW, conditioning, generator, noise_from=noise_from)
+
+    return loss_at

@@ -5,8 +5,10 @@ W' = W + s·BA (Ren et al. 2024, equation 2; Hu et al. 2021). Files hold PEFT's 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save as safetensors_save
@@ -80,6 +82,22 @@ def targets(state: Mapping[str, Tensor]) -> tuple[str, ...]:
     return tuple(sorted(key[len(_PREFIX) : -len(_A)] for key in state if key.startswith(_PREFIX) and key.endswith(_A)))
 
 
+@contextmanager
+def switched_off(denoiser: nn.Module, name: str) -> Iterator[None]:
+    """Within the context the injected LoRA of that name has no effect."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    layers: list[Any] = [each for each in denoiser.modules() if isinstance(each, BaseTunerLayer)]
+    scalings = [(layer.scaling, layer.scaling[name]) for layer in layers if name in layer.scaling]
+    try:
+        for scaling, _ in scalings:
+            scaling[name] = 0.0
+        yield
+    finally:
+        for scaling, before in scalings:
+            scaling[name] = before
+
+
 def remove_all(denoiser: nn.Module) -> None:
     """Remove every injected LoRA; the base layers keep their weights."""
     from diffusers.utils.peft_utils import recurse_remove_peft_layers
@@ -119,8 +137,11 @@ def _fitting(name: str, A: Tensor, B: Tensor | None) -> Tensor:
 
 
 def check_fit(denoiser: nn.Module, pairs: Mapping[str, tuple[Tensor, Tensor]]) -> None:
-    """Raise Incompatible if the denoiser lacks a layer of the LoRA or has it with another shape."""
-    shapes = {name: tuple(param.shape) for name, param in denoiser.named_parameters()}
+    """Raise Incompatible if the denoiser lacks a layer of the LoRA or has it with another shape.
+
+    The kernels of a convolution count as flattened, (out, in · height · width).
+    """
+    shapes = {name: tuple(param.flatten(1).shape) for name, param in denoiser.named_parameters() if param.dim() > 1}
     for name, (A, B) in pairs.items():
         required = (B.shape[0], A.shape[1])
         found = shapes.get(f"{name}.weight") or shapes.get(f"{name}.base_layer.weight")

@@ -3,7 +3,7 @@
 W' = W + s·BA (Ren et al. 2024, equation 2; Hu et al. 2021).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,9 +27,23 @@ def merged(denoiser: nn.Module, states: Sequence[tuple[LoraState, float]]) -> It
                 layer: Any = denoiser.get_submodule(name)
                 original = originals.setdefault(name, layer.weight.data)
                 delta = weight * (B.to(original.device).float() @ A.to(original.device).float())
-                layer.weight.data = (layer.weight.data.float() + delta).to(original.dtype)
+                layer.weight.data = (layer.weight.data.float() + delta.view_as(original)).to(original.dtype)
         yield
     finally:
         for name, original in originals.items():
             layer = denoiser.get_submodule(name)
             layer.weight.data = original
+
+
+@contextmanager
+def replaced(denoiser: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]:
+    """Within the context these parameters have other values; afterwards their original tensors again."""
+    params, originals = dict(denoiser.named_parameters()), {}
+    try:
+        for name, value in weights.items():
+            originals[name] = params[name].data
+            params[name].data = value.to(originals[name])
+        yield
+    finally:
+        for name, original in originals.items():
+            params[name].data = original

@@ -12,7 +12,7 @@ from diffusers import MotionAdapter, UNet2DConditionModel, UNetMotionModel
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from torch import Tensor
 
-from cavtool.core.backbones.parts.layers import attention_projections, bypassed, unchanged
+from cavtool.core.backbones.parts.layers import attention_projections, bypassed, parameters_outside, unchanged
 from cavtool.core.backbones.parts.loading import class_name, freeze, load_model, quiet
 from cavtool.core.backbones.parts.unet import UNetBackbone
 from cavtool.errors import Incompatible
@@ -59,6 +59,10 @@ class AnimateDiffBackbone(UNetBackbone):
     def temporal_targets(self) -> list[str]:
         """q, k, v and out of every motion module; both of its attentions run along time."""
         return attention_projections(self.denoiser, AnimateDiffTransformer3D)
+
+    def spatial_parameters(self) -> list[str]:
+        """The parameters outside motion modules, named as in Stable Diffusion 1.5."""
+        return parameters_outside(self.denoiser, (AnimateDiffTransformer3D,))
 
     def without_time(self) -> AbstractContextManager[None]:
         """Bypass every motion module, which leaves the image model, run on each frame."""

@@ -98,6 +98,9 @@ class Backbone(Protocol):
     def spatial_targets(self) -> list[str]:
         """Names of the linear layers of all attention within a frame."""
 
+    def spatial_parameters(self) -> list[str]:
+        """Names of the parameters of all layers that do not mix frames, those of an image model."""
+
     def without_time(self) -> AbstractContextManager[None]:
         """Bypass every layer that mixes frames."""
 

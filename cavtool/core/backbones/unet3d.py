@@ -13,7 +13,7 @@ from diffusers.models.resnet import TemporalConvLayer
 from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
 from torch import Tensor, nn
 
-from cavtool.core.backbones.parts.layers import attention_projections, bypassed, unchanged
+from cavtool.core.backbones.parts.layers import attention_projections, bypassed, parameters_outside, unchanged
 from cavtool.core.backbones.parts.loading import load_model
 from cavtool.core.backbones.parts.unet import UNetBackbone
 
@@ -32,6 +32,10 @@ class UNet3DBackbone(UNetBackbone):
     def temporal_targets(self) -> list[str]:
         """q, k, v and out of every temporal transformer, `transformer_in` included; both attentions run along time."""
         return attention_projections(self.denoiser, TransformerTemporalModel)
+
+    def spatial_parameters(self) -> list[str]:
+        """The parameters outside temporal transformers and convolutions, named as in Stable Diffusion 2.1."""
+        return parameters_outside(self.denoiser, (TransformerTemporalModel, TemporalConvLayer))
 
     def without_time(self) -> AbstractContextManager[None]:
         """Bypass every layer that mixes frames."""

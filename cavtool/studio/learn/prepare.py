@@ -11,16 +11,20 @@ from torch import Tensor
 
 from cavtool import video
 from cavtool.core.adapters.absorber import crop_bank
+from cavtool.core.adapters.existing import combine
 from cavtool.core.devices import explain_oom
 from cavtool.events import Note, OnEvent, Warn
 from cavtool.models import Model, find_model
-from cavtool.recipes import AbsorberKind, LearnRecipe
+from cavtool.recipes import LearnRecipe
+from cavtool.registry.absorbers import find_absorber
 from cavtool.registry.record import Clip
 from cavtool.runs import INPUTS, Run
+from cavtool.studio.appearance import load_absorbers
 from cavtool.studio.session import Session, open_session
 from cavtool.workspace import Workspace
 
 NUM_CROPS = 64
+ABSORBER = "absorber."  # the prefix of an existing absorber in the inputs, which a resumed run reads again
 _STILL = 0.25  # mean change between frames, of 255; compressed still videos have 0.0 to 0.1
 
 
@@ -31,13 +35,17 @@ def prepare_run(
     model = find_model(recipe.model, cache=workspace.places.cache)
     for asset_name in recipe.leaves(name):
         workspace.registry.check_free(asset_name, replace=replace)
+    for absorber in recipe.absorbers:
+        find_absorber(workspace.registry, absorber)
     clip, frames = _read_clip(file, recipe, model, on_event)
     _warn_about_captions(name, recipe, on_event)
     with explain_oom():
         session = open_session(recipe.model, device=recipe.device, dtype=recipe.dtype, training=True)
         _warn_about_truncation(name, recipe, session, on_event)
-        inputs = _encode_inputs(session, frames, recipe.seed)
-    asked = dataclasses.replace(recipe, model=model.address)
+        given = load_absorbers(recipe.absorbers, session, workspace, on_event)
+        inputs = _encode_inputs(session, frames, recipe.seed if recipe.trains_absorber else None)
+    inputs |= {f"{ABSORBER}{key}": value for key, value in combine([each.state for each in given]).items()}
+    asked = dataclasses.replace(recipe, model=model.address, absorbers=tuple(each.used for each in given))
     run = workspace.runs.create(name, asked, clip=clip, revision=model.revision, replace=replace)
     run.write(INPUTS, lambda path: save_file(inputs, path))
     return run, session
@@ -46,8 +54,9 @@ def prepare_run(
 def _warn_about_captions(name: str, recipe: LearnRecipe, on_event: OnEvent) -> None:
     if not recipe.prompt:
         on_event(Note(f"no `--prompt`: using `{recipe.prompt_for(name)}`; a description of the video works better"))
-    if recipe.absorber_kind is AbsorberKind.NONE and recipe.appearance:
-        on_event(Warn("`--appearance` does nothing with `--absorber-kind none`"))
+    if recipe.appearance and not recipe.trains_absorber:
+        reason = "`--absorber`" if recipe.absorbers else "`--absorber-kind none`"
+        on_event(Warn(f"`--appearance` does nothing with {reason}"))
 
 
 def _warn_about_truncation(name: str, recipe: LearnRecipe, session: Session, on_event: OnEvent) -> None:
@@ -77,10 +86,9 @@ def _read_clip(file: Path, recipe: LearnRecipe, model: Model, on_event: OnEvent)
     return Clip(sha256=sha256, start=start, duration=duration, fps=native.fps, **size), frames
 
 
-def _encode_inputs(session: Session, frames: video.Frames, seed: int) -> dict[str, Tensor]:
-    """The inputs of a training: the clip's frames and latents, and the latents of its crop bank (N, C, 1, H, W)."""
-    backbone = session.backbone
-    crops = crop_bank(frames, NUM_CROPS, seed)
-    latents = {"latents": backbone.encode_clip(frames), "crops": backbone.encode_stills(crops)}
-    inputs = {"frames": torch.from_numpy(frames)} | latents
+def _encode_inputs(session: Session, frames: video.Frames, crop_seed: int | None) -> dict[str, Tensor]:
+    """The clip's frames and latents, and the latents of its crop bank (N, C, 1, H, W) unless the seed is None."""
+    inputs = {"frames": torch.from_numpy(frames), "latents": session.backbone.encode_clip(frames)}
+    if crop_seed is not None:
+        inputs["crops"] = session.backbone.encode_stills(crop_bank(frames, NUM_CROPS, crop_seed))
     return {key: value.cpu().contiguous() for key, value in inputs.items()}

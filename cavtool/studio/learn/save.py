@@ -15,11 +15,14 @@ from cavtool.errors import Conflict, IntegrityFailure, NotFound
 from cavtool.models import Model
 from cavtool.names import absorber_name
 from cavtool.registry import Asset, Kind, Registry
-from cavtool.registry.record import WEIGHTS, Record
+from cavtool.registry.record import WEIGHTS, Record, UsedAbsorber
 from cavtool.runs import Run, RunRecord
 from cavtool.schema import to_table
 from cavtool.studio.learn.train import Training
 from cavtool.studio.weights import file_metadata
+
+_SEPARATE = {"prompt", "appearance", "model", "absorbers"}  # in fields of their own, not in the table of the recipe
+_OF_STAGE_1 = {"absorber_kind", "absorber_steps", "absorber_lr"}  # without effect if existing absorbers are used
 
 
 def save_results(
@@ -82,7 +85,8 @@ def _has_weights(registry: Registry, name: str, weights: Path) -> bool:
 
 def _draft(asked: RunRecord, model: Model, kind: Kind, state: LoraState) -> Record:
     recipe = asked.recipe
-    table = {key: value for key, value in to_table(recipe).items() if key not in {"prompt", "appearance", "model"}}
+    left_out = _SEPARATE | _OF_STAGE_1 if recipe.absorbers else _SEPARATE
+    table = {key: value for key, value in to_table(recipe).items() if key not in left_out}
     return Record(
         name=asked.name if kind == "motion" else absorber_name(asked.name),
         kind=kind,
@@ -95,4 +99,8 @@ def _draft(asked: RunRecord, model: Model, kind: Kind, state: LoraState) -> Reco
         rank=recipe.rank if lora.targets(state) else 0,
         recipe=table,
         clip=asked.clip,
+        absorbers=tuple(
+            UsedAbsorber(name=each.name, kind=each.kind, content_id=each.content_id, weight=each.weight)
+            for each in recipe.absorbers
+        ),
     )

@@ -1,7 +1,7 @@
 """The two training stages of Ren et al. 2024 and a preview, with checkpoints from which a run can be resumed.
 
 A checkpoint holds `stage` (1 absorber, 2 motion), `smoothed` (the loss), the trainer's state under `trainer.`, and in
-stage 2 the finished absorber under `absorber.`.
+stage 2 the absorber that stage 1 has trained under `absorber.`. An existing absorber is in the run's inputs.
 """
 
 import time
@@ -16,15 +16,16 @@ from torch import Tensor
 
 from cavtool import video
 from cavtool.core.adapters import lora
-from cavtool.core.adapters.absorber import absorber_loss, load_absorber, new_absorber
+from cavtool.core.adapters.absorber import absorber_loss, load_absorber, motion_loss, new_absorber
+from cavtool.core.adapters.existing import applied
 from cavtool.core.adapters.lora import LoraState
-from cavtool.core.losses import denoising_loss
-from cavtool.core.noise import step_generator
+from cavtool.core.backbones.protocol import Backbone
 from cavtool.core.trainer import Trainer
 from cavtool.errors import TrainingError
 from cavtool.events import Event, Interrupted, OnEvent, Stage, Step, Warn, to_json
-from cavtool.recipes import AbsorberKind, LearnRecipe, SampleRecipe
+from cavtool.recipes import AbsorberKind, AbsorbRecipe, LearnRecipe, SampleRecipe
 from cavtool.runs import Run
+from cavtool.studio.learn.prepare import ABSORBER
 from cavtool.studio.session import Motion, Session
 
 MOTION_ADAPTER = "cav_motion"
@@ -52,7 +53,7 @@ class Training:
 
     def begin(self, stage: str) -> None:
         """Report the start of a stage."""
-        stages = ["motion", "preview"] if self.recipe.absorber_kind is AbsorberKind.NONE else [*_STAGES]
+        stages = [*_STAGES] if self.recipe.trains_absorber else ["motion", "preview"]
         self.report(Stage(stage, stages.index(stage) + 1, len(stages)))
 
     def report(self, event: Event) -> None:
@@ -62,45 +63,48 @@ class Training:
 
     def train_absorber(self, appearance: str) -> LoraState:
         """Stage 1: the trained absorber, which may be in the checkpoint already; {} if the recipe has none."""
-        kind = self.recipe.absorber_kind
-        if kind is AbsorberKind.NONE:
+        recipe = self.recipe
+        if not recipe.trains_absorber:
             return {}
         if self.saved_stage == 2:
-            return _under("absorber.", self.saved)
-        backbone, recipe = self.session.backbone, self.recipe
-        params = new_absorber(
-            backbone,
-            appearance,
-            with_lora=kind is not AbsorberKind.TEXTINV,
-            with_token=kind is not AbsorberKind.S_LORA,
+            return _under(ABSORBER, self.saved)
+        absorb = AbsorbRecipe(
+            prompt=appearance,
+            kind=recipe.absorber_kind,
+            steps=recipe.absorber_steps,
             rank=recipe.rank,
+            lr=recipe.absorber_lr,
+            batch_size=recipe.batch_size,
             seed=recipe.seed,
         )
-        batch = 8 * recipe.batch_size  # a single frame costs little
-        loss_at = absorber_loss(backbone, params, self.inputs["crops"], appearance, batch_size=batch, seed=recipe.seed)
-        trainer = Trainer(params, loss_at, recipe.absorber_steps, recipe.absorber_lr)
+        trainer = absorber_trainer(self.session.backbone, absorb, self.inputs["crops"])
         self._train(trainer, "absorber", {})
-        state = lora.extract(params)
-        lora.remove_all(backbone.denoiser)
+        state = lora.extract(trainer.params)
+        lora.remove_all(self.session.backbone.denoiser)
         return state
 
     def train_motion(self, prompt: str, absorber: LoraState) -> tuple[LoraState, float]:
-        """Stage 2: train the T-LoRA with the absorber loaded and frozen; returns it and its last smoothed loss."""
+        """Stage 2: train the T-LoRA with the absorber, or existing ones, loaded and frozen.
+
+        Returns the T-LoRA and its last smoothed loss.
+        """
+        with applied(self.session.backbone, _under(ABSORBER, self.inputs)) as token:
+            return self._train_motion(prompt, absorber, token)
+
+    def _train_motion(self, prompt: str, absorber: LoraState, token: Tensor | None) -> tuple[LoraState, float]:
         backbone, recipe = self.session.backbone, self.recipe
-        token = load_absorber(backbone, absorber)
-        conditioning = backbone.encode_text([prompt], token)
+        if absorber:
+            token = load_absorber(backbone, absorber)
+        latents = self.inputs["latents"].to(backbone.device).repeat(recipe.batch_size, 1, 1, 1, 1)
+        first = recipe.total_steps - recipe.steps
+        loss_at = motion_loss(
+            backbone, latents, prompt, token, seed=recipe.seed, first_step=first, noise_from=recipe.noise_from
+        )
         backbone.release("text_encoder")
         targets = backbone.temporal_targets()
         params = lora.inject(backbone.denoiser, MOTION_ADAPTER, targets, recipe.rank, seed=recipe.seed)
-        latents = self.inputs["latents"].to(backbone.device).repeat(recipe.batch_size, 1, 1, 1, 1)
-        first = recipe.total_steps - recipe.steps
-
-        def loss_at(step: int) -> Tensor:  # Ren et al. 2024, equation (5)
-            generator = step_generator(recipe.seed, first + step)
-            return denoising_loss(backbone, latents, conditioning, generator, noise_from=recipe.noise_from)
-
         trainer = Trainer(params, loss_at, recipe.steps, recipe.lr)
-        finished = {f"absorber.{key}": value for key, value in absorber.items()}
+        finished = {f"{ABSORBER}{key}": value for key, value in absorber.items()}
         loss = self._train(trainer, "motion", finished)
         state = lora.extract(params)
         lora.remove_all(backbone.denoiser)
@@ -130,7 +134,7 @@ class Training:
         self.begin(name)
         offset = self.recipe.total_steps - self.recipe.steps if name == "motion" else 0
         for loss in trainer.run():
-            smoothed = loss if not smoothed else 0.95 * smoothed + 0.05 * loss
+            smoothed = smooth(smoothed, loss)
             self.report(Step(name, trainer.step, trainer.num_steps, loss, round(time.monotonic() - began, 3)))
             stopping = self.should_stop()
             if stopping or trainer.step % CHECKPOINT_EVERY == 0 or trainer.step == trainer.num_steps:
@@ -144,6 +148,26 @@ class Training:
             if stopping:
                 raise Interrupted(self.run.id)
         return smoothed
+
+
+def absorber_trainer(backbone: Backbone, recipe: AbsorbRecipe, crops_NCFHW: Tensor) -> Trainer:
+    """The trainer of stage 1, over the parameters of a new absorber that it adds to the backbone."""
+    params = new_absorber(
+        backbone,
+        recipe.prompt,
+        with_lora=recipe.kind is not AbsorberKind.TEXTINV,
+        with_token=recipe.kind is not AbsorberKind.S_LORA,
+        rank=recipe.rank,
+        seed=recipe.seed,
+    )
+    batch = 8 * recipe.batch_size  # a single frame costs little
+    loss_at = absorber_loss(backbone, params, crops_NCFHW, recipe.prompt, batch_size=batch, seed=recipe.seed)
+    return Trainer(params, loss_at, recipe.steps, recipe.lr)
+
+
+def smooth(smoothed: float, loss: float) -> float:
+    """The running mean of the losses, the first of which starts it."""
+    return loss if not smoothed else 0.95 * smoothed + 0.05 * loss
 
 
 def read_latest(run: Run, on_event: OnEvent) -> LoraState:

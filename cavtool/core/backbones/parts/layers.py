@@ -17,6 +17,12 @@ def attention_projections(denoiser: nn.Module, kind: type[nn.Module]) -> list[st
     return [name for name in names if _PROJECTION.search(name)]
 
 
+def parameters_outside(denoiser: nn.Module, kinds: tuple[type[nn.Module], ...]) -> list[str]:
+    """Names of the parameters that are in no module of these kinds, in module order."""
+    inside = tuple(f"{name}." for name, module in denoiser.named_modules() if isinstance(module, kinds))
+    return [name for name, _ in denoiser.named_parameters() if not name.startswith(inside)]
+
+
 @contextmanager
 def bypassed(forwards: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
     """Give layers another forward, such as `unchanged`; their own is restored afterwards, also after an error."""

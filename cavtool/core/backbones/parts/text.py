@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cavtool.errors import Incompatible
+
 
 def encode_prompts(tokenizer: Any, text_encoder: Any, prompts: Sequence[str], token_ND: Tensor | None) -> Tensor:
     """Embeddings (B, L, D), fp32. A learned token replaces `*` in a prompt; without a `*` it is appended."""
@@ -50,6 +52,9 @@ def _ids_with_token(tokenizer: Any, prompt: str, learned_ids: Sequence[int]) -> 
     """Ids (L,) of the prompt and the learned vectors; words that do not fit are dropped, the vectors never are."""
     length = tokenizer.model_max_length
     room = length - 2 - len(learned_ids)
+    if room < 0:
+        message = f"the learned tokens have {len(learned_ids)} vectors, and a prompt has room for {length - 2}"
+        raise Incompatible(message, hint="use fewer learned tokens at once")
     before, after = (_word_ids(tokenizer, part) for part in prompt.partition("*")[::2])
     inner = [*before[:room], *learned_ids, *after[: max(0, room - len(before))]]
     ids = [tokenizer.bos_token_id, *inner, tokenizer.eos_token_id]

@@ -150,6 +150,10 @@ class UNetBackbone(ABC):
         return attention_projections(self.denoiser, Transformer2DModel)
 
     @abstractmethod
+    def spatial_parameters(self) -> list[str]:
+        """The parameters of all layers that do not mix frames."""
+
+    @abstractmethod
     def without_time(self) -> AbstractContextManager[None]:
         """Bypass every layer that mixes frames."""
 

@@ -1,0 +1,67 @@
+"""`cav absorb`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from cavtool.cli.command import command, new_app
+from cavtool.cli.completion.offers import source_files
+from cavtool.cli.format import describe, size_text
+from cavtool.cli.output import Output
+from cavtool.cli.params import Device, Model, Replace
+from cavtool.recipes import AbsorberKind
+from cavtool.recipes import AbsorbRecipe as Recipe
+from cavtool.workspace import Workspace
+
+app = new_app()
+
+
+@command(app, "absorb")
+def absorb(
+    out: Output,
+    workspace: Workspace,
+    name: Annotated[str, typer.Argument(help="Name for the absorber.")],
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SOURCE",
+            exists=True,
+            help="Videos, pictures, or folders of pictures.",
+            autocompletion=source_files,
+        ),
+    ],
+    *,
+    prompt: Annotated[str, typer.Option(help="Caption of what all sources show, without motion.")] = Recipe.prompt,
+    kind: Annotated[
+        Literal["dual", "s-lora", "textinv"], typer.Option(help="Spatial LoRA, learned token, or both (dual).")
+    ] = "dual",
+    steps: Annotated[int, typer.Option(help="Training steps.")] = Recipe.steps,
+    rank: Annotated[int, typer.Option(help="Rank of the spatial LoRA.")] = Recipe.rank,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = Recipe.seed,
+    model: Model = Recipe.model,
+    device: Device = Recipe.device,
+    replace: Replace = False,
+) -> None:
+    """Learn an appearance from videos or pictures.
+
+    The absorber can be used by `cav learn --absorber`, which then learns only the motion, and by
+    `cav generate --style`.
+
+    Example: `cav absorb ghibli pictures/ --prompt "a painted landscape"`
+    """
+    recipe = Recipe(
+        prompt=prompt, kind=AbsorberKind(kind), steps=steps, rank=rank, seed=seed, model=model, device=device
+    )
+    workspace.registry.check_free(name, replace=replace)  # before torch loads
+    try:
+        with out.progress() as on_event:
+            from cavtool.studio import absorb as studio
+
+            asset = studio.absorb(name, sources, recipe, replace=replace, workspace=workspace, on_event=on_event)
+    except KeyboardInterrupt:
+        out.note("no absorber was kept")
+        raise
+    record = asset.record
+    out.result(describe(asset), [f"{record.name}  {record.short_id}  {size_text(asset.size)}"])
+    out.hint(f'try `cav generate "ironman" --style {record.name}`')

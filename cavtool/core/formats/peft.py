@@ -1,0 +1,71 @@
+"""LoRA files of diffusers and PEFT.
+
+`unet.<layer>.lora_A.weight` (R, in) and `lora_B.weight` (out, R), as PEFT names them; `lora.down` and `lora.up`, as
+diffusers' training scripts do; `<attention>.processor.to_q_lora.down.weight`, as older ones did. The scale alpha / rank
+is 1 unless the metadata `lora_adapter_metadata`, or PEFT's `adapter_config.json` beside the file, says otherwise.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from cavtool.core.formats.files import DAMAGED, pair, scalar
+from cavtool.errors import IntegrityFailure
+
+_DOWN = re.compile(r"(?P<layer>.+?)(?P<how>\.lora_A|\.lora\.down|_lora\.down)(?P<default>\.default)?\.weight")
+_UP = {".lora_A": ".lora_B", ".lora.down": ".lora.up", "_lora.down": "_lora.up"}
+_PREFIX = re.compile(r"(unet|base_model\.model)\.")
+_PROCESSOR = re.compile(r"\.processor\.to_(q|k|v|out)$")
+
+ScaleOf = Callable[[str, int], float]  # of the name of a layer and its rank
+
+
+def read(state: Mapping[str, Any], scale_of: ScaleOf) -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, Any]]:
+    """The matrices A and B of each layer, and the entries that are not part of them. Raises IntegrityFailure."""
+    loras, others = {}, dict(state)
+    for key, down in state.items():
+        match = _DOWN.fullmatch(key)
+        if match is None or not isinstance(down, Tensor):
+            continue
+        before, default = match["layer"], match["default"] or ""
+        up = others.pop(f"{before}{_UP[match['how']]}{default}.weight", None)
+        if not isinstance(up, Tensor):
+            raise IntegrityFailure(f"the LoRA has no second matrix for `{before}`", hint=DAMAGED)
+        del others[key]
+        layer = _PREFIX.sub("", before, count=1)
+        rank = len(down)
+        stored = others.pop(f"{before}.alpha", None)
+        scale = scale_of(layer, rank) if stored is None else scalar(stored, rank) / rank
+        loras[_PROCESSOR.sub(_projection, layer)] = pair(layer, down, up, scale)
+    return loras, others
+
+
+def scales(path: Path, metadata: Mapping[str, str]) -> ScaleOf:
+    """How the file's matrices are scaled: alpha / rank, or alpha / √rank where rank-stabilised."""
+    config: dict[str, Any] = {}
+    with suppress(OSError, ValueError):
+        if text := metadata.get("lora_adapter_metadata"):
+            table = json.loads(text)
+            config = {key.removeprefix("unet."): value for key, value in table.items() if key.startswith("unet.")}
+        elif path.name.startswith("adapter_model."):
+            config = dict(json.loads(path.with_name("adapter_config.json").read_text(encoding="utf-8")))
+
+    def scale_of(layer: str, rank: int) -> float:
+        alphas = config.get("alpha_pattern") or {}
+        named = (alpha for name, alpha in alphas.items() if layer == name or layer.endswith(f".{name}"))
+        alpha = next(named, config.get("lora_alpha"))
+        if not isinstance(alpha, int | float):
+            return 1.0
+        return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+
+    return scale_of
+
+
+def _projection(match: re.Match[str]) -> str:
+    return ".to_out.0" if match[1] == "out" else f".to_{match[1]}"

@@ -1,0 +1,133 @@
+"""Train an absorber on its own, from videos or pictures (stage 1 of Ren et al. 2024)."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from PIL import Image
+
+from cavtool import video
+from cavtool.core.adapters import lora
+from cavtool.core.adapters.absorber import crop_bank
+from cavtool.core.adapters.lora import LoraState
+from cavtool.core.devices import explain_oom
+from cavtool.errors import InvalidInput, MediaError
+from cavtool.events import Note, OnEvent, Stage, Step, Warn
+from cavtool.models import Model, NativeClip, find_model
+from cavtool.recipes import AbsorbRecipe
+from cavtool.registry import Asset, Record
+from cavtool.registry.record import WEIGHTS
+from cavtool.schema import to_table
+from cavtool.studio.learn.prepare import NUM_CROPS
+from cavtool.studio.learn.train import absorber_trainer, smooth
+from cavtool.studio.session import Session, open_session
+from cavtool.studio.weights import file_metadata
+from cavtool.workspace import Workspace
+
+
+def absorb(
+    name: str,
+    sources: Sequence[Path],
+    recipe: AbsorbRecipe,
+    *,
+    replace: bool = False,
+    workspace: Workspace | None = None,
+    on_event: OnEvent = lambda _: None,
+) -> Asset:
+    """Train an absorber on random crops of videos, pictures and folders of pictures, and keep it as `name`.
+
+    Of each video, as many frames count as the model's clips have, evenly spaced. Raises Conflict for a taken name,
+    MediaError for a bad source, both before any work, and TrainingError if the loss is not finite. Nothing is kept of a
+    training that is interrupted.
+    """
+    workspace = workspace or Workspace(on_wait=lambda text: on_event(Note(text)))
+    model = find_model(recipe.model, cache=workspace.places.cache)
+    workspace.registry.check_free(name, replace=replace)
+    frames = _read_frames(sources, model.clip, on_event)
+    with explain_oom():
+        session = open_session(recipe.model, device=recipe.device, dtype=recipe.dtype, training=True)
+        if rest := session.backbone.truncated(recipe.prompt):
+            on_event(Warn(f"the prompt is too long for `{model.name}`, which ignores `{rest}`"))
+        state, loss = _train(session, recipe, frames, on_event)
+    draft = _draft(name, recipe, model, state, loss, num_frames=len(frames))
+    with TemporaryDirectory() as folder:
+        weights, reference = Path(folder, WEIGHTS), Path(folder, "reference.mp4")
+        lora.save(state, weights, file_metadata(draft, lora.targets(state)))
+        video.encode(_reference(frames, model.clip), reference, fps=model.clip.fps, scale=model.enlarge)
+        return workspace.registry.put(draft, {WEIGHTS: weights, reference.name: reference}, replace=replace)
+
+
+def _read_frames(sources: Sequence[Path], clip: NativeClip, on_event: OnEvent) -> list[video.Frames]:
+    """The frames of all sources, each (H, W, 3) of its own size and the model's aspect. Raises MediaError."""
+    if not sources:
+        raise InvalidInput("an absorber needs a video or a picture")
+    return [frame for source in sources for frame in _frames_of(source, clip, on_event)]
+
+
+def _frames_of(source: Path, clip: NativeClip, on_event: OnEvent) -> list[video.Frames]:
+    aspect = clip.width / clip.height
+    if source.is_dir():
+        return _pictures_in(source, aspect, on_event)
+    if (still := video.read_still(source, aspect)) is not None:
+        return [still]
+    duration = video.probe(source).duration
+    size = {"num_frames": clip.num_frames, "width": clip.width, "height": clip.height}
+    return [*video.decode(source, start=0.0, duration=duration, **size)]
+
+
+def _pictures_in(folder: Path, aspect: float, on_event: OnEvent) -> list[video.Frames]:
+    """The pictures in a folder; others of its files are reported. Raises MediaError if there is none."""
+    stills, others = [], []
+    for file in sorted(path for path in folder.iterdir() if path.is_file() and path.name[0] != "."):
+        still = video.read_still(file, aspect)
+        if still is None:
+            others.append(file.name)
+        else:
+            stills.append(still)
+    if not stills:
+        raise MediaError(f"no pictures in `{folder}`", hint="give a folder of pictures, or video files by their names")
+    if others:
+        named = ", ".join(f"`{name}`" for name in others[:3]) + (", …" if len(others) > 3 else "")
+        on_event(Note(f"not used, because they are not pictures: {named}"))
+    return stills
+
+
+def _train(
+    session: Session, recipe: AbsorbRecipe, frames: Sequence[video.Frames], on_event: OnEvent
+) -> tuple[LoraState, float]:
+    """Stage 1 on the crops of these frames: the absorber and its last smoothed loss."""
+    backbone, clip = session.backbone, session.model.clip
+    crops = backbone.encode_stills(crop_bank(frames, NUM_CROPS, recipe.seed, size=(clip.height, clip.width)))
+    backbone.release("vae")
+    trainer, began, smoothed = absorber_trainer(backbone, recipe, crops), time.monotonic(), 0.0
+    on_event(Stage("absorber", 1, 1))
+    for loss in trainer.run():
+        smoothed = smooth(smoothed, loss)
+        on_event(Step("absorber", trainer.step, trainer.num_steps, loss, round(time.monotonic() - began, 3)))
+    return lora.extract(trainer.params), smoothed
+
+
+def _reference(frames: Sequence[video.Frames], clip: NativeClip) -> video.Frames:
+    """Frames of the sources, evenly chosen, as a clip (F, H, W, 3) of the model."""
+    chosen = np.linspace(0, len(frames) - 1, clip.num_frames).round().astype(int)
+    images = (Image.fromarray(frames[index]).resize((clip.width, clip.height)) for index in chosen)
+    return np.stack([np.asarray(image) for image in images])
+
+
+def _draft(name: str, recipe: AbsorbRecipe, model: Model, state: LoraState, loss: float, *, num_frames: int) -> Record:
+    table = {key: value for key, value in to_table(recipe).items() if key not in {"prompt", "model"}}
+    return Record(
+        name=name,
+        kind="absorber",
+        origin="learned",
+        base_model=model.name,
+        fingerprint=model.fingerprint,
+        revision=model.revision,
+        prompt=recipe.prompt,
+        appearance=recipe.prompt,
+        rank=recipe.rank if lora.targets(state) else 0,
+        recipe=table | {"num_frames": num_frames},
+        metrics={"loss": loss},
+    )
