@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cavtool.core.metrics.camera import Steps, Tracks, carried, find_camera
+from cavtool.core.metrics.flow import SIDE, resized
 from cavtool.errors import InvalidInput
 
 Frames = NDArray[np.uint8]
 
-SIDE = 128  # pixels of the shorter side at which points are tracked
 STATIC = 0.02  # of the shorter side: a track that stays within it is static
 _CELLS = 16  # along the shorter side: the best point of each cell is tracked
 _STRUCTURE = 1e-3  # least eigenvalue of the gradients around a point (Shi and Tomasi 1994), for colours from 0 to 1
@@ -75,7 +75,7 @@ def track(frames_FHWC: Frames) -> Tracks:
     as long as tracking a step back returns to where it came from (Kalal et al. 2010). Tracks begin in several frames,
     because subjects turn and cover one another; those followed for fewer than 6 frames are dropped.
     """
-    pictures = [_resized(frame) for frame in frames_FHWC]
+    pictures = [resized(frame) for frame in frames_FHWC]
     num_frames = len(pictures)
     begins = np.unique(np.linspace(0, num_frames - 1, max(2, round(num_frames / _SPACING) + 1)).round().astype(int))
     points = [_points(pictures[begin]) for begin in begins]
@@ -179,13 +179,6 @@ def _extent(steps_NS2: Tracks) -> NDArray[np.float64]:
     """The diagonal of the box that each track fills."""
     path_NS2 = np.cumsum(np.nan_to_num(steps_NS2), axis=1)
     return np.asarray(np.linalg.norm(np.ptp(path_NS2, axis=1), axis=-1))
-
-
-def _resized(frame_HWC: Frames) -> Frames:
-    height, width, _ = frame_HWC.shape
-    scale = SIDE / min(height, width)
-    how = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
-    return np.asarray(cv2.resize(frame_HWC, (round(width * scale), round(height * scale)), interpolation=how), np.uint8)
 
 
 def _points(picture_HWC: Frames) -> NDArray[np.float32]:
