@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from cavtool.registry import Asset as Asset
     from cavtool.registry import Record as Record
     from cavtool.registry import Registry as Registry
+    from cavtool.studio.evaluate import Evaluation as Evaluation
+    from cavtool.studio.evaluate import evaluate as evaluate
     from cavtool.studio.generate import generate as generate
     from cavtool.studio.learn import learn as learn
     from cavtool.studio.learn import resume as resume
@@ -45,6 +47,7 @@ _HOMES = {
     "CavError": "cavtool.errors",
     "Conflict": "cavtool.errors",
     "Incompatible": "cavtool.errors",
+    "Evaluation": "cavtool.studio.evaluate",
     "IntegrityFailure": "cavtool.errors",
     "InvalidInput": "cavtool.errors",
     "LearnRecipe": "cavtool.recipes",
@@ -60,6 +63,7 @@ _HOMES = {
     "TrainingError": "cavtool.errors",
     "Warn": "cavtool.events",
     "Workspace": "cavtool.workspace",
+    "evaluate": "cavtool.studio.evaluate",
     "generate": "cavtool.studio.generate",
     "learn": "cavtool.studio.learn",
     "resume": "cavtool.studio.learn",
@@ -70,6 +74,7 @@ __all__ = [
     "Blend",
     "CavError",
     "Conflict",
+    "Evaluation",
     "Incompatible",
     "IntegrityFailure",
     "InvalidInput",
@@ -86,6 +91,7 @@ __all__ = [
     "TrainingError",
     "Warn",
     "Workspace",
+    "evaluate",
     "generate",
     "learn",
     "resume",

@@ -28,6 +28,7 @@ class Entry(NamedTuple):
 COMMANDS = {
     "learn": Entry("learn", "Learn a motion from one video."),
     "generate": Entry("generate", "Generate videos of a prompt, with learned motions."),
+    "eval": Entry("eval_", "Measure how closely videos follow the motion of a reference, and how they look."),
     "history": Entry("history", "List generated videos, or generate one of them again."),
     "list": Entry("list_", "List motions and absorbers."),
     "show": Entry("show", "Show the record of a motion or absorber."),

@@ -26,9 +26,10 @@ _EXPLAINS = 0.006  # by which a point of the background may be off after a step
 _STILL = np.eye(2, 3)
 
 
-def find_camera(tracks_NF2: Tracks) -> Steps:
-    """How the background moves in each step: nothing if most tracks along the border are still, else by RANSAC.
+def find_camera(tracks_NF2: Tracks, size: tuple[float, float]) -> Steps:
+    """How the background moves in each step of a clip whose frames have this `size` (width, height).
 
+    Not at all if the tracks along the border are still in most places, else as RANSAC finds.
     The background is what reaches the border of the frame in most places; a subject rarely does, though it may have
     most of the tracks. Whether it is still is decided once for the whole clip, from whole tracks: in a single step a
     slow zoom is as small as the noise.
@@ -36,7 +37,6 @@ def find_camera(tracks_NF2: Tracks) -> Steps:
     num_steps = tracks_NF2.shape[1] - 1
     if not len(tracks_NF2):
         return np.tile(_STILL, (num_steps, 1, 1))
-    size = np.nanmax(tracks_NF2, axis=(0, 1))
     still_N = np.ptp(_filled(tracks_NF2), axis=1).max(axis=-1) < _RESTS
     middles_N2 = np.nanmean(tracks_NF2, axis=1)
     if 2 * _border_cells(middles_N2[still_N], size) >= _border_cells(middles_N2, size):
@@ -54,8 +54,8 @@ def camera_curve(motion: "Motion") -> dict[str, NDArray[np.float64]]:
 
     The camera goes right when the background goes left, and rolls clockwise when it rolls the other way.
     """
-    middle = np.nanmean(motion.tracks, axis=(0, 1)) if len(motion.tracks) else np.zeros(2)
-    shift_S2, scale_S, roll_S = _taken_apart(motion.camera, np.tile(middle, (len(motion.camera), 1)))
+    middle_S2 = np.tile(np.array(motion.size) / 2, (len(motion.camera), 1))
+    shift_S2, scale_S, roll_S = _taken_apart(motion.camera, middle_S2)
     return _summed(-shift_S2, scale_S, -roll_S)
 
 
@@ -82,7 +82,7 @@ def camera_fidelity(clip: "Motion", reference: "Motion") -> float | None:
     return channels.fidelity(ours, theirs) if channels.active_channels(theirs) else None
 
 
-def _background_step(here_P2: Tracks, there_P2: Tracks, size: Tracks) -> NDArray[np.float64]:
+def _background_step(here_P2: Tracks, there_P2: Tracks, size: tuple[float, float]) -> NDArray[np.float64]:
     """Of the two movements that explain most points, the one that explains more of the border."""
     candidates = list(_movements(here_P2, there_P2))
     off = [np.linalg.norm(_moved(step, here_P2) - there_P2, axis=1) for step in candidates]
@@ -114,7 +114,7 @@ def _alive(tracks_NF2: Tracks, step: int) -> tuple[Tracks, Tracks]:
     return here_N2[alive_N], there_N2[alive_N]
 
 
-def _border_cells(points_P2: Tracks, size: Tracks) -> int:
+def _border_cells(points_P2: Tracks, size: tuple[float, float]) -> int:
     """In how many cells along the border of the frame there are points."""
     cells_P2 = (points_P2 / size * _CELLS).astype(int).clip(0, _CELLS - 1)
     border_P = ((cells_P2 == 0) | (cells_P2 == _CELLS - 1)).any(axis=1)

@@ -24,7 +24,7 @@ Frames = NDArray[np.uint8]
 
 STATIC = 0.02  # of the shorter side: a track that stays within it is static
 _CELLS = 16  # along the shorter side: the best point of each cell is tracked
-_STRUCTURE = 1e-3  # least eigenvalue of the gradients around a point (Shi and Tomasi 1994), for colours from 0 to 1
+_STRUCTURE = 3e-4  # least eigenvalue of the gradients around a point (Shi and Tomasi 1994), for colours from 0 to 1
 _SPACING = 5  # frames between those in which tracks begin
 _SHORTEST = 6  # frames of a track
 _AGREES = 1.0  # pixels by which a point tracked there and back may be off
@@ -33,10 +33,11 @@ _LUCAS_KANADE: dict[str, Any] = {"winSize": (11, 11), "maxLevel": 4, "criteria":
 
 @dataclass(frozen=True)
 class Motion:
-    """The tracks of a clip (N, F, 2), and how its background moves in each step (S, 2, 3)."""
+    """The tracks of a clip (N, F, 2), how its background moves in each step (S, 2, 3), and the frame's size."""
 
     tracks: Tracks
     camera: Steps
+    size: tuple[float, float]
 
     @property
     def relative(self) -> Tracks:
@@ -65,7 +66,9 @@ def motion_fidelity(frames_FHWC: Frames, reference_FHWC: Frames) -> float:
 def read_motion(frames_FHWC: Frames) -> Motion:
     """Track the points of a clip and tell the background's movement from theirs; no tracks if the frames are flat."""
     tracks_NF2 = track(frames_FHWC)
-    return Motion(tracks_NF2, find_camera(tracks_NF2))
+    _, height, width, _ = frames_FHWC.shape
+    size = width / min(width, height), height / min(width, height)
+    return Motion(tracks_NF2, find_camera(tracks_NF2, size), size)
 
 
 def track(frames_FHWC: Frames) -> Tracks:

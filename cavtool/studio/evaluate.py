@@ -1,0 +1,329 @@
+"""Measure videos: how they move, against a reference, and how they look."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+import numpy as np
+
+from cavtool import video
+from cavtool.core.metrics.appearance import diversity, leakage
+from cavtool.core.metrics.camera import camera_curve, camera_fidelity, object_curve
+from cavtool.core.metrics.dynamic import dynamic_degree
+from cavtool.core.metrics.temporal import consistency, flicker
+from cavtool.core.metrics.tracks import Motion, fidelity, object_fidelity, read_motion
+from cavtool.errors import Conflict, InvalidInput, MediaError, NotFound, RequirementError, closest
+from cavtool.events import OnEvent, Warn
+from cavtool.names import is_name
+from cavtool.registry import Asset, Registry
+from cavtool.studio.alignment import align
+from cavtool.studio.report import Row, draw_report
+from cavtool.system.files import write_atomic
+from cavtool.workspace import Workspace
+
+_SIDE = 256  # pixels of the shorter side at which videos are decoded
+_RATE = 8.0  # frames per second: VBench thins videos to as many
+_FEWEST, _USUAL, _MOST = 4, 16, 48  # frames to compare
+_SLOWEST = 4.0  # frames per second below which fast movement is missed
+
+Kind = Literal["video", "ceiling", "floor"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores of a video, or of a control made from its reference; None for what cannot be measured.
+
+    `motion`, `objects` and `camera` compare the motion with the reference's, from 0 to 1: everything, what moves
+    relative to the background, the camera (`core.metrics.tracks`, `core.metrics.camera`). `leakage` is the likeness to
+    the reference's frames, `text` the alignment with the prompt according to `text_by`. `consistency` and `flicker`
+    are 1 for a still; `is_dynamic` and `flow` are VBench's dynamic degree; `diversity` is 0 for copies.
+    `curves["object"]` and `curves["camera"]` have x, y, log_scale and roll (degrees) for each frame compared.
+    """
+
+    name: str
+    kind: Kind
+    reference: str | None
+    prompt: str
+    motion: float | None
+    objects: float | None
+    camera: float | None
+    leakage: float | None
+    text: float | None
+    text_by: str | None
+    consistency: float
+    flicker: float
+    is_dynamic: bool
+    flow: float
+    diversity: float | None
+    curves: dict[str, dict[str, list[float]]]
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """A video's frames (F, H, W, 3), its motion, and what was measured on them."""
+
+    frames: video.Frames
+    motion: Motion
+    scores: Evaluation
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A video file and the name to show for it."""
+
+    name: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class _Target(_Source):
+    """A video to measure, what to compare it with, and the prompt and base model it was made with, if known."""
+
+    reference: _Source | None
+    prompt: str
+    model: str
+
+
+def evaluate(
+    targets: Sequence[str | Path],
+    *,
+    reference: str | Path | None = None,
+    prompt: str = "",
+    report: Path | None = None,
+    overwrite: bool = False,
+    workspace: Workspace | None = None,
+    on_event: OnEvent = lambda _: None,
+) -> list[Evaluation]:
+    """Measure videos of any size, rate and length.
+
+    A target is a video file, or the name of a motion, which stands for its preview. So is the reference; by default it
+    is the clip that a motion was learned from, and for files the one of the only motion among the targets. The videos
+    of each reference are followed by its controls: re-encoded (the ceiling), reversed, and one frame repeated (the
+    floors). Without `prompt`, the alignment uses the prompt in a video's metadata.
+
+    `report` is a .png to write, with the tracks and the motion curves of all videos. Raises NotFound for an unknown
+    name, MediaError for a video that cannot be measured, InvalidInput and Conflict for the report.
+    """
+    registry = (workspace or Workspace()).registry
+    asked = _resolve(targets, reference, prompt, registry)
+    if report is not None:
+        _check_report(report, asked, overwrite=overwrite)
+    measured: list[_Measured] = []
+    for group in _groups(asked):
+        measured += _measure_group(group, group[0].reference, on_event)
+    measured = _with_diversity(measured)
+    if report is not None:
+        write_atomic(report, draw_report(_rows(measured)).save)
+    return [each.scores for each in measured]
+
+
+def _resolve(
+    targets: Sequence[str | Path], reference: str | Path | None, prompt: str, registry: Registry
+) -> list[_Target]:
+    """The targets with their references, prompts and models. Raises NotFound, MediaError."""
+    if not targets:
+        raise InvalidInput("nothing to evaluate", hint="name a motion or a video file: `cav eval twirl`")
+    found = [_find(each, registry) for each in targets]
+    motions = {each.record.name: each for each in found if isinstance(each, Asset)}
+    given = _reference(_find(reference, registry)) if reference is not None else None
+    default = given or (_reference(next(iter(motions.values()))) if len(motions) == 1 else None)
+    resolved = []
+    for each in found:
+        if isinstance(each, Asset):
+            record = each.record
+            preview = _kept(each, each.preview, "preview")
+            words = prompt or record.prompt
+            resolved.append(_Target(record.name, preview, given or _reference(each), words, record.base_model))
+        else:
+            recipe = video.read_recipe(each) or {}
+            words, model = prompt or str(recipe.get("prompt", "")), str(recipe.get("model", ""))
+            resolved.append(_Target(each.name, each, default, words, model))
+    return resolved
+
+
+def _find(target: str | Path, registry: Registry) -> Asset | Path:
+    """The motion of that name, or else the video file. Raises NotFound, MediaError."""
+    path = Path(target)
+    if is_name(str(target)) and (not path.exists() or str(target) in registry.names()):
+        if str(target) in registry.names():
+            return registry.get(str(target), "motion")
+        hint = closest(str(target), registry.names(), "`cav list` shows the motions there are")
+        raise NotFound(f"no motion and no file named `{target}`", hint=hint)
+    if not path.exists():
+        raise NotFound(f"no such file: `{target}`", hint="name a motion or a video file")
+    media = video.probe(path)
+    if (num_frames := _num_frames_in(media)) < _FEWEST:
+        raise MediaError(f"`{path}` has {num_frames} frames", hint=f"a motion needs at least {_FEWEST}")
+    return path
+
+
+def _reference(found: Asset | Path) -> _Source:
+    if isinstance(found, Asset):
+        return _Source(f"reference of {found.record.name}", _kept(found, found.reference, "reference"))
+    return _Source(found.name, found)
+
+
+def _kept(asset: Asset, file: Path, what: str) -> Path:
+    if not file.exists():
+        name = asset.record.name
+        hint = f"evaluate a video of it: `cav eval FILE --reference {'FILE' if what == 'reference' else name}`"
+        raise NotFound(f"`{name}` has no {what}", hint=hint)
+    return file
+
+
+def _check_report(report: Path, asked: Sequence[_Target], *, overwrite: bool) -> None:
+    if report.suffix.lower() != ".png":
+        raise InvalidInput(f"cannot write `{report.name}`: the report is a picture", hint="name a .png file with `-o`")
+    if report.exists() and not overwrite:
+        raise Conflict(f"`{report}` exists", hint="pass `--overwrite`, or name another file with `-o`")
+    if len({each.reference for each in asked}) > 1:
+        raise InvalidInput("a report compares with one reference", hint="evaluate one motion, or pass `--reference`")
+    report.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _groups(asked: Sequence[_Target]) -> list[list[_Target]]:
+    """The targets of each reference together, those without one alone."""
+    alone = [[each] for each in asked if each.reference is None]
+    references = dict.fromkeys(each.reference for each in asked if each.reference)
+    return [*([each for each in asked if each.reference == source] for source in references), *alone]
+
+
+def _measure_group(group: Sequence[_Target], reference: _Source | None, on_event: OnEvent) -> Iterator[_Measured]:
+    """Measure the videos of one reference, then its controls."""
+    medias = [video.probe(each.path) for each in (*group, *([reference] if reference else []))]
+    num_frames = _num_frames(medias)
+    for warning in _warnings([*group, *([reference] if reference else [])], medias, num_frames):
+        on_event(Warn(warning))
+    theirs = None
+    if reference is not None:
+        theirs = _read(reference, num_frames)
+        if not theirs[1].moves.any():
+            raise MediaError(f"nothing moves in the reference `{reference.name}`", hint="choose another reference")
+    missing: set[str] = set()
+    for each in group:
+        text, text_by = None, None
+        try:
+            text, text_by = align(each.path, each.prompt, each.model)
+        except RequirementError as error:
+            missing.add(f"text alignment is not measured: {error.message}; {error.hint}")
+        frames, motion = _read(each, num_frames)
+        found = _measure(each.name, "video", frames, motion, reference, theirs)
+        scores = replace(found, prompt=each.prompt, text=text, text_by=text_by)
+        yield _Measured(frames, motion, scores)
+    for warning in missing:
+        on_event(Warn(warning))
+    if reference is not None and theirs is not None:
+        for name, kind, frames in _controls(theirs[0], medias[-1].duration):
+            motion = read_motion(frames)
+            yield _Measured(frames, motion, _measure(name, kind, frames, motion, reference, theirs))
+
+
+def _measure(
+    name: str,
+    kind: Kind,
+    frames: video.Frames,
+    motion: Motion,
+    reference: _Source | None,
+    theirs: tuple[video.Frames, Motion] | None,
+) -> Evaluation:
+    dynamic = dynamic_degree(frames)
+    return Evaluation(
+        name=name,
+        kind=kind,
+        reference=reference.name if reference else None,
+        prompt="",
+        motion=fidelity(motion, theirs[1]) if theirs else None,
+        objects=object_fidelity(motion, theirs[1]) if theirs else None,
+        camera=camera_fidelity(motion, theirs[1]) if theirs else None,
+        leakage=leakage(frames, theirs[0]) if theirs else None,
+        text=None,
+        text_by=None,
+        consistency=consistency(frames),
+        flicker=flicker(frames),
+        is_dynamic=dynamic.is_dynamic,
+        flow=dynamic.flow,
+        diversity=None,
+        curves={
+            "object": {channel: values.tolist() for channel, values in object_curve(motion).items()},
+            "camera": {channel: values.tolist() for channel, values in camera_curve(motion).items()},
+        },
+    )
+
+
+def _read(source: _Source, num_frames: int) -> tuple[video.Frames, Motion]:
+    """Frames of a whole video, evenly spaced, and its motion. Raises MediaError."""
+    media = video.probe(source.path)
+    scale = _SIDE / min(media.width, media.height)
+    width, height = round(media.width * scale), round(media.height * scale)
+    frames = video.decode(
+        source.path, start=0, duration=media.duration, num_frames=num_frames, width=width, height=height
+    )
+    motion = read_motion(frames)
+    if not len(motion.tracks):
+        raise MediaError(f"nothing can be followed in `{source.name}`", hint="its frames are black, or of one colour")
+    return frames, motion
+
+
+def _controls(frames: video.Frames, seconds: float) -> Iterator[tuple[str, Kind, video.Frames]]:
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "again.mp4")
+        video.encode(frames, file, fps=len(frames) / seconds)
+        again, _ = _read(_Source(file.name, file), len(frames))
+    yield "reference re-encoded", "ceiling", again
+    yield "reference reversed", "floor", np.ascontiguousarray(frames[::-1])
+    yield "reference's first frame", "floor", frames[:1].repeat(len(frames), axis=0)
+
+
+def _num_frames_in(media: video.Media) -> int:
+    return round(media.duration * media.fps)
+
+
+def _num_frames(medias: Sequence[video.Media]) -> int:
+    """How many frames to compare: 8 per second of the reference, but none twice in any video."""
+    wanted = min(max(round(_RATE * medias[-1].duration), _USUAL), _MOST)
+    return min(wanted, *map(_num_frames_in, medias))
+
+
+def _warnings(sources: Sequence[_Source], medias: Sequence[video.Media], num_frames: int) -> Iterator[str]:
+    for source, media in zip(sources, medias, strict=True):
+        if num_frames / media.duration < _SLOWEST:
+            yield (
+                f"`{source.name}` lasts {media.duration:.1f} s, of which {num_frames} frames are compared: fast "
+                "movement is missed; cut it to the part with the motion"
+            )
+        if not 0.8 < media.duration / medias[-1].duration < 1.25:
+            yield (
+                f"`{source.name}` lasts {media.duration:.1f} s and the reference {medias[-1].duration:.1f} s: each is "
+                "compared from start to end"
+            )
+
+
+def _with_diversity(measured: Sequence[_Measured]) -> list[_Measured]:
+    """With the diversity of the videos that share a prompt with another one."""
+    prompts = Counter(each.scores.prompt for each in measured if each.scores.prompt)
+    spread: dict[int, float] = {}
+    for prompt in (prompt for prompt, count in prompts.items() if count > 1):
+        alike = [index for index, each in enumerate(measured) if each.scores.prompt == prompt]
+        spread |= dict(zip(alike, diversity([measured[index].frames for index in alike]), strict=True))
+    return [
+        replace(each, scores=replace(each.scores, diversity=spread.get(index))) for index, each in enumerate(measured)
+    ]
+
+
+def _rows(measured: Sequence[_Measured]) -> list[Row]:
+    """The rows of the report: the reference, as re-encoded, then the videos."""
+    shown = [each for each in measured if each.scores.kind == "ceiling"]
+    shown += [each for each in measured if each.scores.kind == "video"]
+    return [_row(each) for each in shown]
+
+
+def _row(measured: _Measured) -> Row:
+    scores = measured.scores
+    is_reference = scores.kind == "ceiling"
+    values = {"motion": scores.motion, "objects": scores.objects, "camera": scores.camera, "leakage": scores.leakage}
+    lines = [f"{name} {value:.2f}" for name, value in values.items() if value is not None and not is_reference]
+    name = scores.reference if is_reference and scores.reference else scores.name
+    return Row(name, lines, measured.frames, measured.motion, scores.curves)
