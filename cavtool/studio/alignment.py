@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 MINI = "cav-mini"
 
 
-def align(path: Path, prompt: str, model: str) -> tuple[float | None, str | None]:
+def align(path: Path, media: video.Media, prompt: str, model: str) -> tuple[float | None, str | None]:
     """The alignment of a video with its prompt, and who measured it; None without a prompt.
 
     For videos of cav-mini (`model`), the share of the prompt's subject, colour and place that its judge sees; for
@@ -22,12 +22,12 @@ def align(path: Path, prompt: str, model: str) -> tuple[float | None, str | None
     if not prompt:
         return None, None
     if model == MINI:
-        return _judged(path, prompt), "judge of cav-mini"
-    frames = _frames(path, 8, 224, 224)
+        return _judged(path, media, prompt), "judge of cav-mini"
+    frames = _frames(path, media, 8, 224, 224)
     return clip_alignment(frames, prompt), "CLIP ViT-L/14"
 
 
-def _judged(path: Path, prompt: str) -> float | None:
+def _judged(path: Path, media: video.Media, prompt: str) -> float | None:
     from cavtool.mini import world
     from cavtool.mini.places import HELD_OUT_PLACES, PLACES
     from cavtool.mini.sprites import COLOURS, HELD_OUT_COLOURS, HELD_OUT_SUBJECTS, SUBJECTS
@@ -39,7 +39,7 @@ def _judged(path: Path, prompt: str) -> float | None:
         "place": {*PLACES, *HELD_OUT_PLACES},
     }
     requested = {name: next((word for word in words if word in among), "") for name, among in known.items()}
-    seen = _judge().read(_frames(path, world.NUM_FRAMES, world.SIDE, world.SIDE))
+    seen = _judge().read(_frames(path, media, world.NUM_FRAMES, world.SIDE, world.SIDE))
     return attribute_alignment(requested, {name: getattr(seen, name) for name in requested})
 
 
@@ -50,6 +50,5 @@ def _judge() -> "Judge":
     return load_judge()
 
 
-def _frames(path: Path, num_frames: int, width: int, height: int) -> video.Frames:
-    duration = video.probe(path).duration
-    return video.decode(path, start=0, duration=duration, num_frames=num_frames, width=width, height=height)
+def _frames(path: Path, media: video.Media, num_frames: int, width: int, height: int) -> video.Frames:
+    return video.decode(path, start=0, duration=media.duration, num_frames=num_frames, width=width, height=height)

@@ -1,7 +1,7 @@
 """Measure videos: how they move, against a reference, and how they look."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,6 +13,7 @@ from cavtool import video
 from cavtool.core.metrics.appearance import diversity, leakage
 from cavtool.core.metrics.camera import camera_curve, camera_fidelity, object_curve
 from cavtool.core.metrics.dynamic import dynamic_degree
+from cavtool.core.metrics.flow import find_flows
 from cavtool.core.metrics.temporal import consistency, flicker
 from cavtool.core.metrics.tracks import Motion, fidelity, object_fidelity, read_motion
 from cavtool.errors import Conflict, InvalidInput, MediaError, NotFound, RequirementError, closest
@@ -76,6 +77,7 @@ class _Source:
 
     name: str
     path: Path
+    media: video.Media
 
 
 @dataclass(frozen=True)
@@ -111,9 +113,14 @@ def evaluate(
     asked = _resolve(targets, reference, prompt, registry)
     if report is not None:
         _check_report(report, asked, overwrite=overwrite)
-    measured: list[_Measured] = []
-    for group in _groups(asked):
-        measured += _measure_group(group, group[0].reference, on_event)
+    warned: set[str] = set()
+
+    def warn(text: str) -> None:
+        if text not in warned:
+            warned.add(text)
+            on_event(Warn(text))
+
+    measured = [each for group in _groups(asked) for each in _measure_group(group, group[0].reference, warn)]
     measured = _with_diversity(measured)
     if report is not None:
         write_atomic(report, draw_report(_rows(measured)).save)
@@ -127,51 +134,55 @@ def _resolve(
     if not targets:
         raise InvalidInput("nothing to evaluate", hint="name a motion or a video file: `cav eval twirl`")
     found = [_find(each, registry) for each in targets]
-    motions = {each.record.name: each for each in found if isinstance(each, Asset)}
+    previews = {each.record.name: _kept(each, "preview") for each in found if isinstance(each, Asset)}
     given = _reference(_find(reference, registry)) if reference is not None else None
-    default = given or (_reference(next(iter(motions.values()))) if len(motions) == 1 else None)
+    own = {each.record.name: given or _reference(each) for each in found if isinstance(each, Asset)}
+    default = given or (next(iter(own.values())) if len(own) == 1 else None)
     resolved = []
     for each in found:
         if isinstance(each, Asset):
-            record = each.record
-            preview = _kept(each, each.preview, "preview")
-            words = prompt or record.prompt
-            resolved.append(_Target(record.name, preview, given or _reference(each), words, record.base_model))
+            name, words, model = each.record.name, prompt or each.record.prompt, each.record.base_model
+            resolved.append(_Target(name, previews[name].path, previews[name].media, own[name], words, model))
         else:
-            recipe = video.read_recipe(each) or {}
+            recipe = video.read_recipe(each.path) or {}
             words, model = prompt or str(recipe.get("prompt", "")), str(recipe.get("model", ""))
-            resolved.append(_Target(each.name, each, default, words, model))
+            resolved.append(_Target(each.name, each.path, each.media, default, words, model))
     return resolved
 
 
-def _find(target: str | Path, registry: Registry) -> Asset | Path:
+def _find(target: str | Path, registry: Registry) -> Asset | _Source:
     """The motion of that name, or else the video file. Raises NotFound, MediaError."""
-    path = Path(target)
-    if is_name(str(target)) and (not path.exists() or str(target) in registry.names()):
-        if str(target) in registry.names():
-            return registry.get(str(target), "motion")
-        hint = closest(str(target), registry.names(), "`cav list` shows the motions there are")
-        raise NotFound(f"no motion and no file named `{target}`", hint=hint)
+    name, path = str(target), Path(target)
+    if is_name(name) and name in registry.names():
+        return registry.get(name, "motion")
+    if is_name(name) and not path.exists():
+        hint = closest(name, registry.names(), "`cav list` shows the motions there are")
+        raise NotFound(f"no motion and no file named `{name}`", hint=hint)
     if not path.exists():
-        raise NotFound(f"no such file: `{target}`", hint="name a motion or a video file")
+        raise NotFound(f"no such file: `{path}`", hint="name a motion or a video file")
+    return _source(path.name, path)
+
+
+def _source(name: str, path: Path) -> _Source:
     media = video.probe(path)
     if (num_frames := _num_frames_in(media)) < _FEWEST:
         raise MediaError(f"`{path}` has {num_frames} frames", hint=f"a motion needs at least {_FEWEST}")
-    return path
+    return _Source(name, path, media)
 
 
-def _reference(found: Asset | Path) -> _Source:
-    if isinstance(found, Asset):
-        return _Source(f"reference of {found.record.name}", _kept(found, found.reference, "reference"))
-    return _Source(found.name, found)
+def _reference(found: Asset | _Source) -> _Source:
+    return _kept(found, "reference") if isinstance(found, Asset) else found
 
 
-def _kept(asset: Asset, file: Path, what: str) -> Path:
-    if not file.exists():
-        name = asset.record.name
-        hint = f"evaluate a video of it: `cav eval FILE --reference {'FILE' if what == 'reference' else name}`"
-        raise NotFound(f"`{name}` has no {what}", hint=hint)
-    return file
+def _kept(motion: Asset, what: Literal["reference", "preview"]) -> _Source:
+    """The clip of a motion. Raises NotFound if it was not kept."""
+    name, path = motion.record.name, motion.reference if what == "reference" else motion.preview
+    if path.exists():
+        return _source(f"reference of {name}" if what == "reference" else name, path)
+    hint = (
+        "pass `--reference VIDEO`" if what == "reference" else f"evaluate a video: `cav eval FILE --reference {name}`"
+    )
+    raise NotFound(f"`{name}` has no {what}", hint=hint)
 
 
 def _check_report(report: Path, asked: Sequence[_Target], *, overwrite: bool) -> None:
@@ -191,34 +202,33 @@ def _groups(asked: Sequence[_Target]) -> list[list[_Target]]:
     return [*([each for each in asked if each.reference == source] for source in references), *alone]
 
 
-def _measure_group(group: Sequence[_Target], reference: _Source | None, on_event: OnEvent) -> Iterator[_Measured]:
+def _measure_group(group: Sequence[_Target], reference: _Source | None, warn: Callable[[str], None]) -> list[_Measured]:
     """Measure the videos of one reference, then its controls."""
-    medias = [video.probe(each.path) for each in (*group, *([reference] if reference else []))]
-    num_frames = _num_frames(medias)
-    for warning in _warnings([*group, *([reference] if reference else [])], medias, num_frames):
-        on_event(Warn(warning))
-    theirs = None
-    if reference is not None:
-        theirs = _read(reference, num_frames)
-        if not theirs[1].moves.any():
-            raise MediaError(f"nothing moves in the reference `{reference.name}`", hint="choose another reference")
-    missing: set[str] = set()
+    compared_with = reference or group[0]
+    num_frames = _num_frames(compared_with, group)
+    for each in dict.fromkeys((*group, compared_with)):
+        _warn_of_length(each, compared_with, num_frames, warn)
+    theirs = _read(reference, num_frames) if reference else None
+    if theirs and not theirs[1].moves.any():
+        raise MediaError(f"nothing moves in the reference `{compared_with.name}`", hint="choose another reference")
+    measured = []
     for each in group:
-        text, text_by = None, None
-        try:
-            text, text_by = align(each.path, each.prompt, each.model)
-        except RequirementError as error:
-            missing.add(f"text alignment is not measured: {error.message}; {error.hint}")
         frames, motion = _read(each, num_frames)
-        found = _measure(each.name, "video", frames, motion, reference, theirs)
-        scores = replace(found, prompt=each.prompt, text=text, text_by=text_by)
-        yield _Measured(frames, motion, scores)
-    for warning in missing:
-        on_event(Warn(warning))
-    if reference is not None and theirs is not None:
-        for name, kind, frames in _controls(theirs[0], medias[-1].duration):
-            motion = read_motion(frames)
-            yield _Measured(frames, motion, _measure(name, kind, frames, motion, reference, theirs))
+        scores = _measure(each.name, "video", frames, motion, reference, theirs)
+        text, text_by = _alignment(each, warn)
+        measured.append(_Measured(frames, motion, replace(scores, prompt=each.prompt, text=text, text_by=text_by)))
+    for name, kind, frames in _controls(theirs[0]) if theirs else ():
+        motion = read_motion(frames)
+        measured.append(_Measured(frames, motion, _measure(name, kind, frames, motion, reference, theirs)))
+    return measured
+
+
+def _alignment(target: _Target, warn: Callable[[str], None]) -> tuple[float | None, str | None]:
+    try:
+        return align(target.path, target.media, target.prompt, target.model)
+    except RequirementError as error:
+        warn(f"text alignment is not measured: {error.message}; {error.hint} gets it")
+        return None, None
 
 
 def _measure(
@@ -229,7 +239,8 @@ def _measure(
     reference: _Source | None,
     theirs: tuple[video.Frames, Motion] | None,
 ) -> Evaluation:
-    dynamic = dynamic_degree(frames)
+    flows = find_flows(frames)
+    dynamic = dynamic_degree(flows)
     return Evaluation(
         name=name,
         kind=kind,
@@ -241,7 +252,7 @@ def _measure(
         leakage=leakage(frames, theirs[0]) if theirs else None,
         text=None,
         text_by=None,
-        consistency=consistency(frames),
+        consistency=consistency(flows),
         flicker=flicker(frames),
         is_dynamic=dynamic.is_dynamic,
         flow=dynamic.flow,
@@ -255,50 +266,47 @@ def _measure(
 
 def _read(source: _Source, num_frames: int) -> tuple[video.Frames, Motion]:
     """Frames of a whole video, evenly spaced, and its motion. Raises MediaError."""
-    media = video.probe(source.path)
+    media = source.media
     scale = _SIDE / min(media.width, media.height)
-    width, height = round(media.width * scale), round(media.height * scale)
-    frames = video.decode(
-        source.path, start=0, duration=media.duration, num_frames=num_frames, width=width, height=height
-    )
+    size = {"width": round(media.width * scale), "height": round(media.height * scale)}
+    frames = video.decode(source.path, start=0, duration=media.duration, num_frames=num_frames, **size)
     motion = read_motion(frames)
     if not len(motion.tracks):
         raise MediaError(f"nothing can be followed in `{source.name}`", hint="its frames are black, or of one colour")
     return frames, motion
 
 
-def _controls(frames: video.Frames, seconds: float) -> Iterator[tuple[str, Kind, video.Frames]]:
+def _controls(frames: video.Frames) -> Iterator[tuple[str, Kind, video.Frames]]:
+    num_frames, height, width, _ = frames.shape
     with TemporaryDirectory() as folder:
         file = Path(folder, "again.mp4")
-        video.encode(frames, file, fps=len(frames) / seconds)
-        again, _ = _read(_Source(file.name, file), len(frames))
+        video.encode(frames, file, fps=_RATE)
+        seconds = num_frames / _RATE
+        again = video.decode(file, start=0, duration=seconds, num_frames=num_frames, width=width, height=height)
     yield "reference re-encoded", "ceiling", again
     yield "reference reversed", "floor", np.ascontiguousarray(frames[::-1])
-    yield "reference's first frame", "floor", frames[:1].repeat(len(frames), axis=0)
+    yield "reference's first frame", "floor", frames[:1].repeat(num_frames, axis=0)
 
 
 def _num_frames_in(media: video.Media) -> int:
     return round(media.duration * media.fps)
 
 
-def _num_frames(medias: Sequence[video.Media]) -> int:
+def _num_frames(reference: _Source, group: Sequence[_Source]) -> int:
     """How many frames to compare: 8 per second of the reference, but none twice in any video."""
-    wanted = min(max(round(_RATE * medias[-1].duration), _USUAL), _MOST)
-    return min(wanted, *map(_num_frames_in, medias))
+    wanted = min(max(round(_RATE * reference.media.duration), _USUAL), _MOST)
+    return min(wanted, *(_num_frames_in(each.media) for each in (reference, *group)))
 
 
-def _warnings(sources: Sequence[_Source], medias: Sequence[video.Media], num_frames: int) -> Iterator[str]:
-    for source, media in zip(sources, medias, strict=True):
-        if num_frames / media.duration < _SLOWEST:
-            yield (
-                f"`{source.name}` lasts {media.duration:.1f} s, of which {num_frames} frames are compared: fast "
-                "movement is missed; cut it to the part with the motion"
-            )
-        if not 0.8 < media.duration / medias[-1].duration < 1.25:
-            yield (
-                f"`{source.name}` lasts {media.duration:.1f} s and the reference {medias[-1].duration:.1f} s: each is "
-                "compared from start to end"
-            )
+def _warn_of_length(source: _Source, reference: _Source, num_frames: int, warn: Callable[[str], None]) -> None:
+    ours, theirs = source.media.duration, reference.media.duration
+    if num_frames / ours < _SLOWEST:
+        warn(
+            f"`{source.name}` lasts {ours:.1f} s, of which {num_frames} frames are compared, so fast movement is "
+            "missed; cut it to the part with the motion"
+        )
+    if not 0.8 < ours / theirs < 1.25:
+        warn(f"`{source.name}` lasts {ours:.1f} s and the reference {theirs:.1f} s: each is compared from start to end")
 
 
 def _with_diversity(measured: Sequence[_Measured]) -> list[_Measured]:

@@ -3,6 +3,7 @@
 Shapes: F frames, H height, W width, C colour; 2 for x and y, in pixels of that size.
 """
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import cv2
@@ -38,7 +39,17 @@ def fetched(values: Frames | Flow, flow_HW2: Flow) -> NDArray[np.float32]:
     return np.asarray(cv2.remap(values.astype(np.float32), *places, cv2.INTER_LINEAR))
 
 
-def both_ways(frames_FHWC: Frames) -> list[tuple[Frames, Frames, Flow, Flow]]:
-    """For each pair of adjacent frames: both, resized, the flow to the second and the flow back."""
+@dataclass(frozen=True)
+class Pair:
+    """Two adjacent frames (H, W, 3), resized, with the flow to the second and the flow back (H, W, 2)."""
+
+    here: Frames
+    there: Frames
+    forth: Flow
+    back: Flow
+
+
+def find_flows(frames_FHWC: Frames) -> list[Pair]:
+    """The flow between adjacent frames of a clip."""
     pictures = [resized(frame) for frame in frames_FHWC]
-    return [(here, there, flow(here, there), flow(there, here)) for here, there in pairwise(pictures)]
+    return [Pair(here, there, flow(here, there), flow(there, here)) for here, there in pairwise(pictures)]

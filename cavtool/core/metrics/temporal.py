@@ -1,9 +1,11 @@
 """How steady a clip is from frame to frame, from 0 to 1. Frames are RGB (F, H, W, 3) uint8."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from cavtool.core.metrics.flow import Flow, both_ways, fetched
+from cavtool.core.metrics.flow import Pair, fetched
 
 Frames = NDArray[np.uint8]
 
@@ -18,23 +20,21 @@ def flicker(frames_FHWC: Frames) -> float:
     return float(1 - np.abs(np.diff(frames_FHWC.astype(np.int16), axis=0)).mean() / 255)
 
 
-def consistency(frames_FHWC: Frames) -> float:
-    """1 - MAE / 255 of each frame with the next one, carried back along the optical flow.
+def consistency(pairs: Sequence[Pair]) -> float:
+    """1 - MAE / 255 of each frame with the next one, carried back along the optical flow (`flow.find_flows`).
 
     Movement alone does not lower it, changes of colour and detail do. Only pixels count whose flow there and back
     agrees, because others are covered or unreliable: the warping error of Lai et al. 2018 ("Learning Blind Video
     Temporal Consistency"), with absolute differences. It uses no network, so a change of subject that keeps its
     outline goes unnoticed.
     """
-    errors = []
-    for here, there, forth_HW2, back_HW2 in both_ways(frames_FHWC):
-        seen_HW = _visible(forth_HW2, back_HW2)
-        if seen_HW.any():
-            change_HWC = fetched(there, forth_HW2) - here
-            errors.append(np.abs(change_HWC[seen_HW]).mean())
-    return 1 - float(np.mean(errors)) / 255 if errors else 0.0
+    errors = [np.abs(_change(pair)) for pair in pairs]
+    seen = [error for error in errors if error.size]
+    return 1 - float(np.mean([error.mean() for error in seen])) / 255 if seen else 0.0
 
 
-def _visible(forth_HW2: Flow, back_HW2: Flow) -> NDArray[np.bool_]:
-    returned_HW2 = forth_HW2 + fetched(back_HW2, forth_HW2)
-    return np.asarray(np.linalg.norm(returned_HW2, axis=-1) < _AGREES)
+def _change(pair: Pair) -> NDArray[np.float32]:
+    """The change of every pixel that is seen in both frames."""
+    returned_HW2 = pair.forth + fetched(pair.back, pair.forth)
+    seen_HW = np.linalg.norm(returned_HW2, axis=-1) < _AGREES
+    return np.asarray((fetched(pair.there, pair.forth) - pair.here)[seen_HW])
