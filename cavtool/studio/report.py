@@ -20,6 +20,10 @@ _MARGIN, _GAP, _LABEL, _CELL, _PLOT = 28, 8, 210, 240, 150
 _NUM_CELLS = 6
 _TRAIL = 0.3  # of the clip: what a track's line shows of its past
 _UNITS = {"x": "right", "y": "down", "log_scale": "log size", "roll": "roll, degrees"}
+_EXPLAINED = {
+    "object": ("relative to the background,", "in shorter sides of the", "frame, over the clip"),
+    "camera": ("in shorter sides of the", "frame, over the clip"),
+}
 
 
 @dataclass(frozen=True)
@@ -109,18 +113,19 @@ def _draw_key(pen: _Pen, top: int, rest: Sequence[str]) -> None:
         pen.text(left + 30, top, text, 13, _FAINT)
         left += 60 + _font(13).getlength(text)
     if rest:
-        pen.text(left, top, f"at rest in all clips: {', '.join(rest)}", 13, _FAINT)
+        pen.text(left, top, f"at rest in every clip: {', '.join(rest)}", 13, _FAINT)
 
 
 def _draw_plots(pen: _Pen, rows: Sequence[Row], part: str, top: int, width: int) -> None:
-    pen.text(_MARGIN, top, f"{part}", 15)
-    pen.text(_MARGIN, top + 22, "over the clip,", 13, _FAINT)
-    pen.text(_MARGIN, top + 38, "in shorter sides" if part == "camera" else "by the background", 13, _FAINT)
+    pen.text(_MARGIN, top, {"object": "What moves", "camera": "Camera"}[part], 15)
+    for line, text in enumerate(_EXPLAINED[part]):
+        pen.text(_MARGIN, top + 26 + 18 * line, text, 13, _FAINT)
     names = list(_UNITS)
     room = (width - 2 * _MARGIN - _LABEL + _GAP) / len(names)
     for number, name in enumerate(names):
         lines = [np.array(row.curves[part][name]) for row in rows]
-        _draw_plot(pen, lines, _UNITS[name], (_MARGIN + _LABEL + number * room, top, room - 3 * _GAP, _PLOT), name)
+        title = "log zoom" if (part, name) == ("camera", "log_scale") else _UNITS[name]
+        _draw_plot(pen, lines, title, (_MARGIN + _LABEL + number * room, top, room - 5 * _GAP, _PLOT), name)
 
 
 def _draw_plot(
@@ -141,9 +146,9 @@ def _draw_plot(
         y = float(place(np.array([value]))[0, 1])
         pen.line(np.array([(left, y), (left + width, y)]), _RULE, 0.5)
         text = f"{value:.0f}" if name in channels.ANGLES else f"{value:.2f}"
-        pen.text(left + width, y - 1, text, 11, _FAINT, anchor="rs")
-    for number, line in reversed(list(enumerate(lines))):
-        pen.line(place(line), _LINES[number % len(_LINES)], 3.0 if number == 0 else 1.8)
+        pen.text(left + width + 4, y, text, 11, _FAINT, anchor="lm")
+    for number, line in enumerate(lines):  # the first is wider, so that it shows beneath the others
+        pen.line(place(line), _LINES[number % len(_LINES)], 4.5 if number == 0 else 1.8)
 
 
 def _moves(curves: dict[str, list[float]]) -> bool:

@@ -39,6 +39,11 @@ LOOKS = (
 )
 NUM_LOOKS = 4  # for each motion
 BAR = 0.95
+LIMITS = (
+    "Limits: turns about the vertical are read by how the outline narrows and widens, so that left and right, or "
+    "forwards and backwards, differ little. Tracks of what rotates in the plane break off early, which lowers the "
+    "score of a somersault on another subject. Sizes growing and subjects tipping share half of their points' directions."
+)
 Key = tuple[str, int]  # a motion, and which of its looks
 Score = Callable[[Motion, Motion], float]
 MOTIONS: dict[str, world.Channels] = {
@@ -311,6 +316,8 @@ def main() -> None:
         *separation(read, worse, ours),
         *by_motion(frames, read, ours),
         "\\* the same backwards, by its ground truth. Still: the first frame repeated, highest of all looks.",
+        "",
+        LIMITS,
         "",
         "Change of the score of the same motion on another look when the clip is a file of another form:",
         "",
