@@ -42,7 +42,8 @@ BAR = 0.95
 LIMITS = (
     "Limits: turns about the vertical are read by how the outline narrows and widens, so that left and right, or "
     "forwards and backwards, differ little. Tracks of what rotates in the plane break off early, which lowers the "
-    "score of a somersault on another subject. Sizes growing and subjects tipping share half of their points' directions."
+    "score of a somersault on another subject. In a subject that grows and one that tips, half of the points move "
+    "alike."
 )
 Key = tuple[str, int]  # a motion, and which of its looks
 Score = Callable[[Motion, Motion], float]

@@ -22,25 +22,19 @@ def attribute_alignment(requested: Mapping[str, str], seen: Mapping[str, str]) -
 def clip_alignment(frames_FHWC: Frames, prompt: str) -> float:
     """CLIPScore (Hessel et al. 2021) with ViT-L/14: 100 times the cosine of frame and prompt, averaged over frames.
 
-    Frames are RGB uint8. Nothing is downloaded: raises RequirementError unless torchmetrics is installed and the
-    weights are in the cache of Hugging Face.
+    Frames are RGB uint8. Nothing is downloaded: raises RequirementError unless the weights are in the cache of Hugging
+    Face. torchmetrics 1.9 has the same score, but fails with transformers 5.
     """
     folder = _clip_folder()
-    try:
-        from torchmetrics.functional.multimodal import clip_score
-    except ImportError as error:
-        raise RequirementError("`torchmetrics` is not installed", hint="`pip install 'cavtool[clip]'`") from error
-    import torch
+    from cavtool.core.backbones.parts.clip import clip_cosine
 
-    frames = list(torch.from_numpy(frames_FHWC).permute(0, 3, 1, 2))
-    with torch.inference_mode():
-        return float(clip_score(frames, [prompt] * len(frames), model_name_or_path=str(folder)))
+    return 100 * max(0.0, clip_cosine(folder, frames_FHWC, prompt))
 
 
 def _clip_folder() -> Path:
     from huggingface_hub import try_to_load_from_cache
 
-    files = [try_to_load_from_cache(CLIP, name) for name in ("config.json", "model.safetensors")]
+    files = [try_to_load_from_cache(CLIP, name) for name in ("config.json", "tokenizer.json", "model.safetensors")]
     paths = [Path(file) for file in files if isinstance(file, str)]
     if len(paths) < len(files):
         raise RequirementError(f"`{CLIP}` is not on this machine", hint=f"`hf download {CLIP}`")
