@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from cavtool.registry import Record as Record
     from cavtool.registry import Registry as Registry
     from cavtool.studio.absorb import absorb as absorb
+    from cavtool.studio.evaluate import Evaluation as Evaluation
+    from cavtool.studio.evaluate import evaluate as evaluate
     from cavtool.studio.generate import generate as generate
     from cavtool.studio.learn import learn as learn
     from cavtool.studio.learn import resume as resume
@@ -52,6 +54,7 @@ _HOMES = {
     "CavError": "cavtool.errors",
     "Conflict": "cavtool.errors",
     "Incompatible": "cavtool.errors",
+    "Evaluation": "cavtool.studio.evaluate",
     "IntegrityFailure": "cavtool.errors",
     "InvalidInput": "cavtool.errors",
     "LearnRecipe": "cavtool.recipes",
@@ -69,6 +72,7 @@ _HOMES = {
     "Warn": "cavtool.events",
     "Workspace": "cavtool.workspace",
     "absorb": "cavtool.studio.absorb",
+    "evaluate": "cavtool.studio.evaluate",
     "generate": "cavtool.studio.generate",
     "learn": "cavtool.studio.learn",
     "mix": "cavtool.studio.mix",
@@ -82,6 +86,7 @@ __all__ = [
     "Blend",
     "CavError",
     "Conflict",
+    "Evaluation",
     "Incompatible",
     "IntegrityFailure",
     "InvalidInput",
@@ -100,6 +105,7 @@ __all__ = [
     "Warn",
     "Workspace",
     "absorb",
+    "evaluate",
     "generate",
     "learn",
     "mix",

@@ -45,6 +45,14 @@ def absorb_and_reuse(pictures: Path, folder: Path) -> Sequence[Path]:
     return cavtool.generate(asked, output=folder, workspace=workspace)
 
 
+def measure(video: Path, reference: Path) -> float:
+    """How closely a video follows the motion of another, from 0 to 1."""
+    scores: cavtool.Evaluation
+    scores, *controls = cavtool.evaluate([video], reference=reference)
+    assert [control.kind for control in controls] == ["ceiling", "floor", "floor"]
+    return scores.motion or 0.0
+
+
 def look_up(workspace: cavtool.Workspace, name: str) -> str:
     """The prompt of a motion, or why there is none."""
     try:

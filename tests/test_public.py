@@ -33,6 +33,7 @@ def test_the_example_of_the_api_runs(circle: Path, tmp_path: Path) -> None:
     (styled,) = api.absorb_and_reuse(tmp_path / "pictures", tmp_path / "other")
     assert styled.name == "ironman-lantern-1.mp4"
     assert video.probe(file).width == 256
+    assert api.measure(circle, circle) > 0.9
     workspace = cavtool.Workspace(tmp_path / "home")
     assert api.look_up(workspace, "twirl").startswith("a white lantern twirls")
     assert "did you mean" in api.look_up(workspace, "twril")

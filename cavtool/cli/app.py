@@ -30,6 +30,7 @@ COMMANDS = {
     "absorb": Entry("absorb", "Learn an appearance from videos or pictures."),
     "generate": Entry("generate", "Generate videos of a prompt, with learned motions."),
     "mix": Entry("mix", "Save a weighted combination of motions as one motion."),
+    "eval": Entry("eval_", "Measure how closely videos follow the motion of a reference, and how they look."),
     "history": Entry("history", "List generated videos, or generate one of them again."),
     "list": Entry("list_", "List motions and absorbers."),
     "show": Entry("show", "Show the record of a motion or absorber."),

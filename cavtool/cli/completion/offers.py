@@ -98,6 +98,11 @@ def source_files(incomplete: str) -> list[Offer]:
     return [*_files(incomplete, (*VIDEOS, *PICTURES))]
 
 
+def motions_and_videos(incomplete: str) -> list[Offer]:
+    """Motions without weights, videos, and folders."""
+    return [*(motion_names(incomplete) if ":" not in incomplete else ()), *video_files(incomplete)]
+
+
 def bundle_files(incomplete: str) -> list[Offer]:
     """Files of `cav export`, and folders."""
     return [*_files(incomplete, (".cav",))]

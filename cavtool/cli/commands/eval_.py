@@ -1,0 +1,92 @@
+"""`cav eval`."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cavtool.cli.command import command, new_app
+from cavtool.cli.completion.offers import motions_and_videos
+from cavtool.cli.output import Output
+from cavtool.cli.params import Overwrite
+from cavtool.events import Event, Warn
+from cavtool.workspace import Workspace
+
+if TYPE_CHECKING:
+    from cavtool.studio.evaluate import Evaluation
+
+app = new_app()
+
+_COLUMNS = ("VIDEO", "MOTION", "OBJECTS", "CAMERA", "LEAKAGE", "TEXT", "STEADY", "FLICKER", "DYNAMIC", "DIVERSITY")
+
+
+@command(app, "eval")
+def eval_(
+    out: Output,
+    workspace: Workspace,
+    targets: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MOTION|VIDEO...",
+            help="Motions (their previews) and video files.",
+            autocompletion=motions_and_videos,
+        ),
+    ],
+    *,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MOTION|VIDEO",
+            help="What to compare the motion with (default: the clip the motion was learned from).",
+            autocompletion=motions_and_videos,
+        ),
+    ] = None,
+    prompt: Annotated[str, typer.Option(help="Prompt of the videos (default: the one in their metadata).")] = "",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Report: a .png with tracks and motion curves.")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Measure how closely videos follow the motion of a reference, and how they look.
+
+    Examples: `cav eval twirl`, `cav eval ironman-*.mp4 --reference ref.mp4 -o report.png`
+    """
+
+    def on_event(event: Event) -> None:
+        if isinstance(event, Warn):
+            out.warning(event.text)
+
+    from cavtool.studio.evaluate import evaluate
+
+    found = evaluate(
+        targets,
+        reference=reference,
+        prompt=prompt,
+        report=output,
+        overwrite=overwrite,
+        workspace=workspace,
+        on_event=on_event,
+    )
+    if out.json:
+        out.result({"videos": list(map(asdict, found)), "report": output}, ())
+        return
+    out.table(_COLUMNS, map(_row, found), ())
+    out.hint(_reading(found))
+
+
+def _row(scores: "Evaluation") -> tuple[str, ...]:
+    values = (scores.motion, scores.objects, scores.camera, scores.leakage, scores.text)
+    steady = (scores.consistency, scores.flicker)
+    numbers = ["-" if value is None else f"{value:.2f}" for value in (*values, *steady)]
+    diversity = "-" if scores.diversity is None else f"{scores.diversity:.2f}"
+    return scores.name, *numbers, "yes" if scores.is_dynamic else "no", diversity
+
+
+def _reading(found: "list[Evaluation]") -> str:
+    if all(each.reference is None for each in found):
+        return "`--reference VIDEO` compares the motion with that of a video"
+    return (
+        "read each column between the reference re-encoded (best possible) and reversed or still (worst); high MOTION "
+        "with high LEAKAGE or low TEXT is a copy of the reference"
+    )

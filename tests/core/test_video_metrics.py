@@ -1,0 +1,105 @@
+"""Steadiness, dynamic degree and appearance of clips that are made up for it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from huggingface_hub import constants
+from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
+
+from cavtool.core.metrics.appearance import diversity, leakage
+from cavtool.core.metrics.dynamic import dynamic_degree
+from cavtool.core.metrics.flow import find_flows
+from cavtool.core.metrics.temporal import consistency, flicker
+from cavtool.core.metrics.text import attribute_alignment, clip_alignment
+from cavtool.core.metrics.tracks import Frames
+from cavtool.errors import RequirementError
+from cavtool.mini import world
+
+
+def still(subject: str = "cat", colour: str = "red", place: str = "forest") -> Frames:
+    return world.render(world.Scene(subject, colour, place))
+
+
+def sliding(step: int, num_frames: int = 16) -> Frames:
+    """A picture that moves `step` pixels of 256 to the left in each frame."""
+    picture = np.kron(still("cat")[0], np.ones((4, 12, 1), np.uint8))  # (256, 768, 3)
+    return np.stack([picture[:, step * frame : step * frame + 256] for frame in range(num_frames)])
+
+
+def test_flicker_is_the_mean_change_of_a_pixel() -> None:
+    frames = np.full((4, 8, 8, 3), 100, np.uint8)
+    assert flicker(frames) == 1
+    frames[1::2] = 151
+    assert flicker(frames) == pytest.approx(1 - 51 / 255)
+
+
+def test_movement_does_not_lower_the_consistency_but_noise_does() -> None:
+    moving = sliding(8)
+    noisy = (moving + np.random.default_rng(0).normal(0, 15, moving.shape)).clip(0, 255).astype(np.uint8)
+    assert consistency(find_flows(still())) == pytest.approx(1, abs=1e-3)
+    assert consistency(find_flows(moving)) > 0.995
+    assert flicker(moving) < 0.99
+    assert consistency(find_flows(noisy)) < 0.98
+
+
+def test_a_clip_is_dynamic_if_its_fastest_pixels_move_6_of_256_in_a_quarter_of_the_frames() -> None:
+    slow, fast = dynamic_degree(find_flows(sliding(3))), dynamic_degree(find_flows(sliding(10)))
+    assert (slow.is_dynamic, fast.is_dynamic) == (False, True)
+    assert fast.flow == pytest.approx(10 / 256, rel=0.2)
+    moves_at_the_end = np.concatenate([sliding(0, 14), sliding(10, 2)])
+    assert not dynamic_degree(find_flows(moves_at_the_end)).is_dynamic
+    assert dynamic_degree(find_flows(sliding(10)[:, ::4, ::4])).is_dynamic
+
+
+def test_leakage_is_the_likeness_to_the_frames_of_the_reference() -> None:
+    reference = world.render(world.reference("circle", "cat", "red", "forest"))
+    assert leakage(reference[::-1], reference) == pytest.approx(1)
+    same_place, neither = (
+        leakage(still("robot", "blue"), reference),
+        leakage(still("robot", "blue", "desert"), reference),
+    )
+    assert neither < 0.5 < same_place < leakage(still(), reference)
+
+
+def test_diversity_is_0_for_copies_and_counts_the_pairs() -> None:
+    one, other = still(), still("robot", "blue", "desert")
+    assert diversity([one, one]) == pytest.approx([0, 0])
+    first, second, apart = diversity([one, one, other])
+    assert first == pytest.approx(second)
+    assert apart == pytest.approx(2 * first) == pytest.approx(diversity([one, other])[0])
+
+
+def test_the_alignment_is_the_share_of_what_is_requested() -> None:
+    seen = {"subject": "cat", "colour": "blue", "place": "forest"}
+    assert attribute_alignment({"subject": "cat", "colour": "red", "place": ""}, seen) == 0.5
+    assert attribute_alignment({"subject": "", "colour": "", "place": ""}, seen) is None
+
+
+def test_clip_without_its_weights_names_the_command_that_gets_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", "/nonexistent")
+    with pytest.raises(RequirementError) as refused:
+        clip_alignment(still(), "a red cat")
+    assert "hf download openai/clip-vit-large-patch14" in str(refused.value.hint)
+
+
+def test_clip_measures_videos_with_the_weights_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_clip(tmp_path / "models--openai--clip-vit-large-patch14")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    scores = [clip_alignment(still(), "a red cat"), clip_alignment(still("robot", "blue", "desert"), "a red cat")]
+    assert all(0 <= score <= 100 for score in scores)
+    assert scores[0] != scores[1]
+
+
+def save_clip(folder: Path) -> None:
+    """A small random CLIP where the cache of Hugging Face would have the large one."""
+    snapshot = folder / "snapshots" / "main"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text("main")
+    size = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    words = {**size, "vocab_size": 400, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
+    torch.manual_seed(1)
+    CLIPModel(CLIPConfig(text_config=words, vision_config={**size, "image_size": 64})).save_pretrained(snapshot)
+    tokenizer = CLIPTokenizer(vocab={"<|startoftext|>": 0, "<|endoftext|>": 1}, merges=[])
+    tokenizer.train_new_from_iterator(["a red cat"], vocab_size=390).save_pretrained(snapshot)
