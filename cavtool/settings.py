@@ -73,7 +73,9 @@ SETTINGS = {
         Setting("device", SampleRecipe.device, "cpu, cuda, mps, or auto"),
         Setting("generate.steps", SampleRecipe.steps, "sampling steps"),
         Setting("generate.guidance", SampleRecipe.guidance, "how closely to follow the prompt"),
-        Setting("learn.steps", LearnRecipe.steps, "training steps of the motion"),
+        Setting(
+            "learn.steps", LearnRecipe.steps, "training steps of the motion; 0 stops when trials show nothing better"
+        ),
         Setting("learn.rank", LearnRecipe.rank, "rank of the LoRAs"),
         Setting("registry.paths", (), "folders of motions to share, read and never written"),
     )

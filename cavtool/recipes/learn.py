@@ -7,6 +7,8 @@ from cavtool.names import absorber_name
 from cavtool.recipes.absorb import Absorber
 from cavtool.recipes.common import DEFAULT_MODEL, AbsorberKind, DType, check, check_seed
 
+MAX_STEPS = 300  # of the motion
+
 
 @dataclass(frozen=True)
 class LearnRecipe:
@@ -16,8 +18,9 @@ class LearnRecipe:
     and `steps` are those of the T-LoRA, which is trained and applied at the noisiest timesteps only, from the share
     `noise_from` on: they decide the motion, and the base model decides the rest (similar to MotionMatcher's timesteps
     and to the early stop of Separate Motion from Appearance, arXiv 2501.16714). `start` and `duration`, in seconds,
-    choose the clip (default: its busiest part). `absorbers` are loaded in place of one that is trained, so that
-    `absorber_kind` and `absorber_steps` do not count. Raises InvalidInput for values out of range.
+    choose the clip (default: its busiest part). If `steps` is 0, the training stops when trials of its checkpoints
+    bring nothing better, at most after `MAX_STEPS`, and keeps the best. `absorbers` are loaded in place of one that is
+    trained, so that `absorber_kind` and `absorber_steps` do not count. Raises InvalidInput for values out of range.
     """
 
     prompt: str = ""
@@ -25,7 +28,7 @@ class LearnRecipe:
     absorber_kind: AbsorberKind = AbsorberKind.DUAL
     start: float | None = None
     duration: float | None = None
-    steps: int = 250
+    steps: int = 0
     absorber_steps: int = 100
     noise_from: float = 0.7
     rank: int = 32
@@ -39,7 +42,7 @@ class LearnRecipe:
     absorbers: tuple[Absorber, ...] = ()
 
     def __post_init__(self) -> None:
-        check(self.steps > 0, "`--steps` must be at least 1")
+        check(self.steps >= 0, "`--steps` must be 0 or more")
         check(self.absorber_steps > 0, "`--absorber-steps` must be at least 1", "`--absorber-kind none` trains none")
         check(0 <= self.noise_from < 1, "`--noise-from` must be at least 0 and below 1")
         check(self.rank > 0, "`--rank` must be at least 1")
@@ -56,9 +59,14 @@ class LearnRecipe:
         return self.absorber_kind is not AbsorberKind.NONE and not self.absorbers
 
     @property
+    def motion_steps(self) -> int:
+        """The steps of stage 2, at most."""
+        return self.steps or MAX_STEPS
+
+    @property
     def total_steps(self) -> int:
-        """The steps of both stages."""
-        return self.steps + (self.absorber_steps if self.trains_absorber else 0)
+        """The steps of both stages, at most."""
+        return self.motion_steps + (self.absorber_steps if self.trains_absorber else 0)
 
     def prompt_for(self, name: str) -> str:
         """The prompt; if it is empty, the words of the name."""

@@ -1,6 +1,7 @@
 """A base model opened once and used many times: by generate, the preview after learning, the demo, benchmarks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -14,6 +15,7 @@ from cavtool.core.adapters.lora import LoraState, targets
 from cavtool.core.adapters.merge import merged
 from cavtool.core.backbones import open_backbone
 from cavtool.core.backbones.protocol import Backbone, FramesFHWC
+from cavtool.core.devices import resolve_dtype
 from cavtool.core.noise import seeded_noise
 from cavtool.core.sampling import sample
 from cavtool.errors import Incompatible, IntegrityFailure
@@ -105,6 +107,16 @@ class Session:
                 latents = sample(predict, scheduler, latents, start=start, stop=stop, on_step=on_step)
             start = stop
         return backbone.decode(latents)
+
+    @contextmanager
+    def at_sampling_precision(self) -> Iterator[None]:
+        """Within the context a backbone that was opened for training computes as it does for `cav generate`."""
+        in_training = self.backbone.dtype
+        self.backbone.dtype = resolve_dtype("auto", self.backbone.device, training=False)
+        try:
+            yield
+        finally:
+            self.backbone.dtype = in_training
 
     def _span_of(self, motion: Motion, scheduler: Any) -> tuple[int, int]:
         """The sampling steps during which the motion is merged: the first, and the one after the last; at least one."""

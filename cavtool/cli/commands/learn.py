@@ -54,7 +54,9 @@ def learn(
     duration: Annotated[
         float | None, typer.Option(help="Clip length in seconds (default: the model's).")
     ] = Recipe.duration,
-    steps: Annotated[int, typer.Option(help="Training steps of the motion.")] = Recipe.steps,
+    steps: Annotated[
+        int, typer.Option(help="Training steps of the motion; 0 stops when trials show nothing better.")
+    ] = Recipe.steps,
     absorber_steps: Annotated[int, typer.Option(help="Training steps of the absorber.")] = Recipe.absorber_steps,
     noise_from: Annotated[
         float, typer.Option(help="Lowest noise level, from 0 to 1, at which the motion is trained and applied.")

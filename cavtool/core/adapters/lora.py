@@ -83,18 +83,20 @@ def targets(state: Mapping[str, Tensor]) -> tuple[str, ...]:
 
 
 @contextmanager
-def switched_off(denoiser: nn.Module, name: str) -> Iterator[None]:
-    """Within the context the injected LoRA of that name has no effect."""
+def switched_off(denoiser: nn.Module, *names: str) -> Iterator[None]:
+    """Within the context the injected LoRAs of these names have no effect."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     layers: list[Any] = [each for each in denoiser.modules() if isinstance(each, BaseTunerLayer)]
-    scalings = [(layer.scaling, layer.scaling[name]) for layer in layers if name in layer.scaling]
+    scalings = [
+        (layer.scaling, name, layer.scaling[name]) for layer in layers for name in names if name in layer.scaling
+    ]
     try:
-        for scaling, _ in scalings:
+        for scaling, name, _ in scalings:
             scaling[name] = 0.0
         yield
     finally:
-        for scaling, before in scalings:
+        for scaling, name, before in scalings:
             scaling[name] = before
 
 

@@ -22,6 +22,7 @@ class Backbone(Protocol):
 
     denoiser: nn.Module
     device: str
+    dtype: torch.dtype  # computations are autocast to it; it may be changed
 
     # Text
 

@@ -107,9 +107,9 @@ def _drive(run: Run, session: Session, registry: Registry, on_event: OnEvent) ->
             training = Training(run, session, recipe, inputs, saved, on_event, should_stop)
             with explain_oom():
                 absorber = training.train_absorber(recipe.appearance)
-                motion, loss = training.train_motion(prompt, absorber)
+                motion, metrics = training.train_motion(prompt, absorber)
                 preview = training.preview(prompt, motion)
-            asset = save_results(training, record, registry, absorber, motion, preview, loss)
+            asset = save_results(training, record, registry, absorber, motion, preview, metrics)
         except CavError as error:
             run.fail(error.message)
             raise

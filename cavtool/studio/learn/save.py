@@ -32,7 +32,7 @@ def save_results(
     absorber: LoraState,
     motion: LoraState,
     preview: video.Frames,
-    loss: float,
+    metrics: Mapping[str, float],
 ) -> Asset:
     """Put weights, reference and preview into the registry: the absorber first, the motion last.
 
@@ -47,7 +47,7 @@ def save_results(
         if absorber:
             draft = _draft(asked, model, "absorber", absorber)
             save(draft, absorber, {"reference.mp4": clips["reference.mp4"]})
-        return save(replace(_draft(asked, model, "motion", motion), metrics={"loss": loss}), motion, clips)
+        return save(replace(_draft(asked, model, "motion", motion), metrics=metrics), motion, clips)
 
 
 def check_still_free(registry: Registry, name: str, run: Run, *, replace: bool) -> None:

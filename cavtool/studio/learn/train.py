@@ -1,11 +1,13 @@
 """The two training stages of Ren et al. 2024 and a preview, with checkpoints from which a run can be resumed.
 
 A checkpoint holds `stage` (1 absorber, 2 motion), `smoothed` (the loss), the trainer's state under `trainer.`, and in
-stage 2 the absorber that stage 1 has trained under `absorber.`. An existing absorber is in the run's inputs.
+stage 2 the absorber that stage 1 has trained under `absorber.`, and the trials so far under `trials.`. An existing
+absorber is in the run's inputs.
 """
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,15 +18,16 @@ from torch import Tensor
 
 from cavtool import video
 from cavtool.core.adapters import lora
-from cavtool.core.adapters.absorber import absorber_loss, load_absorber, motion_loss, new_absorber
-from cavtool.core.adapters.existing import applied
+from cavtool.core.adapters.absorber import ADAPTER, absorber_loss, load_absorber, motion_loss, new_absorber
+from cavtool.core.adapters.existing import applied, token_of
 from cavtool.core.adapters.lora import LoraState
 from cavtool.core.backbones.protocol import Backbone
 from cavtool.core.trainer import Trainer
 from cavtool.errors import TrainingError
-from cavtool.events import Event, Interrupted, OnEvent, Stage, Step, Warn, to_json
+from cavtool.events import Event, Interrupted, Note, OnEvent, Stage, Step, Warn, to_json
 from cavtool.recipes import AbsorberKind, AbsorbRecipe, LearnRecipe, SampleRecipe
 from cavtool.runs import Run
+from cavtool.studio.learn.choose import EVERY, Trials
 from cavtool.studio.learn.prepare import ABSORBER
 from cavtool.studio.session import Motion, Session
 
@@ -78,40 +81,70 @@ class Training:
             seed=recipe.seed,
         )
         trainer = absorber_trainer(self.session.backbone, absorb, self.inputs["crops"])
-        self._train(trainer, "absorber", {})
+        self._train(trainer, "absorber")
         state = lora.extract(trainer.params)
         lora.remove_all(self.session.backbone.denoiser)
         return state
 
-    def train_motion(self, prompt: str, absorber: LoraState) -> tuple[LoraState, float]:
+    def train_motion(self, prompt: str, absorber: LoraState) -> tuple[LoraState, dict[str, float]]:
         """Stage 2: train the T-LoRA with the absorber, or existing ones, loaded and frozen.
 
-        Returns the T-LoRA and its last smoothed loss.
+        Returns the T-LoRA and its metrics: the last smoothed loss and, if trials chose it, its step and scores.
         """
-        with applied(self.session.backbone, _under(ABSORBER, self.inputs)) as token:
-            return self._train_motion(prompt, absorber, token)
-
-    def _train_motion(self, prompt: str, absorber: LoraState, token: Tensor | None) -> tuple[LoraState, float]:
         backbone, recipe = self.session.backbone, self.recipe
-        if absorber:
-            token = load_absorber(backbone, absorber)
+        existing = _under(ABSORBER, self.inputs)
+        token = load_absorber(backbone, absorber) if absorber else token_of([existing], backbone)
         latents = self.inputs["latents"].to(backbone.device).repeat(recipe.batch_size, 1, 1, 1, 1)
-        first = recipe.total_steps - recipe.steps
+        first = recipe.total_steps - recipe.motion_steps
         loss_at = motion_loss(
             backbone, latents, prompt, token, seed=recipe.seed, first_step=first, noise_from=recipe.noise_from
         )
         backbone.release("text_encoder")
         targets = backbone.temporal_targets()
         params = lora.inject(backbone.denoiser, MOTION_ADAPTER, targets, recipe.rank, seed=recipe.seed)
-        trainer = Trainer(params, loss_at, recipe.steps, recipe.lr)
+        trainer = Trainer(params, loss_at, recipe.motion_steps, recipe.lr)
         finished = {f"{ABSORBER}{key}": value for key, value in absorber.items()}
-        loss = self._train(trainer, "motion", finished)
+        trials = self._trials()
+        with ExitStack() as absorbing:
+            absorbing.enter_context(applied(backbone, existing))
+
+            def is_over(step: int) -> bool:
+                if trials is None or step % EVERY:
+                    return False
+                absorbing.close()
+                names = (ADAPTER, MOTION_ADAPTER)
+                with lora.switched_off(backbone.denoiser, *names):
+                    trials.add(step, lora.extract(params))
+                backbone.release("text_encoder")
+                absorbing.enter_context(applied(backbone, existing))
+                return trials.are_over
+
+            def also() -> LoraState:
+                return finished | ({f"trials.{key}": value for key, value in trials.state().items()} if trials else {})
+
+            loss = self._train(trainer, "motion", also, is_over)
         state = lora.extract(params)
         lora.remove_all(backbone.denoiser)
-        return state, loss
+        if trials is None:
+            return state, {"loss": loss}
+        self.report(Note(trials.summary()))
+        best = trials.best
+        scores = {"step": float(best.step), "fidelity": best.fidelity, "leakage": best.leakage}
+        return trials.best_state, {"loss": loss, **scores}
+
+    def _trials(self) -> Trials | None:
+        """The trials so far; None if the recipe sets the number of steps or nothing moves that could be followed."""
+        if self.recipe.steps:
+            return None
+        trials = Trials(self.session, self.inputs["frames"].numpy(), self.recipe.seed, self.recipe.noise_from)
+        if not trials.are_possible:
+            self.report(Warn(f"cannot follow what moves: training {self.recipe.motion_steps} steps without trials"))
+            return None
+        trials.load(_under("trials.", self.saved) if self.saved_stage == 2 else {})
+        return trials
 
     def preview(self, prompt: str, motion: LoraState) -> video.Frames:
-        """A video of the reference's own prompt with the new motion, from other noise."""
+        """What `cav generate` makes of the reference's own prompt with the new motion and the seed of the training."""
         self.begin("preview")
         defaults, began = SampleRecipe(prompt), time.monotonic()
 
@@ -121,32 +154,50 @@ class Training:
                 raise Interrupted(self.run.id)
 
         motions = [Motion(motion, noise_from=self.recipe.noise_from)]
-        return self.session.generate(
-            prompt, self.recipe.seed, motions, steps=defaults.steps, guidance=defaults.guidance, on_step=on_step
-        )
+        with self.session.at_sampling_precision():
+            return self.session.generate(
+                prompt, self.recipe.seed, motions, steps=defaults.steps, guidance=defaults.guidance, on_step=on_step
+            )
 
-    def _train(self, trainer: Trainer, name: str, finished: Mapping[str, Tensor]) -> float:
-        """Run a stage, with `finished` in each checkpoint; returns its last smoothed loss. Raises Interrupted."""
+    def _train(
+        self,
+        trainer: Trainer,
+        name: str,
+        also: Callable[[], LoraState] = dict,
+        is_over: Callable[[int], bool] = lambda _: False,
+    ) -> float:
+        """Run a stage; returns its last smoothed loss. Raises Interrupted.
+
+        `also` gives what each checkpoint holds besides; `is_over`, called after every step, ends the stage early. The
+        last checkpoint of a stage has the number of the stage's last step, also if the stage ended early.
+        """
         began, smoothed, stage = time.monotonic(), 0.0, 1 + _STAGES.index(name)
+        offset = self.recipe.total_steps - self.recipe.motion_steps if name == "motion" else 0
         if self.saved_stage == stage:
             trainer.load(_under("trainer.", self.saved))
             smoothed = self.saved["smoothed"].item()
         self.begin(name)
-        offset = self.recipe.total_steps - self.recipe.steps if name == "motion" else 0
+        if self.saved_stage == stage and bool(self.saved.get("over", torch.tensor(0))):
+            return smoothed
         for loss in trainer.run():
             smoothed = smooth(smoothed, loss)
             self.report(Step(name, trainer.step, trainer.num_steps, loss, round(time.monotonic() - began, 3)))
-            stopping = self.should_stop()
-            if stopping or trainer.step % CHECKPOINT_EVERY == 0 or trainer.step == trainer.num_steps:
+            over, stopping = is_over(trainer.step), self.should_stop()
+            if stopping or over or trainer.step % CHECKPOINT_EVERY == 0 or trainer.step == trainer.num_steps:
                 state = {f"trainer.{key}": value.cpu() for key, value in trainer.state().items()}
                 state |= {
-                    **finished,
+                    **also(),
                     "stage": torch.tensor(stage),
                     "smoothed": torch.tensor(smoothed, dtype=torch.float64),
                 }
-                self.run.checkpoint(offset + trainer.step, lambda path, state=state: save_file(state, path))  # type: ignore[misc]
+                if over:
+                    state["over"] = torch.tensor(1)
+                number = trainer.num_steps if over else trainer.step
+                self.run.checkpoint(offset + number, lambda path, state=state: save_file(state, path))  # type: ignore[misc]
             if stopping:
                 raise Interrupted(self.run.id)
+            if over:
+                break
         return smoothed
 
 

@@ -1,0 +1,119 @@
+"""Which checkpoint of a training to keep, and when to stop.
+
+The right number of steps depends on the video, and the loss does not tell it. So the T-LoRA is tried out now and then
+on new subjects, with metrics that exist for every base model: how closely the videos follow the reference's motion, and
+how much of its appearance has leaked into them. Both curves are noisy, for a trial is only a few videos; the noise and
+the prompts of every trial are the same, so that its checkpoints can be compared.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cavtool.core.metrics.appearance import leakage
+from cavtool.core.metrics.tracks import fidelity, read_motion
+from cavtool.recipes import SampleRecipe
+from cavtool.studio.session import Motion, Session
+from cavtool.video import Frames
+
+EVERY = 50  # steps between trials
+PROMPTS = ("a red car in the snow", "a blue box in the desert")
+SAMPLING_STEPS = 10
+PATIENCE = 3  # trials without a better one
+_GAIN = 0.02  # of a score that is better
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A checkpoint after `step` steps on new subjects: means over its videos, each in [0, 1].
+
+    `leakage` is the likeness to the reference beyond that of the base model's own videos.
+    """
+
+    step: int
+    fidelity: float
+    leakage: float
+
+    @property
+    def score(self) -> float:
+        """What is gained less what has leaked."""
+        return self.fidelity - self.leakage
+
+
+class Trials:
+    """The trials of one training, the best of which is kept."""
+
+    def __init__(self, session: Session, reference: Frames, seed: int, noise_from: float) -> None:
+        self._session, self._reference, self._seed, self._noise_from = session, reference, seed, noise_from
+        self._motion = read_motion(reference)
+        self._usual: float | None = None  # likeness of the base model's own videos
+        self.done: list[Trial] = []
+        self.best_state: dict[str, Tensor] = {}
+
+    @property
+    def are_possible(self) -> bool:
+        """Whether there is movement in the reference that can be followed."""
+        return bool(self._motion.moves.any())
+
+    @property
+    def best(self) -> Trial:
+        """The trial with the best score; the first of equals."""
+        return max(self.done, key=lambda trial: trial.score)
+
+    @property
+    def are_over(self) -> bool:
+        """Whether the last few trials brought nothing better."""
+        before, last = self.done[:-PATIENCE], self.done[-PATIENCE:]
+        return bool(before) and max(t.score for t in last) < max(t.score for t in before) + _GAIN
+
+    def add(self, step: int, state: dict[str, Tensor]) -> Trial:
+        """Try the T-LoRA out, and keep it if it is the best so far."""
+        if self._usual is None:
+            self._usual = self._watch([])[1]
+        followed, alike = self._watch([Motion(state, noise_from=self._noise_from)])
+        trial = Trial(step, followed, max(0.0, alike - self._usual))
+        self.done.append(trial)
+        if self.best is trial:
+            self.best_state = state
+        return trial
+
+    def _watch(self, motions: Sequence[Motion]) -> tuple[float, float]:
+        """Fidelity to the reference's motion and likeness to its frames, averaged over the videos of the prompts."""
+        seen = []
+        for i, prompt in enumerate(PROMPTS):
+            guidance, seed = SampleRecipe.guidance, self._seed + 1 + i
+            frames = self._session.generate(prompt, seed, motions, steps=SAMPLING_STEPS, guidance=guidance)
+            seen.append((fidelity(read_motion(frames), self._motion), leakage(frames, self._reference)))
+        return sum(f for f, _ in seen) / len(seen), sum(a for _, a in seen) / len(seen)
+
+    def state(self) -> dict[str, Tensor]:
+        """All that `load` needs, as tensors."""
+        if not self.done:
+            return {}
+        rows = [(trial.step, trial.fidelity, trial.leakage) for trial in self.done]
+        best = {f"best.{key}": value for key, value in self.best_state.items()}
+        usual = torch.tensor(self._usual, dtype=torch.float64)
+        return {"rows": torch.tensor(rows, dtype=torch.float64), "usual": usual, **best}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Continue from a `state()`."""
+        if state:
+            self.done = [Trial(int(step), float(f), float(a)) for step, f, a in state["rows"].tolist()]
+            self._usual = float(state["usual"])
+            self.best_state = {key.removeprefix("best."): value for key, value in state.items() if "best." in key}
+
+    def summary(self) -> str:
+        """The best trial and both curves, in a line."""
+        best = self.best
+        curves = [_sparkline([getattr(trial, name) for trial in self.done]) for name in ("fidelity", "leakage")]
+        return (
+            f"kept the motion of step {best.step} of {self.done[-1].step}: "
+            f"fidelity {curves[0]} {best.fidelity:.2f}, leakage {curves[1]} {best.leakage:.2f}"
+        )
+
+
+def _sparkline(values: Sequence[float]) -> str:
+    return "".join(_BARS[min(len(_BARS) - 1, int(value * len(_BARS)))] for value in values)
