@@ -28,11 +28,14 @@ if TYPE_CHECKING:
     from cavtool.events import Warn as Warn
     from cavtool.recipes import AbsorberKind as AbsorberKind
     from cavtool.recipes import Blend as Blend
+    from cavtool.recipes import EditRecipe as EditRecipe
+    from cavtool.recipes import EditStart as EditStart
     from cavtool.recipes import LearnRecipe as LearnRecipe
     from cavtool.recipes import SampleRecipe as SampleRecipe
     from cavtool.registry import Asset as Asset
     from cavtool.registry import Record as Record
     from cavtool.registry import Registry as Registry
+    from cavtool.studio.edit import edit as edit
     from cavtool.studio.generate import generate as generate
     from cavtool.studio.learn import learn as learn
     from cavtool.studio.learn import resume as resume
@@ -44,6 +47,8 @@ _HOMES = {
     "Blend": "cavtool.recipes",
     "CavError": "cavtool.errors",
     "Conflict": "cavtool.errors",
+    "EditRecipe": "cavtool.recipes",
+    "EditStart": "cavtool.recipes",
     "Incompatible": "cavtool.errors",
     "IntegrityFailure": "cavtool.errors",
     "InvalidInput": "cavtool.errors",
@@ -60,6 +65,7 @@ _HOMES = {
     "TrainingError": "cavtool.errors",
     "Warn": "cavtool.events",
     "Workspace": "cavtool.workspace",
+    "edit": "cavtool.studio.edit",
     "generate": "cavtool.studio.generate",
     "learn": "cavtool.studio.learn",
     "resume": "cavtool.studio.learn",
@@ -70,6 +76,8 @@ __all__ = [
     "Blend",
     "CavError",
     "Conflict",
+    "EditRecipe",
+    "EditStart",
     "Incompatible",
     "IntegrityFailure",
     "InvalidInput",
@@ -86,6 +94,7 @@ __all__ = [
     "TrainingError",
     "Warn",
     "Workspace",
+    "edit",
     "generate",
     "learn",
     "resume",

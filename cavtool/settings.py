@@ -67,7 +67,7 @@ class Value:
 SETTINGS = {
     setting.key: setting
     for setting in (
-        Setting("model", SampleRecipe.model, "base model of learn and generate: a name, or a pipeline's folder"),
+        Setting("model", SampleRecipe.model, "base model of learn, generate and edit: a name, or a pipeline's folder"),
         Setting("device", SampleRecipe.device, "cpu, cuda, mps, or auto"),
         Setting("generate.steps", SampleRecipe.steps, "sampling steps"),
         Setting("generate.guidance", SampleRecipe.guidance, "how closely to follow the prompt"),
@@ -76,7 +76,7 @@ SETTINGS = {
         Setting("registry.paths", (), "folders of motions to share, read and never written"),
     )
 }
-_COMMANDS = ("generate", "learn")  # those that a key of one word applies to
+_COMMANDS = ("edit", "generate", "learn")  # those that a key of one word applies to
 
 
 def find(key: str) -> Setting:

@@ -46,7 +46,7 @@ def test_cav_mini_by_its_folder_is_cav_mini_by_its_name(tmp_path: Path) -> None:
     named = find_model("cav-mini")
     assert find_model(str(named.folder)) == named
     copied = find_model(str(shutil.copytree(named.folder, tmp_path / "elsewhere")))
-    assert named.clip == copied.clip == NativeClip(16, 8.0, 64, 64)
+    assert named.clip == copied.clip == NativeClip(16, 8.0, 64, 64, multiple=16)
     assert named.enlarge == copied.enlarge == 4
     assert named.unknown_words("a zorp") == copied.unknown_words("a zorp") == ["zorp"]
     assert (named.fingerprint, named.revision) == (copied.fingerprint, copied.revision)

@@ -33,7 +33,7 @@ def test_the_environment_precedes_the_file_and_the_file_the_default(
 
 def test_a_key_of_one_word_applies_to_every_command(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CAV_DEVICE", "cpu")
-    assert settings.option_defaults() == {"generate": {"device": "cpu"}, "learn": {"device": "cpu"}}
+    assert settings.option_defaults() == {command: {"device": "cpu"} for command in ("edit", "generate", "learn")}
 
 
 def test_comments_and_unknown_keys_are_kept(settings: Settings) -> None:

@@ -28,7 +28,8 @@ class Entry(NamedTuple):
 COMMANDS = {
     "learn": Entry("learn", "Learn a motion from one video."),
     "generate": Entry("generate", "Generate videos of a prompt, with learned motions."),
-    "history": Entry("history", "List generated videos, or generate one of them again."),
+    "edit": Entry("edit", "Change what a video shows, with a prompt and learned motions."),
+    "history": Entry("history", "List generated and edited videos, or make one of them again."),
     "list": Entry("list_", "List motions and absorbers."),
     "show": Entry("show", "Show the record of a motion or absorber."),
     "rm": Entry("rm", "Move motions and absorbers to the trash."),
@@ -48,7 +49,7 @@ COMMANDS = {
     "completion": Entry("completion", "Print the completion script of a shell."),
     "demo": Entry("demo", "Learn two motions and apply both to a new subject."),
 }
-_CONFIGURABLE = {"learn", "generate"}  # commands whose defaults can be set
+_CONFIGURABLE = {"learn", "generate", "edit"}  # commands whose defaults can be set
 
 
 class CavGroup(FastGroup):

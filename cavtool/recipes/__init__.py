@@ -2,6 +2,7 @@
 
 from cavtool.recipes.blend import Blend, parse_blend
 from cavtool.recipes.common import DEFAULT_MODEL, DType
+from cavtool.recipes.edit import EditRecipe, EditStart
 from cavtool.recipes.learn import AbsorberKind, LearnRecipe
 from cavtool.recipes.sample import MAX_SAMPLING_STEPS, SampleRecipe
 
@@ -11,6 +12,8 @@ __all__ = [
     "AbsorberKind",
     "Blend",
     "DType",
+    "EditRecipe",
+    "EditStart",
     "LearnRecipe",
     "SampleRecipe",
     "parse_blend",

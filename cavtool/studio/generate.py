@@ -3,10 +3,11 @@
 import re
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cavtool import video
 from cavtool._version import __version__
@@ -14,12 +15,14 @@ from cavtool.core.devices import explain_oom
 from cavtool.errors import Conflict, Incompatible, InvalidInput, RequirementError
 from cavtool.events import Note, OnEvent, Stage, Step, Warn
 from cavtool.models import CATALOGUE, Model, find_model
-from cavtool.recipes import Blend, SampleRecipe
+from cavtool.recipes import Blend, EditRecipe, SampleRecipe
 from cavtool.registry import Asset, Registry
 from cavtool.registry.record import Record
 from cavtool.schema import to_table
 from cavtool.studio.session import Motion, Session, motion_of, open_session
 from cavtool.workspace import Workspace
+
+AnyRecipe = TypeVar("AnyRecipe", SampleRecipe, EditRecipe)
 
 
 def generate(
@@ -41,12 +44,12 @@ def generate(
     recipe = recipe if recipe.seed is not None else replace(recipe, seed=secrets.randbelow(2**31))
     workspace = workspace or Workspace()
     model = find_model(recipe.model, cache=workspace.places.cache)
-    motions = [_motion(workspace.registry, blend, model, on_event) for blend in recipe.motions]
+    motions = [load_motion(workspace.registry, blend, model, on_event) for blend in recipe.motions]
     files = [_file_for(recipe, seed, output) for seed in recipe.seeds]
-    _check_files(files, overwrite=overwrite)
+    check_files(files, overwrite=overwrite)
     with explain_oom():
         session = session or open_session(recipe.model, device=recipe.device, dtype=recipe.dtype)
-    _warn(recipe, session, on_event)
+    warn_about(recipe, session, on_event)
     enlarge = scale or model.enlarge
     if enlarge > 1:
         size = f"{model.clip.width}x{model.clip.height}"
@@ -55,16 +58,23 @@ def generate(
         on_event(Stage("sampling", index, len(files)))
         with explain_oom():
             frames = _sample(session, recipe, seed, [motion for _, motion in motions], on_event)
-        made = _metadata(replace(recipe, seed=seed, num_videos=1), model, [record for record, _ in motions])
+        made = metadata_of(replace(recipe, seed=seed, num_videos=1), model, [record for record, _ in motions])
         video.encode(frames, file, fps=model.clip.fps, scale=enlarge, recipe=made if metadata else None)
-    try:
-        workspace.history.add(_reproducible(recipe, model, [record for record, _ in motions]), files)
-    except RequirementError as refused:
-        on_event(Warn(f"cannot add to the history: {refused.message}"))
+    with history_warnings(on_event):
+        workspace.history.add(reproducible(recipe, model, [record for record, _ in motions]), files)
     return files
 
 
-def _reproducible(recipe: SampleRecipe, model: Model, records: Sequence[Record]) -> SampleRecipe:
+@contextmanager
+def history_warnings(on_event: OnEvent) -> Iterator[None]:
+    """Warns if the history cannot be written: the videos are there all the same."""
+    try:
+        yield
+    except RequirementError as refused:
+        on_event(Warn(f"cannot add to the history: {refused.message}"))
+
+
+def reproducible(recipe: AnyRecipe, model: Model, records: Sequence[Record]) -> AnyRecipe:
     """The recipe with the ids of the exact motions and model weights that were used."""
     blends = [replace(blend, content_id=each.content_id) for blend, each in zip(recipe.motions, records, strict=True)]
     return replace(recipe, motions=tuple(blends), model=model.address, revision=model.revision)
@@ -89,7 +99,7 @@ def _sample(
     )
 
 
-def _motion(registry: Registry, blend: Blend, model: Model, on_event: OnEvent) -> tuple[Record, Motion]:
+def load_motion(registry: Registry, blend: Blend, model: Model, on_event: OnEvent) -> tuple[Record, Motion]:
     """The motion's record and weights. Raises NotFound, IntegrityFailure, Incompatible if it does not fit the model."""
 
     def use(asset: Asset) -> tuple[Record, Motion]:
@@ -117,17 +127,19 @@ def _as_option(name: str) -> str:
 def _file_for(recipe: SampleRecipe, seed: int, output: Path | None) -> Path:
     """The path of a seed's video."""
     motions = "-".join(blend.name for blend in recipe.motions)
-    default = "-".join(part for part in (_slug(recipe.prompt), motions, str(seed)) if part) + ".mp4"
+    default = "-".join(part for part in (slug(recipe.prompt), motions, str(seed)) if part) + ".mp4"
     if output is None or output.is_dir() or not output.suffix:
         return (output or Path()) / default
     return output if recipe.num_videos == 1 else output.with_stem(f"{output.stem}-{seed}")
 
 
-def _slug(text: str) -> str:
+def slug(text: str) -> str:
+    """A text as a part of a file name."""
     return re.sub(r"[^\w]+", "-", text.lower()).strip("-")[:60].rstrip("-") or "video"
 
 
-def _check_files(files: Sequence[Path], *, overwrite: bool) -> None:
+def check_files(files: Sequence[Path], *, overwrite: bool) -> None:
+    """Create the folders of the files. Raises InvalidInput for an unknown suffix, Conflict if a file exists."""
     for file in files:
         if file.suffix.lower() not in video.SUFFIXES:
             raise InvalidInput(f"cannot write `{file.name}`", hint=f"use one of {', '.join(video.SUFFIXES)}")
@@ -136,7 +148,7 @@ def _check_files(files: Sequence[Path], *, overwrite: bool) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
 
 
-def _warn(recipe: SampleRecipe, session: Session, on_event: OnEvent) -> None:
+def warn_about(recipe: AnyRecipe, session: Session, on_event: OnEvent) -> None:
     """Warn of everything in the recipe that will not have the expected effect."""
     model = session.model
     if words := model.unknown_words(f"{recipe.prompt} {recipe.negative}"):
@@ -152,7 +164,7 @@ def _warn(recipe: SampleRecipe, session: Session, on_event: OnEvent) -> None:
         on_event(Warn(f"that video was made with different weights of `{model.name}`: this one will differ"))
 
 
-def _metadata(recipe: SampleRecipe, model: Model, records: Sequence[Record]) -> dict[str, Any]:
+def metadata_of(recipe: AnyRecipe, model: Model, records: Sequence[Record]) -> dict[str, Any]:
     """Everything needed to make the video again, without paths."""
     motions = [
         {"name": blend.name, "weight": blend.weight, "content_id": record.content_id}

@@ -1,4 +1,4 @@
-"""A base model opened once and used many times: by generate, the preview after learning, the demo, benchmarks."""
+"""A base model opened once and used many times: by generate, edit, the preview after learning, the demo, benchmarks."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,13 +7,14 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load
+from torch import Tensor
 
 from cavtool.core.adapters.lora import LoraState
 from cavtool.core.adapters.merge import merged
 from cavtool.core.backbones import open_backbone
 from cavtool.core.backbones.protocol import Backbone, FramesFHWC
 from cavtool.core.noise import seeded_noise
-from cavtool.core.sampling import sample
+from cavtool.core.sampling import Predict, sample
 from cavtool.errors import IntegrityFailure
 from cavtool.models import Model, find_model
 from cavtool.registry import Asset
@@ -66,16 +67,29 @@ class Session:
         predict = partial(backbone.predict_guided, **texts, guidance_scale=guidance)
         shape = backbone.latent_shape(clip.num_frames, clip.height, clip.width)
         latents = seeded_noise(shape, seed, backbone.device) * scheduler.init_noise_sigma
-        ends = [self._end_of(motion, scheduler) for motion in motions]
-        start = 0
-        for stop in sorted({*ends, steps}):
-            active = [(motion.state, motion.weight) for motion, end in zip(motions, ends, strict=True) if end >= stop]
-            with merged(backbone.denoiser, active):
-                latents = sample(predict, scheduler, latents, start=start, stop=stop, on_step=on_step)
-            start = stop
-        return backbone.decode(latents)
+        return backbone.decode(self.denoise(predict, scheduler, latents, motions, on_step=on_step))
 
-    def _end_of(self, motion: Motion, scheduler: Any) -> int:
+    def denoise(
+        self,
+        predict: Predict,
+        scheduler: Any,
+        latents_BCFHW: Tensor,
+        motions: Sequence[Motion] = (),
+        *,
+        start: int = 0,
+        on_step: Callable[[int], None] = lambda _: None,
+    ) -> Tensor:
+        """Sample from the step with index `start` to the end, each motion merged for the steps it was trained on."""
+        ends = [self.end_of(motion, scheduler) for motion in motions]
+        for stop in sorted({*ends, len(scheduler.timesteps)}):
+            active = [(motion.state, motion.weight) for motion, end in zip(motions, ends, strict=True) if end >= stop]
+            if start < stop:
+                with merged(self.backbone.denoiser, active):
+                    latents_BCFHW = sample(predict, scheduler, latents_BCFHW, start=start, stop=stop, on_step=on_step)
+                start = stop
+        return latents_BCFHW
+
+    def end_of(self, motion: Motion, scheduler: Any) -> int:
         """The number of sampling steps, counted from the first, during which the motion is merged; at least 1."""
         trained_S = scheduler.timesteps >= self.backbone.first_timestep(motion.noise_from)
         return max(1, int(trained_S.sum()))

@@ -18,13 +18,17 @@ _TEXT_ART = {"ansi", "bintext", "idf", "xbin"}  # ffmpeg draws text files, too
 
 @dataclass(frozen=True)
 class Media:
-    """A video as a player shows it: rotation and pixel aspect applied, `fps` the mean, `duration` in seconds."""
+    """A video as a player shows it: rotation and pixel aspect applied, `fps` the mean, `duration` in seconds.
+
+    `num_frames` are those in the file, of which none is repeated.
+    """
 
     width: int
     height: int
     fps: float
     duration: float
     codec: str
+    num_frames: int
 
 
 @dataclass(frozen=True)
@@ -59,10 +63,30 @@ def scan_frames(path: Path) -> Scan:
     times_F = coded_F3[:, 0]
     end = times_F[-1] + (coded_F3[-1, 1] or np.diff(times_F).mean())
     fps = len(times_F) / (end - times_F[0])
-    media = Media(round(width * pixel_aspect), height, round(float(fps), 3), round(float(end), 3), packets["codec_id"])
+    media = Media(
+        width=round(width * pixel_aspect),
+        height=height,
+        fps=round(float(fps), 3),
+        duration=round(float(end), 3),
+        codec=packets["codec_id"],
+        num_frames=len(times_F),
+    )
     # gif rounds times to 10 ms, webm and mkv to 1 ms; the error remains when they are copied to a finer unit.
     slack = min(max(1e-3, float(Fraction(packets["tb"])) / 2), 5e-3)
     return Scan(media, times_F, times_F[coded_F3[:, 2] > 0], slack)
+
+
+def sound_codec(path: Path) -> str:
+    """The codec of a video's first audio stream, "" if it has none. Raises what `probe` raises."""
+    job = ffmpeg.input(input_path(path))["a:0"].output("pipe:", format="framecrc", c="copy", t=0.1)
+    try:
+        header = run(job, f"cannot read `{path}`").decode()
+    except MediaError as error:
+        if "matches no streams" in error.message:
+            return ""
+        raise
+    found = re.search(r"^#codec_id 0: (\S+)", header, re.MULTILINE)
+    return found[1] if found else ""
 
 
 def _list_frames(path: Path, **options: Any) -> tuple[dict[str, str], NDArray[np.float64]]:
