@@ -42,5 +42,5 @@ def window_starts(num_frames: int, window: int) -> list[int]:
 
 def _triangle(window: int) -> Tensor:
     """Weights (K,) that rise by equal steps to the middle of a window and fall again."""
-    rising_K = torch.arange(1, window + 1, dtype=torch.float32)
+    rising_K = torch.arange(window) + 0.5
     return torch.minimum(rising_K, rising_K.flip(0))

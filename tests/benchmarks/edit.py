@@ -1,0 +1,298 @@
+"""How well `cav edit` keeps and changes what it should, on cav-mini: `python -m tests.benchmarks.edit [sweep]`.
+
+Sources are rendered clips with subjects, colours, places and motions that cav-mini has words for; the judge reads the
+edited clips. `sweep` compares settings on other sources than those of the report, to choose the defaults.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise, product
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from diffusers import DDIMInverseScheduler
+from numpy.typing import NDArray
+
+from cavtool import video
+from cavtool.core.inversion import invert
+from cavtool.core.metrics.channels import active_channels, fidelity
+from cavtool.core.sampling import Predict, sample
+from cavtool.core.windows import window_starts, windowed
+from cavtool.mini import world
+from cavtool.mini.judge import Judge, Reading, load_judge
+from cavtool.recipes import AbsorberKind, EditRecipe, EditStart, LearnRecipe
+from cavtool.studio.edit import edit_frames
+from cavtool.studio.session import Motion, Session, motion_of, open_session
+from cavtool.workspace import Workspace
+from tests.benchmarks.common import (
+    REPORT_LOOKS,
+    REPORT_PROMPTS,
+    RESULTS,
+    TUNE_PROMPTS,
+    learn_reference,
+    reference,
+    with_interval,
+    write_table,
+)
+
+SWAPS = {"cat": "robot", "robot": "cat", "car": "bird", "bird": "car", "star": "boat", "rocket": "car", "boat": "cat"}
+MOTIONS = ("stands still", "moves right")
+ADDED = "figure eight"
+USUAL = EditRecipe("a")
+INVERSION_STEPS = 50
+LONG = 40  # frames
+NUM_TUNED = 4  # clips of the sweep
+Rows = list[tuple[str, ...]]
+Sheet = list[tuple[str, video.Frames]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A rendered clip, and what it shows."""
+
+    scene: world.Scene
+    frames: video.Frames
+
+    @property
+    def new_subject(self) -> str:
+        return SWAPS[self.scene.subject]
+
+    @property
+    def swapped_prompt(self) -> str:
+        return self.scene.caption.replace(self.scene.subject, self.new_subject)
+
+
+def source(look: tuple[str, str, str], motion: str, layout: int) -> Source:
+    courses = world.OBJECT_MOTIONS[motion](np.linspace(0, 1, world.NUM_FRAMES), 1.0)
+    scene = world.Scene(*look, layout, courses, world.caption(*look, motion))
+    return Source(scene, world.render(scene))
+
+
+def sources(looks: Sequence[tuple[str, str, str]]) -> list[Source]:
+    return [source(look, motion, 7 + i) for i, (look, motion) in enumerate(product(looks, MOTIONS))]
+
+
+def long_source(num_frames: int) -> Source:
+    """A cat that sways slowly at an even pace, longer than the model's clip."""
+    u = np.arange(num_frames) / world.NUM_FRAMES
+    courses = {name: np.zeros(num_frames) for name in world.CHANNELS} | {"x": 0.2 * np.cos(np.pi * u)}
+    scene = world.Scene("cat", "red", "forest", 3, courses, world.caption("cat", "red", "forest"))
+    return Source(scene, world.render(scene, num_frames))
+
+
+def psnr(ours: video.Frames, theirs: video.Frames) -> float:
+    """Peak signal-to-noise ratio in dB."""
+    error = np.mean((ours.astype(float) - theirs.astype(float)) ** 2)
+    return float(10 * np.log10(255**2 / max(error, 1e-9)))
+
+
+# 1. Inversion and sampling with the same prompt
+
+
+def reconstructions(session: Session, clips: Sequence[Source]) -> Rows:
+    """PSNR against the autoencoder's own reconstruction, for several inversions."""
+    backbone, rows = session.backbone, []
+    naive = {"DDIMInverseScheduler as it is": 0}
+    for title, num_iterations in naive | {f"fixed point, {n} iterations": n for n in (1, 2, 3)}.items():
+        values = []
+        for clip in clips:
+            predict: Predict = partial(backbone.predict, conditioning=backbone.encode_text([clip.scene.caption]))
+            scheduler = backbone.scheduler()
+            scheduler.set_timesteps(INVERSION_STEPS)
+            latents = backbone.encode_clip(clip.frames)
+            if num_iterations:
+                noise = invert(predict, scheduler, latents, num_iterations=num_iterations)
+            else:
+                inverse = DDIMInverseScheduler.from_config(scheduler.config)
+                inverse.set_timesteps(INVERSION_STEPS)
+                noise = sample(predict, inverse, latents)
+            values.append(psnr(backbone.decode(sample(predict, scheduler, noise)), backbone.decode(latents)))
+        rows.append((title, with_interval(values), f"{min(values):.1f}"))
+    return rows
+
+
+# 2. Another subject
+
+
+@dataclass(frozen=True)
+class Swap:
+    """An edited clip against its source."""
+
+    subject: float
+    colour: float
+    place: float
+    moves: float  # fidelity to the source's motion, NaN if it stands still
+    frames: video.Frames
+
+
+def swapped(session: Session, judge: Judge, clip: Source, recipe: EditRecipe) -> Swap:
+    prompts = {"prompt": clip.swapped_prompt, "source_prompt": clip.scene.caption if recipe.source_prompt else ""}
+    frames = edit_frames(session, clip.frames, replace(recipe, **prompts))
+    read, truth = judge.read(frames), clip.scene.channels()
+    moves = fidelity(read.channels, truth) if active_channels(truth) else float("nan")
+    return Swap(
+        float(read.subject == clip.new_subject),
+        float(read.colour == clip.scene.colour),
+        float(read.place == clip.scene.place),
+        moves,
+        frames,
+    )
+
+
+def swap_row(title: str, made: Sequence[Swap]) -> tuple[str, ...]:
+    moving = [swap.moves for swap in made if not np.isnan(swap.moves)]
+    shares = [[getattr(swap, name) for swap in made] for name in ("subject", "colour", "place")]
+    return (title, *map(with_interval, shares), with_interval(moving))
+
+
+def title_of(recipe: EditRecipe) -> str:
+    described = "" if recipe.source_prompt else ", no source prompt"
+    return (
+        f"{recipe.start}, strength {recipe.strength:g}, guidance {recipe.guidance:g}, {recipe.steps} steps{described}"
+    )
+
+
+SWAP_COLUMNS = ("setting", "new subject", "colour kept", "place kept", "motion kept (fidelity)")
+DESCRIBED = replace(USUAL, source_prompt="given", seed=1)
+SWEEP = (
+    *(replace(DESCRIBED, strength=strength) for strength in (0.6, 0.8, 1.0)),
+    *(replace(DESCRIBED, strength=strength, guidance=6.0) for strength in (0.6, 0.8)),
+    replace(DESCRIBED, strength=0.8, source_prompt=""),
+    replace(DESCRIBED, strength=0.8, steps=12),
+    replace(DESCRIBED, start=EditStart.NOISE, strength=0.8),
+)
+
+
+def sweep(session: Session, judge: Judge) -> None:
+    """The settings on the tuning looks, one after another."""
+    clips, rows = sources(TUNE_PROMPTS)[:NUM_TUNED], []
+    sheet: Sheet = [(clip.scene.caption, clip.frames) for clip in clips]
+    for recipe in SWEEP:
+        made = [swapped(session, judge, clip, recipe) for clip in clips]
+        rows.append(swap_row(title_of(recipe), made))
+        print(*rows[-1], sep=" | ", flush=True)
+        sheet += [
+            (f"{clip.swapped_prompt}\n{title_of(recipe)}", swap.frames) for clip, swap in zip(clips, made, strict=True)
+        ]
+    write_table("edit_sweep", "cav edit: settings compared on another subject", SWAP_COLUMNS, rows)
+    video.contact_sheet(sheet, RESULTS / "edit_sweep.png", scale=1)
+
+
+def swaps(session: Session, judge: Judge, clips: Sequence[Source]) -> tuple[Rows, Sheet]:
+    rows, sheet = [], []
+    for recipe in (DESCRIBED, replace(DESCRIBED, source_prompt=""), replace(DESCRIBED, start=EditStart.NOISE)):
+        made = [swapped(session, judge, clip, recipe) for clip in clips]
+        rows.append(swap_row(title_of(recipe), made))
+        if recipe == DESCRIBED:
+            for clip, swap in zip(clips, made, strict=True):
+                sheet += [(f"{clip.scene.caption}\nsource", clip.frames), (clip.swapped_prompt, swap.frames)]
+    return rows, sheet
+
+
+# 3. A learned motion added
+
+
+def additions(session: Session, judge: Judge, clips: Sequence[Source]) -> tuple[Rows, Sheet]:
+    """A held-out motion on subjects that stand still."""
+    motion, scene = learned_motion(), reference(ADDED, REPORT_LOOKS)
+    rows, sheet = [], []
+    strong = replace(DESCRIBED, strength=1.0)
+    for recipe in (DESCRIBED, strong, replace(strong, start=EditStart.NOISE)):
+        readings: list[Reading] = []
+        for clip in clips:
+            prompts = {"prompt": clip.scene.caption, "source_prompt": clip.scene.caption}
+            frames = edit_frames(session, clip.frames, replace(recipe, **prompts), [motion])
+            readings.append(judge.read(frames))
+            sheet.append((f"{clip.scene.caption}\n+ {ADDED}, {recipe.start}, strength {recipe.strength:g}", frames))
+        pairs = list(zip(readings, clips, strict=True))
+        rows.append(
+            (
+                title_of(recipe),
+                with_interval([float(read.subject == clip.scene.subject) for read, clip in pairs]),
+                with_interval([float(read.place == clip.scene.place) for read, clip in pairs]),
+                with_interval([fidelity(read.channels, scene.channels()) for read in readings]),
+            )
+        )
+    return rows, sheet
+
+
+def learned_motion() -> Motion:
+    def recipe(prompt: str, look: str) -> LearnRecipe:
+        return LearnRecipe(prompt=prompt, appearance=look, absorber_kind=AbsorberKind.DUAL)
+
+    with TemporaryDirectory() as folder:
+        workspace, name = Workspace(Path(folder)), ADDED.replace(" ", "_")
+        learn_reference(name, reference(ADDED, REPORT_LOOKS), recipe, workspace, Path(folder))
+        return motion_of(workspace.registry.get(name))
+
+
+# 4. Longer than a clip
+
+
+def seam_ratio(sequence_FX: NDArray[np.float64], seams: Sequence[int]) -> float:
+    """The mean change between two frames at the seams, divided by the mean change elsewhere."""
+    jumps = np.array([np.abs(b - a).mean() for a, b in pairwise(sequence_FX)])
+    at = np.isin(np.arange(1, len(sequence_FX)), list(seams))
+    return float(jumps[at].mean() / jumps[~at].mean())
+
+
+def long_videos(session: Session) -> tuple[Rows, Sheet]:
+    """Change at the seams in the inverted latents and in the edited frames, with and without overlapping windows."""
+    clip, window = long_source(LONG), world.NUM_FRAMES
+    starts = window_starts(LONG, window)
+    seams = sorted({*starts[1:], *(start + window for start in starts[:-1])})
+    recipe = replace(DESCRIBED, prompt=clip.swapped_prompt, source_prompt=clip.scene.caption)
+    whole = edit_frames(session, clip.frames, recipe)
+    pieces = [edit_frames(session, clip.frames[i : i + window], recipe) for i in range(0, LONG, window)]
+    apart, cuts = np.concatenate(pieces), range(window, LONG, window)
+    backbone, scheduler = session.backbone, session.backbone.scheduler()
+    scheduler.set_timesteps(recipe.steps)
+    predict = windowed(partial(backbone.predict, conditioning=backbone.encode_text([clip.scene.caption])), window)
+    latents = backbone.encode_clip(clip.frames)
+    noise = invert(predict, scheduler, latents)
+    again = backbone.decode(sample(predict, scheduler, noise))
+    noise_FX = noise[0].movedim(1, 0).flatten(1).double().numpy()
+    rows = [
+        ("source", f"{seam_ratio(clip.frames.astype(float), seams):.2f}"),
+        ("inverted latents, overlapping windows", f"{seam_ratio(noise_FX, seams):.2f}"),
+        ("edited, overlapping windows", f"{seam_ratio(whole.astype(float), seams):.2f}"),
+        ("edited, windows one after another", f"{seam_ratio(apart.astype(float), cuts):.2f}"),
+    ]
+    print(f"long video returns at {psnr(again, backbone.decode(latents)):.1f} dB")
+    return rows, [
+        (f"{clip.scene.caption}\nsource, {LONG} frames", clip.frames),
+        (f"{clip.swapped_prompt}\noverlapping windows", whole),
+        (f"{clip.swapped_prompt}\none after another", apart),
+    ]
+
+
+def main() -> None:
+    session, judge = open_session("cav-mini"), load_judge()
+    if sys.argv[1:] == ["sweep"]:
+        sweep(session, judge)
+        return
+    clips = sources(REPORT_PROMPTS)
+    write_table(
+        "edit_inversion",
+        f"cav edit: inversion and sampling with the same prompt, {INVERSION_STEPS} steps",
+        ("inversion", "PSNR in dB", "lowest"),
+        reconstructions(session, clips[:3]),
+        "Against the autoencoder's own reconstruction.",
+    )
+    rows, sheet = swaps(session, judge, clips)
+    write_table("edit_swaps", "cav edit: another subject", SWAP_COLUMNS, rows)
+    video.contact_sheet(sheet, RESULTS / "edit.png", scale=1)
+    rows, sheet = long_videos(session)
+    write_table("edit_long", "cav edit: change at the seams against change inside", ("clip", "ratio"), rows)
+    video.contact_sheet(sheet, RESULTS / "edit_long.png", columns=16, scale=1)
+    rows, sheet = additions(session, judge, [clip for clip in clips if not active_channels(clip.scene.channels())])
+    columns = ("setting", "subject kept", "place kept", f"fidelity to {ADDED}")
+    write_table("edit_motion", "cav edit: a learned motion added", columns, rows)
+    video.contact_sheet(sheet, RESULTS / "edit_motion.png", scale=1)
+
+
+if __name__ == "__main__":
+    main()
