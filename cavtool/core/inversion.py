@@ -8,6 +8,7 @@ from torch import Tensor
 
 from cavtool.core.sampling import Predict
 
+_TOLERANCE = 0.01  # standard deviations
 _SMALL = 0.01  # a scheduler that clips the predicted latents leaves such a small one as it is
 
 
@@ -18,15 +19,16 @@ def invert(
     latents_BCFHW: Tensor,
     *,
     start: int = 0,
-    num_iterations: int = 2,
+    max_iterations: int = 5,
     on_step: Callable[[int], None] = lambda _: None,
 ) -> Tensor:
     """The noisy latents from which `sample`, started at the step with index `start`, returns to these latents.
 
     A sampling step is x_s = A x_t + B p(x_t, t) with the prediction p, so each is undone by the x_t that satisfies
     x_t = (x_s - B p(x_t, t)) / A, found by fixed-point iteration from x_t = x_s (Pan et al. 2023, "AIDI", arXiv
-    2309.04907; Garibi et al. 2024, "ReNoise", arXiv 2403.14602). With one iteration this is DDIM inversion (Song et al.
-    2021, section 4.3).
+    2309.04907; Garibi et al. 2024, "ReNoise", arXiv 2403.14602), until the latents change by less than 1 % of their
+    standard deviation. With one iteration this is DDIM inversion (Song et al. 2021, section 4.3); at 25 steps two are
+    usual, and more near the clip's own latents.
 
     A and B come from the scheduler that samples. `DDIMInverseScheduler` of diffusers takes a prediction of v as if it
     had been made at the noise level of x_s instead of x_t, an error of one step. `on_step` gets the number of steps
@@ -35,10 +37,12 @@ def invert(
     for done, t in enumerate(reversed(scheduler.timesteps[start:]), 1):
         A, B = _coefficients(scheduler, t)
         noisier_BCFHW = latents_BCFHW
-        for _ in range(num_iterations):
+        for _ in range(max_iterations):
             scaled = scheduler.scale_model_input(noisier_BCFHW, t)
             prediction = predict(scaled, t.expand(len(scaled)).to(scaled.device))
-            noisier_BCFHW = (latents_BCFHW - B * prediction) / A
+            before_BCFHW, noisier_BCFHW = noisier_BCFHW, (latents_BCFHW - B * prediction) / A
+            if (noisier_BCFHW - before_BCFHW).abs().mean() < _TOLERANCE * noisier_BCFHW.std():
+                break
         latents_BCFHW = noisier_BCFHW
         on_step(done)
     return latents_BCFHW

@@ -100,7 +100,7 @@ def _list_frames(path: Path, **options: Any) -> tuple[dict[str, str], NDArray[np
         text = run(job, f"cannot read `{path}` as a video").decode()
     except MediaError as error:
         if "matches no streams" in error.message:
-            raise MediaError(f"`{path}` holds no video") from error
+            raise MediaError(f"`{path}` holds no video", hint="choose a video file") from error
         raise MediaError(error.message, hint="the file is damaged or not a video") from error
     header = dict(re.findall(r"^#(\w+) 0: (\S+)", text, re.MULTILINE))
     frames = []

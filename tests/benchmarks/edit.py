@@ -95,16 +95,16 @@ def psnr(ours: video.Frames, theirs: video.Frames) -> float:
 def reconstructions(session: Session, clips: Sequence[Source]) -> Rows:
     """PSNR against the autoencoder's own reconstruction, for several inversions."""
     backbone, rows = session.backbone, []
-    naive = {"DDIMInverseScheduler as it is": 0}
-    for title, num_iterations in naive | {f"fixed point, {n} iterations": n for n in (1, 2, 3)}.items():
+    inversions = {"`DDIMInverseScheduler` as it is": 0, "one iteration a step": 1, "as `cav edit` does": 5}
+    for title, max_iterations in inversions.items():
         values = []
         for clip in clips:
             predict: Predict = partial(backbone.predict, conditioning=backbone.encode_text([clip.scene.caption]))
             scheduler = backbone.scheduler()
             scheduler.set_timesteps(INVERSION_STEPS)
             latents = backbone.encode_clip(clip.frames)
-            if num_iterations:
-                noise = invert(predict, scheduler, latents, num_iterations=num_iterations)
+            if max_iterations:
+                noise = invert(predict, scheduler, latents, max_iterations=max_iterations)
             else:
                 inverse = DDIMInverseScheduler.from_config(scheduler.config)
                 inverse.set_timesteps(INVERSION_STEPS)
@@ -155,6 +155,7 @@ def title_of(recipe: EditRecipe) -> str:
     )
 
 
+MOTION_COLUMNS = ("setting", "subject kept", "place kept", f"fidelity to {ADDED}")
 SWAP_COLUMNS = ("setting", "new subject", "colour kept", "place kept", "motion kept (fidelity)")
 DESCRIBED = replace(USUAL, source_prompt="given", seed=1)
 SWEEP = (
@@ -177,8 +178,8 @@ def sweep(session: Session, judge: Judge) -> None:
         sheet += [
             (f"{clip.swapped_prompt}\n{title_of(recipe)}", swap.frames) for clip, swap in zip(clips, made, strict=True)
         ]
-    write_table("edit_sweep", "cav edit: settings compared on another subject", SWAP_COLUMNS, rows)
-    video.contact_sheet(sheet, RESULTS / "edit_sweep.png", scale=1)
+    write_table("edit-sweep", "cav edit: settings compared on another subject", SWAP_COLUMNS, rows)
+    video.contact_sheet(sheet, RESULTS / "edit-sweep.png", scale=1)
 
 
 def swaps(session: Session, judge: Judge, clips: Sequence[Source]) -> tuple[Rows, Sheet]:
@@ -274,24 +275,36 @@ def main() -> None:
     if sys.argv[1:] == ["sweep"]:
         sweep(session, judge)
         return
+    report(session, judge)
+
+
+def report(session: Session, judge: Judge) -> None:
     clips = sources(REPORT_PROMPTS)
-    write_table(
-        "edit_inversion",
-        f"cav edit: inversion and sampling with the same prompt, {INVERSION_STEPS} steps",
-        ("inversion", "PSNR in dB", "lowest"),
-        reconstructions(session, clips[:3]),
-        "Against the autoencoder's own reconstruction.",
-    )
-    rows, sheet = swaps(session, judge, clips)
-    write_table("edit_swaps", "cav edit: another subject", SWAP_COLUMNS, rows)
+    inversion = reconstructions(session, clips[:2])
+    print(*inversion, sep="\n", flush=True)
+    swap, sheet = swaps(session, judge, clips)
+    print(*swap, sep="\n", flush=True)
     video.contact_sheet(sheet, RESULTS / "edit.png", scale=1)
-    rows, sheet = long_videos(session)
-    write_table("edit_long", "cav edit: change at the seams against change inside", ("clip", "ratio"), rows)
-    video.contact_sheet(sheet, RESULTS / "edit_long.png", columns=16, scale=1)
-    rows, sheet = additions(session, judge, [clip for clip in clips if not active_channels(clip.scene.channels())])
-    columns = ("setting", "subject kept", "place kept", f"fidelity to {ADDED}")
-    write_table("edit_motion", "cav edit: a learned motion added", columns, rows)
-    video.contact_sheet(sheet, RESULTS / "edit_motion.png", scale=1)
+    long, sheet = long_videos(session)
+    print(*long, sep="\n", flush=True)
+    video.contact_sheet(sheet, RESULTS / "edit-long.png", columns=20, scale=1)
+    still = [clip for clip in clips if not active_channels(clip.scene.channels())]
+    added, sheet = additions(session, judge, still)
+    video.contact_sheet(sheet, RESULTS / "edit-motion.png", scale=1)
+    sections = [
+        section("Another subject", SWAP_COLUMNS, swap),
+        section("A learned motion added", MOTION_COLUMNS, added),
+        section("Longer than a clip: change at the seams divided by change elsewhere", ("clip", "ratio"), long),
+    ]
+    title = f"cav edit: inversion and sampling with the same prompt, {INVERSION_STEPS} steps"
+    columns = ("inversion", "PSNR in dB against the autoencoder's reconstruction", "lowest")
+    write_table("edit", title, columns, inversion, "\n\n".join(sections))
+
+
+def section(title: str, columns: Sequence[str], rows: Rows) -> str:
+    """A further table of the same file."""
+    lines = [f"| {' | '.join(row)} |" for row in (columns, *rows)]
+    return "\n".join([f"## {title}", "", lines[0], "|---" * len(columns) + "|", *lines[1:]])
 
 
 if __name__ == "__main__":

@@ -17,12 +17,12 @@ STEPS = 6
 
 
 def error_of(
-    backbone: Backbone, predict: Predict, latents: Tensor, *, start: int = 0, num_iterations: int = 2
+    backbone: Backbone, predict: Predict, latents: Tensor, *, start: int = 0, max_iterations: int = 2
 ) -> float:
     """The mean distance between the latents and where inversion and sampling lead."""
     scheduler = backbone.scheduler()
     scheduler.set_timesteps(STEPS)
-    noise = invert(predict, scheduler, latents, start=start, num_iterations=num_iterations)
+    noise = invert(predict, scheduler, latents, start=start, max_iterations=max_iterations)
     assert (noise - latents).abs().mean() > 0.3
     return float((sample(predict, scheduler, noise, start=start) - latents).abs().mean())
 
@@ -30,7 +30,7 @@ def error_of(
 @pytest.mark.parametrize("start", [0, 2])
 def test_a_prediction_that_does_not_depend_on_the_latents_is_undone_exactly(backbone: Backbone, start: int) -> None:
     latents, constant = (seeded_noise((1, 4, 5, 8, 8), seed, "cpu") for seed in (1, 2))
-    assert error_of(backbone, lambda _, __: constant, latents, start=start, num_iterations=1) < 1e-4
+    assert error_of(backbone, lambda _, __: constant, latents, start=start, max_iterations=1) < 1e-4
 
 
 @pytest.mark.slow
@@ -40,7 +40,7 @@ def test_more_iterations_return_closer_to_a_clip() -> None:
     scene = world.sample_scene(10_000)
     latents = backbone.encode_clip(world.render(scene, 4))
     predict: Predict = partial(backbone.predict, conditioning=backbone.encode_text([scene.caption]))
-    once, twice, often = (error_of(backbone, predict, latents, num_iterations=n) for n in (1, 2, 4))
+    once, twice, often = (error_of(backbone, predict, latents, max_iterations=n) for n in (1, 2, 4))
     assert often < twice < once
     assert often < once / 2
 
