@@ -28,6 +28,14 @@ def learn_and_generate(video: Path, folder: Path) -> Sequence[Path]:
     return cavtool.generate(asked, output=folder / "ironman.gif", workspace=workspace)
 
 
+def change_subject(video: Path, folder: Path) -> Path:
+    """Edit a video, with one sampling step."""
+    recipe = cavtool.EditRecipe(
+        "a red cat on the moon", source_prompt="a white lantern on the moon", start=cavtool.EditStart.DDIM, steps=1
+    )
+    return cavtool.edit(video, recipe, output=folder / "cat.mp4", workspace=cavtool.Workspace(folder))
+
+
 def look_up(workspace: cavtool.Workspace, name: str) -> str:
     """The prompt of a motion, or why there is none."""
     try:

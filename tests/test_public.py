@@ -27,6 +27,8 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 def test_the_example_of_the_api_runs(circle: Path, tmp_path: Path) -> None:
     (file,) = api.learn_and_generate(circle, tmp_path / "home")
     assert video.probe(file).width == 256
+    edited = api.change_subject(circle, tmp_path / "home")
+    assert video.probe(edited).width == video.probe(circle).width
     workspace = cavtool.Workspace(tmp_path / "home")
     assert api.look_up(workspace, "twirl").startswith("a white lantern twirls")
     assert "did you mean" in api.look_up(workspace, "twril")

@@ -45,7 +45,7 @@ USUAL = EditRecipe("a")
 INVERSION_STEPS = 50
 LONG = 40  # frames
 NUM_TUNED = 4  # clips of the sweep
-Rows = list[tuple[str, ...]]
+Rows = Sequence[tuple[str, ...]]
 Sheet = list[tuple[str, video.Frames]]
 
 
@@ -129,8 +129,8 @@ class Swap:
 
 
 def swapped(session: Session, judge: Judge, clip: Source, recipe: EditRecipe) -> Swap:
-    prompts = {"prompt": clip.swapped_prompt, "source_prompt": clip.scene.caption if recipe.source_prompt else ""}
-    frames = edit_frames(session, clip.frames, replace(recipe, **prompts))
+    before = clip.scene.caption if recipe.source_prompt else ""
+    frames = edit_frames(session, clip.frames, replace(recipe, prompt=clip.swapped_prompt, source_prompt=before))
     read, truth = judge.read(frames), clip.scene.channels()
     moves = fidelity(read.channels, truth) if active_channels(truth) else float("nan")
     return Swap(
@@ -204,10 +204,11 @@ def additions(session: Session, judge: Judge, clips: Sequence[Source]) -> tuple[
     for recipe in (DESCRIBED, strong, replace(strong, start=EditStart.NOISE)):
         readings: list[Reading] = []
         for clip in clips:
-            prompts = {"prompt": clip.scene.caption, "source_prompt": clip.scene.caption}
-            frames = edit_frames(session, clip.frames, replace(recipe, **prompts), [motion])
+            caption = clip.scene.caption
+            same = replace(recipe, prompt=caption, source_prompt=caption)
+            frames = edit_frames(session, clip.frames, same, [motion])
             readings.append(judge.read(frames))
-            sheet.append((f"{clip.scene.caption}\n+ {ADDED}, {recipe.start}, strength {recipe.strength:g}", frames))
+            sheet.append((f"{caption}\n+ {ADDED}, {recipe.start}, strength {recipe.strength:g}", frames))
         pairs = list(zip(readings, clips, strict=True))
         rows.append(
             (
