@@ -28,7 +28,7 @@ from cavtool.studio.generate import (
     warn_about,
 )
 from cavtool.studio.session import Motion, Session, open_session
-from cavtool.video import Frames, Media, decode_whole, encode_like, probe
+from cavtool.video import Frames, Media, decode_whole, encode_like, is_cut_short, probe
 from cavtool.workspace import Workspace
 
 MIN_FRAMES = 4
@@ -122,11 +122,13 @@ def _reporter(name: str, index: int, num_stages: int, recipe: EditRecipe, on_eve
 
 
 def _probe(video: Path) -> Media:
-    """The properties of the video. Raises MediaError if it is too short to edit."""
+    """The properties of the video. Raises MediaError if it is too short to edit, or its end is missing."""
     media = probe(video)
     if media.num_frames < MIN_FRAMES:
         hint = f"an edit needs a video of {MIN_FRAMES} frames or more"
         raise MediaError(f"`{video}` has only {media.num_frames} frames", hint=hint)
+    if is_cut_short(video):
+        raise MediaError(f"`{video}` is incomplete: its end is missing", hint="copy or download it again")
     return media
 
 

@@ -8,7 +8,7 @@ from cavtool.video.decode import Frames, decode, decode_whole
 from cavtool.video.encode import SUFFIXES, contact_sheet, encode, encode_like
 from cavtool.video.ffmpeg import ffmpeg_exe
 from cavtool.video.metadata import read_recipe
-from cavtool.video.probe import Media, probe
+from cavtool.video.probe import Media, is_cut_short, probe
 from cavtool.video.window import Window, busiest_window
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "encode",
     "encode_like",
     "ffmpeg_exe",
+    "is_cut_short",
     "probe",
     "read_recipe",
 ]

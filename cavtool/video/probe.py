@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cavtool.errors import MediaError
-from cavtool.video.ffmpeg import input_path, run
+from cavtool.video.ffmpeg import input_path, messages, run
 
 _TEXT_ART = {"ansi", "bintext", "idf", "xbin"}  # ffmpeg draws text files, too
 
@@ -87,6 +87,12 @@ def sound_codec(path: Path) -> str:
         raise
     found = re.search(r"^#codec_id 0: (\S+)", header, re.MULTILINE)
     return found[1] if found else ""
+
+
+def is_cut_short(path: Path) -> bool:
+    """Whether the end of a video file is missing, although its beginning plays."""
+    job = ffmpeg.input(input_path(path))["V:0"].output("pipe:", format="null", c="copy")
+    return re.search("partial file|ended prematurely", messages(job)) is not None
 
 
 def _list_frames(path: Path, **options: Any) -> tuple[dict[str, str], NDArray[np.float64]]:

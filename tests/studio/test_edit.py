@@ -193,12 +193,17 @@ def sound_only(folder: Path) -> Path:
     return folder / "sound.m4a"
 
 
-def truncated(folder: Path) -> Path:
-    command = [FFMPEG, "-v", "error", "-f", "lavfi", "-t", "2", "-i", "testsrc=size=64x64", *H264]
+def truncated(folder: Path, *options: str) -> Path:
+    command = [FFMPEG, "-v", "error", "-f", "lavfi", "-t", "2", "-i", "testsrc=size=64x64", *H264, *options]
     subprocess.run([*command, str(folder / "whole.mp4")], check=True)
     data = (folder / "whole.mp4").read_bytes()
-    (folder / "truncated.mp4").write_bytes(data[: len(data) // 2])
+    (folder / "truncated.mp4").write_bytes(data[: len(data) * 9 // 10])
     return folder / "truncated.mp4"
+
+
+def truncated_but_playing(folder: Path) -> Path:
+    """With its index at the beginning, as files for the web have it."""
+    return truncated(folder, "-movflags", "+faststart")
 
 
 @pytest.mark.parametrize(
@@ -209,6 +214,7 @@ def truncated(folder: Path) -> Path:
         (black, "shows nothing: all its frames are of one colour"),
         (sound_only, "holds no video"),
         (truncated, "cannot read"),
+        (truncated_but_playing, "is incomplete"),
     ],
 )
 def test_a_file_that_cannot_be_edited_is_refused(
