@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cavtool.core.sampling import Predict
 
-_TOLERANCE = 0.01  # standard deviations
+_TOLERANCE = 0.003  # standard deviations
 _SMALL = 0.01  # a scheduler that clips the predicted latents leaves such a small one as it is
 
 
@@ -26,9 +26,9 @@ def invert(
 
     A sampling step is x_s = A x_t + B p(x_t, t) with the prediction p, so each is undone by the x_t that satisfies
     x_t = (x_s - B p(x_t, t)) / A, found by fixed-point iteration from x_t = x_s (Pan et al. 2023, "AIDI", arXiv
-    2309.04907; Garibi et al. 2024, "ReNoise", arXiv 2403.14602), until the latents change by less than 1 % of their
-    standard deviation. With one iteration this is DDIM inversion (Song et al. 2021, section 4.3); at 25 steps two are
-    usual, and more near the clip's own latents.
+    2309.04907; Garibi et al. 2024, "ReNoise", arXiv 2403.14602), until the latents change by less than 0.3 % of
+    their standard deviation. With one iteration this is DDIM inversion (Song et al. 2021, section 4.3); at 50 steps two
+    are usual.
 
     A and B come from the scheduler that samples. `DDIMInverseScheduler` of diffusers takes a prediction of v as if it
     had been made at the noise level of x_s instead of x_t, an error of one step. `on_step` gets the number of steps
