@@ -173,6 +173,8 @@ def _warn(recipe: EditRecipe, session: Session, motions: Sequence[Motion], on_ev
     warn_about(recipe, session, on_event)
     if rest := session.backbone.truncated(recipe.source_prompt):
         on_event(Warn(f"the source prompt is too long for `{session.model.name}`, which ignores `{rest}`"))
+    if recipe.start is EditStart.DDIM and not recipe.source_prompt:
+        on_event(Note("no `--source-prompt`: a description of the video as it is works better"))
     if recipe.start is EditStart.DDIM and recipe.seed is not None:
         on_event(Warn("`--seed` does nothing with `--start ddim`"))
     if recipe.start is EditStart.NOISE and recipe.source_prompt:
