@@ -30,7 +30,7 @@ class EditRecipe:
     source_prompt: str = ""
     motions: tuple[Blend, ...] = ()
     start: EditStart = EditStart.DDIM
-    strength: float = 0.8
+    strength: float = 0.9
     negative: str = ""
     seed: int | None = None
     steps: int = 25

@@ -184,7 +184,7 @@ def _warn(recipe: EditRecipe, session: Session, motions: Sequence[Motion], on_ev
     scheduler = session.backbone.scheduler()
     scheduler.set_timesteps(recipe.steps)
     for blend, motion in zip(recipe.motions, motions, strict=True):
-        if recipe.first_step >= session.end_of(motion, scheduler):
+        if recipe.first_step >= session.span_of(motion, scheduler)[1]:
             on_event(Warn(f"`{blend.name}` does nothing at `--strength {recipe.strength:g}`: it is applied earlier"))
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from safetensors import SafetensorError
@@ -80,19 +81,23 @@ class Session:
         on_step: Callable[[int], None] = lambda _: None,
     ) -> Tensor:
         """Sample from the step with index `start` to the end, each motion merged for the steps it was trained on."""
-        ends = [self.end_of(motion, scheduler) for motion in motions]
-        for stop in sorted({*ends, len(scheduler.timesteps)}):
-            active = [(motion.state, motion.weight) for motion, end in zip(motions, ends, strict=True) if end >= stop]
-            if start < stop:
-                with merged(self.backbone.denoiser, active):
-                    latents_BCFHW = sample(predict, scheduler, latents_BCFHW, start=start, stop=stop, on_step=on_step)
-                start = stop
+        spans = [self.span_of(motion, scheduler) for motion in motions]
+        cuts = {*chain.from_iterable(spans), len(scheduler.timesteps)}
+        for stop in sorted(cut for cut in cuts if cut > start):
+            active = [
+                (motion.state, motion.weight)
+                for motion, (first, end) in zip(motions, spans, strict=True)
+                if first <= start and stop <= end
+            ]
+            with merged(self.backbone.denoiser, active):
+                latents_BCFHW = sample(predict, scheduler, latents_BCFHW, start=start, stop=stop, on_step=on_step)
+            start = stop
         return latents_BCFHW
 
-    def end_of(self, motion: Motion, scheduler: Any) -> int:
-        """The number of sampling steps, counted from the first, during which the motion is merged; at least 1."""
+    def span_of(self, motion: Motion, scheduler: Any) -> tuple[int, int]:
+        """The sampling steps during which the motion is merged: the first, and the one after the last; at least one."""
         trained_S = scheduler.timesteps >= self.backbone.first_timestep(motion.noise_from)
-        return max(1, int(trained_S.sum()))
+        return 0, max(1, int(trained_S.sum()))
 
 
 def open_session(name: str, *, device: str = "auto", dtype: str = "auto", training: bool = False) -> Session:
