@@ -3,6 +3,7 @@
     import cavtool
     cavtool.learn("twirl", Path("ref.mp4"), cavtool.LearnRecipe(prompt="a white lantern twirls on the moon"))
     cavtool.generate(cavtool.SampleRecipe("ironman", motions=(cavtool.Blend("twirl", 0.7),)))
+    cavtool.edit(Path("cat.mp4"), cavtool.EditRecipe("a blue robot", source_prompt="a red cat"))
 
 Everything loads when it is first used; importing the package loads nothing heavy.
 """
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from cavtool.recipes import AbsorberKind as AbsorberKind
     from cavtool.recipes import AbsorbRecipe as AbsorbRecipe
     from cavtool.recipes import Blend as Blend
+    from cavtool.recipes import EditRecipe as EditRecipe
+    from cavtool.recipes import EditStart as EditStart
     from cavtool.recipes import LearnRecipe as LearnRecipe
     from cavtool.recipes import MixRecipe as MixRecipe
     from cavtool.recipes import SampleRecipe as SampleRecipe
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from cavtool.registry import Record as Record
     from cavtool.registry import Registry as Registry
     from cavtool.studio.absorb import absorb as absorb
+    from cavtool.studio.edit import edit as edit
     from cavtool.studio.evaluate import Evaluation as Evaluation
     from cavtool.studio.evaluate import evaluate as evaluate
     from cavtool.studio.generate import generate as generate
@@ -53,6 +57,8 @@ _HOMES = {
     "Blend": "cavtool.recipes",
     "CavError": "cavtool.errors",
     "Conflict": "cavtool.errors",
+    "EditRecipe": "cavtool.recipes",
+    "EditStart": "cavtool.recipes",
     "Incompatible": "cavtool.errors",
     "Evaluation": "cavtool.studio.evaluate",
     "IntegrityFailure": "cavtool.errors",
@@ -73,6 +79,7 @@ _HOMES = {
     "Workspace": "cavtool.workspace",
     "absorb": "cavtool.studio.absorb",
     "evaluate": "cavtool.studio.evaluate",
+    "edit": "cavtool.studio.edit",
     "generate": "cavtool.studio.generate",
     "learn": "cavtool.studio.learn",
     "mix": "cavtool.studio.mix",
@@ -86,6 +93,8 @@ __all__ = [
     "Blend",
     "CavError",
     "Conflict",
+    "EditRecipe",
+    "EditStart",
     "Evaluation",
     "Incompatible",
     "IntegrityFailure",
@@ -105,6 +114,7 @@ __all__ = [
     "Warn",
     "Workspace",
     "absorb",
+    "edit",
     "evaluate",
     "generate",
     "learn",

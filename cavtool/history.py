@@ -1,4 +1,4 @@
-"""The videos generated on this machine, the latest last: one line of JSON each."""
+"""The videos generated and edited on this machine, the latest last: one line of JSON each."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -9,18 +9,29 @@ from pathlib import Path
 
 from cavtool import schema
 from cavtool.errors import IntegrityFailure, NotFound
-from cavtool.recipes import SampleRecipe
+from cavtool.recipes import EditRecipe, SampleRecipe
 from cavtool.system.files import writing_to
 
 
 @dataclass(frozen=True)
 class Entry:
-    """The videos of one command; `number` is the line in the file, from 1, and never changes."""
+    """The videos of one `generate`; `number` is the line in the file, from 1, and never changes."""
 
     number: int
     created: str
     files: tuple[str, ...]
     recipe: SampleRecipe
+
+
+@dataclass(frozen=True)
+class EditEntry:
+    """The video of one `edit`, and the `video` that was edited; `number` as in `Entry`."""
+
+    number: int
+    created: str
+    files: tuple[str, ...]
+    video: str
+    recipe: EditRecipe
 
 
 class History:
@@ -29,35 +40,38 @@ class History:
     def __init__(self, file: Path) -> None:
         self.file = file
 
-    def add(self, recipe: SampleRecipe, files: Sequence[Path]) -> None:
-        """Append a recipe with its seed, and the files made from it. Raises RequirementError."""
+    def add(self, recipe: SampleRecipe | EditRecipe, files: Sequence[Path], *, video: Path | None = None) -> None:
+        """Append a recipe with its seed, the files made from it, and the video it edited. Raises RequirementError."""
         created = datetime.now(UTC).isoformat(timespec="seconds")
         line = {"created": created, "files": [str(file.resolve()) for file in files], "recipe": schema.to_table(recipe)}
+        line |= {"video": str(video.resolve())} if video else {}
         with writing_to(self.file.parent):
             self.file.parent.mkdir(parents=True, exist_ok=True)
             with self.file.open("ab") as opened:
                 opened.write(b"" if _ends_in_newline(self.file) else b"\n")
                 opened.write(json.dumps(line).encode() + b"\n")
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[Entry | EditEntry]:
         """Every entry that can be read, the earliest first."""
         return list(self._read())
 
-    def entry(self, number: int) -> Entry:
+    def entry(self, number: int) -> Entry | EditEntry:
         """The entry of that number. Raises NotFound."""
         for each in self._read():
             if each.number == number:
                 return each
         raise NotFound(f"no video number {number}", hint="`cav history` lists them")
 
-    def _read(self) -> Iterator[Entry]:
+    def _read(self) -> Iterator[Entry | EditEntry]:
         try:
             lines = self.file.read_text(encoding="utf-8", errors="replace").splitlines()
         except FileNotFoundError:
             return
         for number, line in enumerate(lines, 1):
             with suppress(ValueError, TypeError, IntegrityFailure):  # cut short, or written by a newer version
-                yield schema.read({**json.loads(line), "number": number}, Entry, f"line {number}")
+                fields = {**json.loads(line), "number": number}
+                kind: type[Entry | EditEntry] = EditEntry if "video" in fields else Entry
+                yield schema.read(fields, kind, f"line {number}")
 
 
 def _ends_in_newline(file: Path) -> bool:

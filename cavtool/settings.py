@@ -67,9 +67,7 @@ class Value:
 SETTINGS = {
     setting.key: setting
     for setting in (
-        Setting(
-            "model", SampleRecipe.model, "base model of learn, absorb and generate: a name, or a pipeline's folder"
-        ),
+        Setting("model", SampleRecipe.model, "base model: a name, or a pipeline's folder"),
         Setting("device", SampleRecipe.device, "cpu, cuda, mps, or auto"),
         Setting("generate.steps", SampleRecipe.steps, "sampling steps"),
         Setting("generate.guidance", SampleRecipe.guidance, "how closely to follow the prompt"),
@@ -80,7 +78,7 @@ SETTINGS = {
         Setting("registry.paths", (), "folders of motions to share, read and never written"),
     )
 }
-_COMMANDS = ("generate", "learn", "absorb")  # those that a key of one word applies to
+_COMMANDS = ("absorb", "edit", "generate", "learn")  # those that a key of one word applies to
 
 
 def find(key: str) -> Setting:

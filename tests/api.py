@@ -53,6 +53,14 @@ def measure(video: Path, reference: Path) -> float:
     return scores.motion or 0.0
 
 
+def change_subject(video: Path, folder: Path) -> Path:
+    """Edit a video, with one sampling step."""
+    recipe = cavtool.EditRecipe(
+        "a red cat on the moon", source_prompt="a white lantern on the moon", start=cavtool.EditStart.DDIM, steps=1
+    )
+    return cavtool.edit(video, recipe, output=folder / "cat.mp4", workspace=cavtool.Workspace(folder))
+
+
 def look_up(workspace: cavtool.Workspace, name: str) -> str:
     """The prompt of a motion, or why there is none."""
     try:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from cavtool.errors import NotFound
-from cavtool.history import History
-from cavtool.recipes import Blend, SampleRecipe
+from cavtool.history import EditEntry, History
+from cavtool.recipes import Blend, EditRecipe, EditStart, SampleRecipe
 
 RECIPE = SampleRecipe("a red cat", motions=(Blend("twirl", 0.7),), seed=5, steps=3)
 
@@ -34,3 +34,13 @@ def test_the_latest_comes_last_and_numbers_do_not_change(history: History, tmp_p
     assert history.entry(5).files == (str(tmp_path / "twirl.mp4"),)
     with pytest.raises(NotFound):
         history.entry(2)
+
+
+def test_an_edit_is_remembered_with_its_video(history: History, tmp_path: Path) -> None:
+    recipe = EditRecipe("a cat", start=EditStart.NOISE, motions=(Blend("twirl"),), strength=0.5, seed=3)
+    history.add(RECIPE, [tmp_path / "twirl.mp4"])
+    history.add(recipe, [tmp_path / "edited.mp4"], video=tmp_path / "dog.mp4")
+    generated, edited = history.entries()
+    assert generated.recipe == RECIPE
+    assert isinstance(edited, EditEntry)
+    assert (edited.number, edited.recipe, edited.video) == (2, recipe, str(tmp_path / "dog.mp4"))

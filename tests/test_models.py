@@ -46,7 +46,7 @@ def test_cav_mini_by_its_folder_is_cav_mini_by_its_name(tmp_path: Path) -> None:
     named = find_model("cav-mini")
     assert find_model(str(named.folder)) == named
     copied = find_model(str(shutil.copytree(named.folder, tmp_path / "elsewhere")))
-    assert named.clip == copied.clip == NativeClip(16, 8.0, 64, 64)
+    assert named.clip == copied.clip == NativeClip(16, 8.0, 64, 64, multiple=16)
     assert named.enlarge == copied.enlarge == 4
     assert named.unknown_words("a zorp") == copied.unknown_words("a zorp") == ["zorp"]
     assert (named.fingerprint, named.revision) == (copied.fingerprint, copied.revision)
@@ -138,3 +138,13 @@ def test_the_catalogue_lists_models_that_exist() -> None:
     with pytest.raises(NotFound, match="cav-maxi") as caught:
         find_model("cav-maxi")
     assert "cav-mini" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("video", "size"),
+    [((1000, 1000), (256, 256)), ((1920, 1080), (320, 192)), ((1080, 1920), (192, 320)), ((640, 480), (256, 192))],
+)
+def test_a_size_like_that_of_a_video_has_about_its_aspect_ratio_and_the_model_s_area(
+    video: tuple[int, int], size: tuple[int, int]
+) -> None:
+    assert NativeClip(16, 8.0, 256, 256, multiple=64).size_like(*video) == size

@@ -34,6 +34,8 @@ def test_the_example_of_the_api_runs(circle: Path, tmp_path: Path) -> None:
     assert styled.name == "ironman-lantern-1.mp4"
     assert video.probe(file).width == 256
     assert api.measure(circle, circle) > 0.9
+    edited = api.change_subject(circle, tmp_path / "home")
+    assert video.probe(edited).width == video.probe(circle).width
     workspace = cavtool.Workspace(tmp_path / "home")
     assert api.look_up(workspace, "twirl").startswith("a white lantern twirls")
     assert "did you mean" in api.look_up(workspace, "twril")

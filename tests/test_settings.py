@@ -33,7 +33,7 @@ def test_the_environment_takes_precedence_over_the_file_and_the_file_over_the_de
 
 def test_a_key_of_one_word_applies_to_every_command(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CAV_DEVICE", "cpu")
-    assert settings.option_defaults() == {each: {"device": "cpu"} for each in ("generate", "learn", "absorb")}
+    assert settings.option_defaults() == {each: {"device": "cpu"} for each in ("absorb", "edit", "generate", "learn")}
 
 
 def test_comments_and_unknown_keys_are_kept(settings: Settings) -> None:

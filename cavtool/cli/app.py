@@ -31,7 +31,8 @@ COMMANDS = {
     "generate": Entry("generate", "Generate videos of a prompt, with learned motions."),
     "mix": Entry("mix", "Save a weighted combination of motions as one motion."),
     "eval": Entry("eval_", "Measure how closely videos follow the motion of a reference, and how they look."),
-    "history": Entry("history", "List generated videos, or generate one of them again."),
+    "edit": Entry("edit", "Change what a video shows, with a prompt and learned motions."),
+    "history": Entry("history", "List generated and edited videos, or make one of them again."),
     "list": Entry("list_", "List motions and absorbers."),
     "show": Entry("show", "Show the record of a motion or absorber."),
     "rm": Entry("rm", "Move motions and absorbers to the trash."),
@@ -52,6 +53,7 @@ COMMANDS = {
     "demo": Entry("demo", "Learn two motions and apply both to a new subject."),
 }
 _CONFIGURABLE = {"learn", "absorb", "generate"}  # commands whose defaults can be set
+_CONFIGURABLE = {"learn", "generate", "edit"}  # commands whose defaults can be set
 
 
 class CavGroup(FastGroup):

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +26,31 @@ _NUMBERS = ("num_frames", "fps", "enlarge")
 
 @dataclass(frozen=True)
 class NativeClip:
-    """The clips a model was made for; width and height in pixels."""
+    """The clips a model was made for; width and height in pixels, which the model can make in steps of `multiple`."""
 
     num_frames: int
     fps: float
     width: int
     height: int
+    multiple: int
 
     @property
     def seconds(self) -> float:
         """Its length."""
         return self.num_frames / self.fps
+
+    def size_like(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height of about the native area and of about the aspect ratio of `width` to `height`.
+
+        The aspect ratio counts four times as much as the area: 16:9 is 320x192 for a model of 256x256.
+        """
+        sides = range(self.multiple, 4 * max(self.width, self.height) + 1, self.multiple)
+        aspect, area = width / height, self.width * self.height
+
+        def mismatch(size: tuple[int, int]) -> float:
+            return 4 * abs(math.log(size[0] / size[1] / aspect)) + abs(math.log(size[0] * size[1] / area))
+
+        return min(product(sides, sides), key=mismatch)
 
 
 @dataclass(frozen=True)
@@ -76,7 +91,9 @@ def native_clip(folder: Path, description: Description) -> NativeClip:
     with _explain(folder / "unet" / "config.json"):
         latents = unet.get("sample_size") or _DEFAULT_SIDE // factor
         height, width = latents if isinstance(latents, list) else (latents, latents)
-        return NativeClip(description.num_frames, description.fps, int(factor * width), int(factor * height))
+        multiple = factor * 2 ** (len(unet["block_out_channels"]) - 1)
+        size = (int(factor * width), int(factor * height), multiple)
+        return NativeClip(description.num_frames, description.fps, *size)
 
 
 def fingerprint(folder: Path) -> str:

@@ -3,10 +3,11 @@
 import re
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cavtool import video
 from cavtool._version import __version__
@@ -16,7 +17,7 @@ from cavtool.core.devices import explain_oom
 from cavtool.errors import Conflict, InvalidInput, RequirementError
 from cavtool.events import Note, OnEvent, Stage, Step, Warn
 from cavtool.models import Model, find_model
-from cavtool.recipes import Blend, SampleRecipe
+from cavtool.recipes import Blend, EditRecipe, SampleRecipe
 from cavtool.registry import Asset, Registry
 from cavtool.registry.absorbers import find_absorber
 from cavtool.registry.record import Record
@@ -24,6 +25,8 @@ from cavtool.schema import to_table
 from cavtool.studio.appearance import Appearance, load_absorbers
 from cavtool.studio.session import Motion, Session, check_model, motion_of, open_session
 from cavtool.workspace import Workspace
+
+AnyRecipe = TypeVar("AnyRecipe", SampleRecipe, EditRecipe)
 
 
 def generate(
@@ -45,15 +48,15 @@ def generate(
     recipe = recipe if recipe.seed is not None else replace(recipe, seed=secrets.randbelow(2**31))
     workspace = workspace or Workspace()
     model = find_model(recipe.model, cache=workspace.places.cache)
-    motions = [_motion(workspace.registry, blend, model, on_event) for blend in recipe.motions]
+    motions = [load_motion(workspace.registry, blend, model, on_event) for blend in recipe.motions]
     for style in recipe.styles:  # before the model is loaded
         find_absorber(workspace.registry, style)
     files = [_file_for(recipe, seed, output) for seed in recipe.seeds]
-    _check_files(files, overwrite=overwrite)
+    check_files(files, overwrite=overwrite)
     with explain_oom():
         session = session or open_session(recipe.model, device=recipe.device, dtype=recipe.dtype)
-    styles = _styles(recipe, session, workspace, on_event)
-    _warn(recipe, session, on_event)
+    styles = load_styles(recipe, session, workspace, on_event)
+    warn_about(recipe, session, on_event)
     enlarge = scale or model.enlarge
     if enlarge > 1:
         size = f"{model.clip.width}x{model.clip.height}"
@@ -64,18 +67,23 @@ def generate(
             frames = _sample(
                 session, recipe, seed, [motion for _, motion in motions], [style.state for style in styles], on_event
             )
-        made = _metadata(replace(recipe, seed=seed, num_videos=1), model, [record for record, _ in motions], styles)
+        made = metadata_of(replace(recipe, seed=seed, num_videos=1), model, [record for record, _ in motions], styles)
         video.encode(frames, file, fps=model.clip.fps, scale=enlarge, recipe=made if metadata else None)
-    try:
-        workspace.history.add(_reproducible(recipe, model, [record for record, _ in motions], styles), files)
-    except RequirementError as refused:
-        on_event(Warn(f"cannot add to the history: {refused.message}"))
+    with history_warnings(on_event):
+        workspace.history.add(reproducible(recipe, model, [record for record, _ in motions], styles), files)
     return files
 
 
-def _reproducible(
-    recipe: SampleRecipe, model: Model, records: Sequence[Record], styles: Sequence[Appearance]
-) -> SampleRecipe:
+@contextmanager
+def history_warnings(on_event: OnEvent) -> Iterator[None]:
+    """Warns if the history cannot be written: the videos are there all the same."""
+    try:
+        yield
+    except RequirementError as refused:
+        on_event(Warn(f"cannot add to the history: {refused.message}"))
+
+
+def reproducible(recipe: AnyRecipe, model: Model, records: Sequence[Record], styles: Sequence[Appearance]) -> AnyRecipe:
     """The recipe with the ids of the exact motions, styles and model weights that were used, and absolute paths."""
     blends = [replace(blend, content_id=each.content_id) for blend, each in zip(recipe.motions, records, strict=True)]
     used = [
@@ -110,7 +118,7 @@ def _sample(
     )
 
 
-def _motion(registry: Registry, blend: Blend, model: Model, on_event: OnEvent) -> tuple[Record, Motion]:
+def load_motion(registry: Registry, blend: Blend, model: Model, on_event: OnEvent) -> tuple[Record, Motion]:
     """The motion's record and weights. Raises NotFound, IntegrityFailure, Incompatible if it does not fit the model."""
 
     def use(asset: Asset) -> tuple[Record, Motion]:
@@ -123,7 +131,7 @@ def _motion(registry: Registry, blend: Blend, model: Model, on_event: OnEvent) -
     return record, motion
 
 
-def _styles(recipe: SampleRecipe, session: Session, workspace: Workspace, on_event: OnEvent) -> list[Appearance]:
+def load_styles(recipe: AnyRecipe, session: Session, workspace: Workspace, on_event: OnEvent) -> list[Appearance]:
     """The styles, fitted to the model. Raises what `load_absorbers` raises, and InvalidInput for a whole UNet."""
     styles = load_absorbers(recipe.styles, session, workspace, on_event)
     for style in styles:
@@ -135,19 +143,24 @@ def _styles(recipe: SampleRecipe, session: Session, workspace: Workspace, on_eve
 
 def _file_for(recipe: SampleRecipe, seed: int, output: Path | None) -> Path:
     """The path of a seed's video."""
-    styles = (_slug(Path(style.name).stem) for style in recipe.styles)
-    names = "-".join([*(blend.name for blend in recipe.motions), *styles])
-    default = "-".join(part for part in (_slug(recipe.prompt), names, str(seed)) if part) + ".mp4"
+    default = "-".join(part for part in (slug(recipe.prompt), names_in(recipe), str(seed)) if part) + ".mp4"
     if output is None or output.is_dir() or not output.suffix:
         return (output or Path()) / default
     return output if recipe.num_videos == 1 else output.with_stem(f"{output.stem}-{seed}")
 
 
-def _slug(text: str) -> str:
+def names_in(recipe: AnyRecipe) -> str:
+    """The names of a recipe's motions and styles, as a part of a file name."""
+    return "-".join([*(blend.name for blend in recipe.motions), *(slug(Path(s.name).stem) for s in recipe.styles)])
+
+
+def slug(text: str) -> str:
+    """A text as a part of a file name."""
     return re.sub(r"[^\w]+", "-", text.lower()).strip("-")[:60].rstrip("-") or "video"
 
 
-def _check_files(files: Sequence[Path], *, overwrite: bool) -> None:
+def check_files(files: Sequence[Path], *, overwrite: bool) -> None:
+    """Create the folders of the files. Raises InvalidInput for an unknown suffix, Conflict if a file exists."""
     for file in files:
         if file.suffix.lower() not in video.SUFFIXES:
             raise InvalidInput(f"cannot write `{file.name}`", hint=f"use one of {', '.join(video.SUFFIXES)}")
@@ -156,7 +169,7 @@ def _check_files(files: Sequence[Path], *, overwrite: bool) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
 
 
-def _warn(recipe: SampleRecipe, session: Session, on_event: OnEvent) -> None:
+def warn_about(recipe: AnyRecipe, session: Session, on_event: OnEvent) -> None:
     """Warn of everything in the recipe that will not have the expected effect."""
     model = session.model
     if words := model.unknown_words(f"{recipe.prompt} {recipe.negative}"):
@@ -172,8 +185,8 @@ def _warn(recipe: SampleRecipe, session: Session, on_event: OnEvent) -> None:
         on_event(Warn(f"that video was made with different weights of `{model.name}`: this one will differ"))
 
 
-def _metadata(
-    recipe: SampleRecipe, model: Model, records: Sequence[Record], styles: Sequence[Appearance]
+def metadata_of(
+    recipe: AnyRecipe, model: Model, records: Sequence[Record], styles: Sequence[Appearance]
 ) -> dict[str, Any]:
     """Everything needed to make the video again, without paths."""
     motions = [

@@ -1,4 +1,4 @@
-"""A base model opened once and used many times: by generate, the preview after learning, the demo, benchmarks."""
+"""A base model opened once and used many times: by generate, edit, the preview after learning, the demo, benchmarks."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,6 +9,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load
+from torch import Tensor
 
 from cavtool.core.adapters.existing import token_of
 from cavtool.core.adapters.lora import LoraState, targets
@@ -17,7 +18,7 @@ from cavtool.core.backbones import open_backbone
 from cavtool.core.backbones.protocol import Backbone, FramesFHWC
 from cavtool.core.devices import resolve_dtype
 from cavtool.core.noise import seeded_noise
-from cavtool.core.sampling import sample
+from cavtool.core.sampling import Predict, sample
 from cavtool.errors import Incompatible, IntegrityFailure
 from cavtool.events import OnEvent, Warn
 from cavtool.models import CATALOGUE, Model, find_model
@@ -94,19 +95,33 @@ class Session:
         predict = partial(backbone.predict_guided, **texts, guidance_scale=guidance)
         shape = backbone.latent_shape(clip.num_frames, clip.height, clip.width)
         latents = seeded_noise(shape, seed, backbone.device) * scheduler.init_noise_sigma
-        spans = [self._span_of(motion, scheduler) for motion in motions]
+        return backbone.decode(self.denoise(predict, scheduler, latents, motions, styles=styles, on_step=on_step))
+
+    def denoise(
+        self,
+        predict: Predict,
+        scheduler: Any,
+        latents_BCFHW: Tensor,
+        motions: Sequence[Motion] = (),
+        *,
+        styles: Sequence[LoraState] = (),
+        start: int = 0,
+        on_step: Callable[[int], None] = lambda _: None,
+    ) -> Tensor:
+        """Sample from the step with index `start` to the end, motions merged for their steps, styles for all."""
+        spans = [self.span_of(motion, scheduler) for motion in motions]
         loras = [(state, 1.0) for state in styles if targets(state)]
-        start = 0
-        for stop in sorted({*chain.from_iterable(spans), steps} - {0}):
+        cuts = {*chain.from_iterable(spans), len(scheduler.timesteps)}
+        for stop in sorted(cut for cut in cuts if cut > start):
             active = [
                 (motion.state, motion.weight)
                 for motion, (first, end) in zip(motions, spans, strict=True)
                 if first <= start and stop <= end
             ]
-            with merged(backbone.denoiser, [*loras, *active]):
-                latents = sample(predict, scheduler, latents, start=start, stop=stop, on_step=on_step)
+            with merged(self.backbone.denoiser, [*loras, *active]):
+                latents_BCFHW = sample(predict, scheduler, latents_BCFHW, start=start, stop=stop, on_step=on_step)
             start = stop
-        return backbone.decode(latents)
+        return latents_BCFHW
 
     @contextmanager
     def at_sampling_precision(self) -> Iterator[None]:
@@ -118,7 +133,7 @@ class Session:
         finally:
             self.backbone.dtype = in_training
 
-    def _span_of(self, motion: Motion, scheduler: Any) -> tuple[int, int]:
+    def span_of(self, motion: Motion, scheduler: Any) -> tuple[int, int]:
         """The sampling steps during which the motion is merged: the first, and the one after the last; at least one."""
         if motion.window is None:
             trained_S = scheduler.timesteps >= self.backbone.first_timestep(motion.noise_from)

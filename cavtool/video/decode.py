@@ -59,6 +59,23 @@ def decode(path: Path, *, start: float, duration: float, num_frames: int, width:
     raise MediaError(f"`{path}` is damaged: its frames cannot be decoded")
 
 
+def decode_whole(path: Path, *, num_frames: int, width: int, height: int) -> Frames:
+    """`num_frames` RGB frames (F, H, W, C), evenly spaced over a whole video, each stretched to the size.
+
+    Raises MediaError if the video cannot be decoded, and what `probe` raises.
+    """
+    scan = scan_frames(path)
+    job = (
+        sample_frames(path, scan, seek=0, start=0, rate=num_frames / scan.media.duration, num_frames=num_frames)
+        .filter("scale", width, height, flags=EXACT)
+        .output("pipe:", format="rawvideo", pix_fmt="rgb24", vframes=num_frames)
+    )
+    frames_FHWC = np.frombuffer(run(job, f"cannot decode `{path}`"), np.uint8).reshape(-1, height, width, 3)
+    if len(frames_FHWC) < num_frames:
+        raise MediaError(f"`{path}` is damaged: its frames cannot be decoded")
+    return frames_FHWC.copy()  # writable
+
+
 def _seek_points(scan: Scan, start: float) -> list[float]:
     """Times at which to begin decoding, to be tried in turn: near `start`, then 0 for files that ffmpeg cannot seek in.
 

@@ -13,8 +13,9 @@ from PIL.PngImagePlugin import PngInfo
 
 from cavtool.errors import InvalidInput, MediaError
 from cavtool.video.decode import EXACT, Frames
-from cavtool.video.ffmpeg import run
+from cavtool.video.ffmpeg import input_path, run
 from cavtool.video.metadata import to_comment
+from cavtool.video.probe import probe, sound_codec
 from cavtool.video.sheet import draw_sheet
 
 
@@ -32,6 +33,30 @@ def encode(
         raise InvalidInput(f"cannot write `{path.name}`: unknown suffix", hint=f"use one of {', '.join(SUFFIXES)}")
     with _replacing(path) as temporary:
         write(frames_FHWC.repeat(scale, axis=1).repeat(scale, axis=2), temporary, fps, to_comment(recipe))
+
+
+def encode_like(source: Path, frames_FHWC: Frames, path: Path, *, recipe: Mapping[str, object] | None = None) -> None:
+    """Write frames that cover the whole of a video, as an .mp4 of that video's size, frame rate, length and sound.
+
+    Frames are evenly spaced in time, and each is shown until the next. An odd width or height becomes even. Sound is
+    copied if it is AAC or MP3, and otherwise encoded as AAC. `recipe` goes into the file's metadata, for `read_recipe`.
+    The file appears whole or not at all, and replaces what was there. Raises MediaError when it cannot be written, and
+    what `probe` raises.
+    """
+    media, sound = probe(source), sound_codec(source)
+    num_frames = round(media.duration * media.fps)
+    stream = (
+        _raw_video(frames_FHWC, len(frames_FHWC) / media.duration)
+        .filter("fps", fps=media.fps, round="up", start_time=0)
+        .filter("tpad", stop_mode="clone", stop=num_frames)
+    )
+    even = (media.width + media.width % 2, media.height + media.height % 2)
+    streams, options = [_to_yuv(stream, *even)], _mp4_options(to_comment(recipe))
+    if sound:
+        streams.append(ffmpeg.input(input_path(source))["a:0"])
+        options["acodec"] = "copy" if sound in _COPIED_SOUND else "aac"
+    with _replacing(path) as temporary:
+        _pour(frames_FHWC, ffmpeg.output(*streams, _target(temporary), vframes=num_frames, **options))
 
 
 @contextmanager
@@ -55,12 +80,19 @@ def _write_mp4(frames_FHWC: Frames, path: Path, fps: float, comment: str | None)
     _, height, width, _ = frames_FHWC.shape
     # yuv420p halves the resolution of the colours, so both sides must be even.
     frames_FHWC = np.pad(frames_FHWC, [(0, 0), (0, height % 2), (0, width % 2), (0, 0)], mode="edge")
+    stream = _to_yuv(_raw_video(frames_FHWC, fps))
+    _pour(frames_FHWC, stream.output(_target(path), **_mp4_options(comment)))
+
+
+def _to_yuv(stream: Any, *size: int) -> Any:
+    return stream.filter("scale", *size, out_color_matrix="bt709", out_range="tv", flags=EXACT)
+
+
+def _mp4_options(comment: str | None) -> dict[str, Any]:
     tags = dict.fromkeys(("colorspace", "color_primaries", "color_trc"), "bt709")  # players guess if these are missing
-    options: dict[str, Any] = {"movflags": "+faststart", "crf": 16, "preset": "slow", **tags}
-    if comment:
-        options["metadata"] = f"comment={comment}"
-    stream = _raw_video(frames_FHWC, fps).filter("scale", out_color_matrix="bt709", out_range="tv", flags=EXACT)
-    _pour(frames_FHWC, stream.output(_target(path), format="mp4", vcodec="libx264", pix_fmt="yuv420p", **options))
+    metadata = {"metadata": f"comment={comment}"} if comment else {}
+    x264 = {"vcodec": "libx264", "pix_fmt": "yuv420p", "crf": 16, "preset": "slow"}
+    return {"format": "mp4", "movflags": "+faststart", **x264, **tags, **metadata}
 
 
 def _write_gif(frames_FHWC: Frames, path: Path, fps: float, comment: str | None) -> None:
@@ -115,6 +147,8 @@ def _save_png(image: Image.Image, path: Path, comment: str | None) -> None:
         info.add_text("Comment", comment)
     image.save(path, pnginfo=info, optimize=True)
 
+
+_COPIED_SOUND = {"aac", "mp3"}  # what every player plays in an mp4
 
 # The format is chosen by the suffix, upper case or lower.
 _WRITERS = {".mp4": _write_mp4, ".gif": _write_gif, ".webp": _write_webp, ".png": _write_sheet}

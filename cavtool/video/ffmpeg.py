@@ -52,17 +52,24 @@ def _codecs(exe: str) -> frozenset[str] | None:
 
 
 def run(job: Any, failure: str, data: bytes = b"") -> bytes:
-    """Feed `data` to an ffmpeg-python job and return its output; MediaError(`failure`: ffmpeg's reason) if it fails.
-
-    It runs in its own session, so that a Ctrl-C in the terminal does not reach it: the caller decides what that stops.
-    """
-    command = job.global_args("-loglevel", "error").compile(ffmpeg_exe(), overwrite_output=True)
-    done = subprocess.run(command, input=data, capture_output=True, check=False, start_new_session=True)
+    """Feed `data` to an ffmpeg-python job and return its output; MediaError(`failure`: ffmpeg's reason) if it fails."""
+    done = _finished(job, data)
     if done.returncode:
         lines = done.stderr.decode(errors="replace").splitlines() or [f"ffmpeg ended with code {done.returncode}"]
         reason = re.sub(r"^(\[.*?\] )+", "", lines[0]).rstrip(".")
         raise MediaError(f"{failure}: {reason}")
     return done.stdout
+
+
+def messages(job: Any) -> str:
+    """The error messages of an ffmpeg-python job, which it may print even if it succeeds."""
+    return _finished(job).stderr.decode(errors="replace")
+
+
+def _finished(job: Any, data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    """Run a job in its own session, which a Ctrl-C in the terminal does not reach: the caller decides what it stops."""
+    command = job.global_args("-loglevel", "error").compile(ffmpeg_exe(), overwrite_output=True)
+    return subprocess.run(command, input=data, capture_output=True, check=False, start_new_session=True)
 
 
 def input_path(path: Path) -> str:

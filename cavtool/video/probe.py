@@ -11,20 +11,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cavtool.errors import MediaError
-from cavtool.video.ffmpeg import input_path, run
+from cavtool.video.ffmpeg import input_path, messages, run
 
 _TEXT_ART = {"ansi", "bintext", "idf", "xbin"}  # with these codecs, ffmpeg draws text files
 
 
 @dataclass(frozen=True)
 class Media:
-    """A video as a player shows it: rotation and pixel aspect applied, `fps` the mean, `duration` in seconds."""
+    """A video as a player shows it: rotation and pixel aspect applied, `fps` the mean, `duration` in seconds.
+
+    `num_frames` are those in the file, of which none is repeated.
+    """
 
     width: int
     height: int
     fps: float
     duration: float
     codec: str
+    num_frames: int
 
 
 @dataclass(frozen=True)
@@ -60,10 +64,36 @@ def scan_frames(path: Path) -> Scan:
     times_F = coded_F4[:, 0]
     end = times_F[-1] + (coded_F4[-1, 1] or np.diff(times_F).mean())
     fps = len(times_F) / (end - times_F[0])
-    media = Media(round(width * pixel_aspect), height, round(float(fps), 3), round(float(end), 3), packets["codec_id"])
+    media = Media(
+        width=round(width * pixel_aspect),
+        height=height,
+        fps=round(float(fps), 3),
+        duration=round(float(end), 3),
+        codec=packets["codec_id"],
+        num_frames=len(times_F),
+    )
     # gif rounds times to 10 ms, webm and mkv to 1 ms; the error remains when they are copied to a finer unit.
     slack = min(max(1e-3, float(Fraction(packets["tb"])) / 2), 5e-3)
     return Scan(media, times_F, coded_F4[:, 3], times_F[coded_F4[:, 2] > 0], slack)
+
+
+def sound_codec(path: Path) -> str:
+    """The codec of a video's first audio stream, "" if it has none. Raises what `probe` raises."""
+    job = ffmpeg.input(input_path(path))["a:0"].output("pipe:", format="framecrc", c="copy", t=0.1)
+    try:
+        header = run(job, f"cannot read `{path}`").decode()
+    except MediaError as error:
+        if "matches no streams" in error.message:
+            return ""
+        raise
+    found = re.search(r"^#codec_id 0: (\S+)", header, re.MULTILINE)
+    return found[1] if found else ""
+
+
+def is_cut_short(path: Path) -> bool:
+    """Whether the end of a video file is missing, although its beginning plays."""
+    job = ffmpeg.input(input_path(path))["V:0"].output("pipe:", format="null", c="copy")
+    return re.search("partial file|ended prematurely", messages(job)) is not None
 
 
 def _list_frames(path: Path, **options: Any) -> tuple[dict[str, str], NDArray[np.float64]]:
@@ -77,7 +107,7 @@ def _list_frames(path: Path, **options: Any) -> tuple[dict[str, str], NDArray[np
         text = run(job, f"cannot read `{path}` as a video").decode()
     except MediaError as error:
         if "matches no streams" in error.message:
-            raise MediaError(f"`{path}` holds no video") from error
+            raise MediaError(f"`{path}` holds no video", hint="choose a video file") from error
         raise MediaError(error.message, hint="the file is damaged or not a video") from error
     header = dict(re.findall(r"^#(\w+) 0: (\S+)", text, re.MULTILINE))
     frames = []

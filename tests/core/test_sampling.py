@@ -92,16 +92,3 @@ def test_the_noise_depends_on_the_seed_alone() -> None:
     shape = (1, 4, 2, 4, 4)
     assert torch.equal(seeded_noise(shape, 5, "cpu"), seeded_noise(shape, 5, "cpu"))
     assert not torch.equal(seeded_noise(shape, 5, "cpu"), seeded_noise(shape, 6, "cpu"))
-
-
-def test_the_inverse_scheduler_finds_the_noise_that_sampling_turns_into_the_latents(backbone: Backbone) -> None:
-    """With a constant prediction of the noise, DDIM and its inverse undo each other exactly."""
-    latents, constant = (seeded_noise((1, 4, 5, 8, 8), seed, "cpu") for seed in (1, 2))
-    forward, inverse = backbone.scheduler(), backbone.scheduler(inverse=True)
-    for scheduler in (forward, inverse):
-        scheduler.set_timesteps(STEPS)
-    assert inverse.timesteps.tolist() == forward.timesteps.tolist()[::-1]
-    noise = sample(lambda _, __: constant, inverse, latents)
-    assert (noise - latents).abs().mean() > 0.5
-    back = sample(lambda _, __: constant, forward, noise)
-    torch.testing.assert_close(back, latents, atol=1e-3, rtol=0)

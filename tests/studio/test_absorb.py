@@ -280,6 +280,7 @@ def test_a_style_is_used_at_all_timesteps_and_written_into_the_recipe(
     assert recorded["styles"][0]["content_id"] == file_sha256(spatial)
     assert str(tmp_path) not in str(recorded)
     (entry,) = Workspace().history.entries()
+    assert isinstance(entry.recipe, SampleRecipe)
     assert entry.recipe.styles[0].name == str(spatial)
     (again,) = generate(entry.recipe, output=tmp_path / "again.mp4", session=session)
     assert again.read_bytes() == file.read_bytes()

@@ -14,7 +14,8 @@ from cavtool.recipes.blend import window_text
 from cavtool.workspace import Workspace
 
 if TYPE_CHECKING:
-    from cavtool.history import Entry
+    from cavtool.events import OnEvent
+    from cavtool.history import EditEntry, Entry
     from cavtool.recipes import Blend
 
 app = new_app()
@@ -27,14 +28,14 @@ def history(
     out: Output,
     workspace: Workspace,
     *,
-    again: Annotated[int, typer.Option(metavar="N", help="Generate entry N again.", show_default=False)] = 0,
+    again: Annotated[int, typer.Option(metavar="N", help="Make entry N again.", show_default=False)] = 0,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File or folder (default: PROMPT-MOTION-SEED.mp4).")
+        Path | None, typer.Option("--output", "-o", help="File or folder (default: as when it was made).")
     ] = None,
     overwrite: Overwrite = False,
     num: Annotated[int, typer.Option("-n", min=1, help="Number of entries to list.")] = 20,
 ) -> None:
-    """List generated videos, or generate one of them again.
+    """List generated and edited videos, or make one of them again.
 
     Example: `cav history --again 3 -o again.mp4`
     """
@@ -42,22 +43,35 @@ def history(
         entries = workspace.history.entries()[-num:]
         out.table(("N", "CREATED", "PROMPT", "MOTIONS", "SEED", "FILE"), map(_row, entries), map(asdict, entries))
         return
-    recipe = workspace.history.entry(again).recipe
+    entry = workspace.history.entry(again)
     with out.progress() as on_event:
-        from cavtool.studio import generate as studio
-
-        files = studio.generate(recipe, output=output, overwrite=overwrite, workspace=workspace, on_event=on_event)
+        files = _make_again(entry, output, workspace, on_event, overwrite=overwrite)
     out.result({"files": list(map(str, files))}, files)
 
 
-def _row(entry: "Entry") -> tuple[str, ...]:
+def _make_again(
+    entry: "Entry | EditEntry", output: Path | None, workspace: Workspace, on_event: "OnEvent", *, overwrite: bool
+) -> list[Path]:
+    from cavtool.history import EditEntry
+
+    if isinstance(entry, EditEntry):
+        from cavtool.studio.edit import edit
+
+        video = Path(entry.video)
+        return [edit(video, entry.recipe, output=output, overwrite=overwrite, workspace=workspace, on_event=on_event)]
+    from cavtool.studio.generate import generate
+
+    return generate(entry.recipe, output=output, overwrite=overwrite, workspace=workspace, on_event=on_event)
+
+
+def _row(entry: "Entry | EditEntry") -> tuple[str, ...]:
     recipe = entry.recipe
     return (
         str(entry.number),
         date_text(entry.created),
         shorten(recipe.prompt, _PROMPT_LENGTH),
         " ".join(map(_motion, recipe.motions)) or "-",
-        str(recipe.seed),
+        "-" if recipe.seed is None else str(recipe.seed),
         entry.files[0] if entry.files else "",
     )
 

@@ -88,8 +88,8 @@ class Backbone(Protocol):
         Raises Incompatible if the model cannot process so many frames at once.
         """
 
-    def scheduler(self, *, inverse: bool = False) -> Any:
-        """A fresh diffusers scheduler for sampling; `inverse` steps from latents to the noise that makes them."""
+    def scheduler(self) -> Any:
+        """A fresh diffusers scheduler for sampling."""
 
     # Layers
 

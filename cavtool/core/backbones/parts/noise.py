@@ -3,20 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-from diffusers import DDIMInverseScheduler, DDIMScheduler
+from diffusers import DDIMScheduler
 from torch import Tensor
 
 from cavtool.core.backbones.parts.loading import explain_load_errors
 
 
-def load_scheduler(folder: Path, *, inverse: bool = False) -> DDIMScheduler | DDIMInverseScheduler:
-    """A fresh DDIM scheduler with the model's settings. Raises IntegrityFailure if they cannot be read.
-
-    `inverse` runs DDIM backwards, from a clip's latents to noise (Song et al. 2021, section 4.3).
-    """
+def load_scheduler(folder: Path) -> DDIMScheduler:
+    """A fresh DDIM scheduler with the model's settings. Raises IntegrityFailure if they cannot be read."""
     with explain_load_errors(folder):
-        forward = DDIMScheduler.from_pretrained(folder)
-        return DDIMInverseScheduler.from_config(forward.config) if inverse else forward
+        return DDIMScheduler.from_pretrained(folder)
 
 
 def training_target(scheduler: Any, latents_BCFHW: Tensor, noise_BCFHW: Tensor, timesteps_B: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DDIMInverseScheduler, DDIMScheduler
+from diffusers import DDIMScheduler
 from diffusers.models.attention_processor import AttnProcessor
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from torch import Tensor
@@ -128,9 +128,9 @@ class UNetBackbone(ABC):
             predicted: Tensor = self.denoiser(latents_BCFHW, timesteps_B, text_rows, return_dict=False)[0]
         return predicted.float()
 
-    def scheduler(self, *, inverse: bool = False) -> DDIMScheduler | DDIMInverseScheduler:
-        """A fresh DDIM scheduler with the model's settings, or the one that inverts it."""
-        return load_scheduler(self._scheduler_folder, inverse=inverse)
+    def scheduler(self) -> DDIMScheduler:
+        """A fresh DDIM scheduler with the model's settings."""
+        return load_scheduler(self._scheduler_folder)
 
     @property
     def _num_timesteps(self) -> int:

@@ -13,7 +13,7 @@ from cavtool.core.backbones.protocol import FramesFHWC
 from cavtool.errors import Incompatible
 
 _KINDS = {"AutoencoderTiny": AutoencoderTiny, "AutoencoderKL": AutoencoderKL}
-_CHUNK = 16  # frames encoded at once, so that a large bank fits into memory
+_CHUNK = 16  # frames encoded or decoded at once, so that a long video or a large bank fits into memory
 
 
 def load_vae(folder: Path, dtype: torch.dtype, device: str) -> Any:
@@ -35,23 +35,32 @@ def downscale_factor(vae: Any) -> int:
 @torch.inference_mode()
 def encode_frames(vae: Any, frames: FramesFHWC) -> Tensor:
     """Frames of one clip to scaled latents (1, C, F, H, W): the mean if the VAE predicts a distribution."""
+    chunks = [_encode(vae, frames[i : i + _CHUNK]) for i in range(0, len(frames), _CHUNK)]
+    return torch.cat(chunks).transpose(0, 1).unsqueeze(0)
+
+
+def _encode(vae: Any, frames: FramesFHWC) -> Tensor:
+    """Frames to scaled latents (F, C, H, W)."""
     pixels_FCHW = torch.from_numpy(frames).movedim(-1, 1).to(vae.device, vae.dtype) / 127.5 - 1
     encoded = vae.encode(pixels_FCHW)
     latents_FCHW = encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.mode()
     scaled: Tensor = latents_FCHW.float() * vae.config.scaling_factor
-    return scaled.transpose(0, 1).unsqueeze(0)
+    return scaled
 
 
 def encode_stills(vae: Any, frames: FramesFHWC) -> Tensor:
     """Frames, each alone, to scaled latents (N, C, 1, H, W)."""
-    chunks = [frames[i : i + _CHUNK] for i in range(0, len(frames), _CHUNK)]
-    return torch.cat([encode_frames(vae, chunk).transpose(0, 2) for chunk in chunks])
+    return encode_frames(vae, frames).transpose(0, 2)
 
 
 @torch.inference_mode()
 def decode_latents(vae: Any, latents_BCFHW: Tensor) -> FramesFHWC:
     """Scaled latents of one clip to its frames."""
     latents_FCHW = latents_BCFHW[0].transpose(0, 1) / vae.config.scaling_factor
+    return np.concatenate([_decode(vae, chunk_FCHW) for chunk_FCHW in latents_FCHW.split(_CHUNK)])
+
+
+def _decode(vae: Any, latents_FCHW: Tensor) -> FramesFHWC:
     pixels_FCHW = vae.decode(latents_FCHW.to(vae.dtype)).sample.float()
     levels = (pixels_FCHW.clamp(-1, 1) + 1) * 127.5
     return np.asarray(levels.round().to(torch.uint8).movedim(1, -1).cpu().numpy())

@@ -1,0 +1,102 @@
+"""`cav edit`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cavtool.cli.command import command, new_app
+from cavtool.cli.completion.offers import absorber_names, motion_names, video_files
+from cavtool.cli.output import Output
+from cavtool.cli.params import Device, Model, Overwrite
+from cavtool.recipes import EditRecipe as Recipe
+from cavtool.recipes import EditStart, parse_absorber, parse_blend
+from cavtool.workspace import Workspace
+
+app = new_app()
+
+
+@command(app, "edit")
+def edit(
+    out: Output,
+    workspace: Workspace,
+    video: Annotated[
+        Path,
+        typer.Argument(exists=True, help="Video to edit, in any format of ffmpeg.", autocompletion=video_files),
+    ],
+    prompt: Annotated[str, typer.Argument(help="Description of the edited video.", show_default=False)],
+    *,
+    motions: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--motion",
+            "-m",
+            metavar="NAME[:WEIGHT][@A-B]",
+            help="Motion to apply, from A to B of the sampling (0 to 1); can be repeated.",
+            autocompletion=motion_names,
+        ),
+    ] = None,
+    styles: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--style",
+            metavar="NAME_OR_FILE[:WEIGHT]",
+            help="Absorber whose appearance to use; can be repeated.",
+            autocompletion=absorber_names,
+        ),
+    ] = None,
+    source_prompt: Annotated[str, typer.Option(help="Description of the video as it is.")] = Recipe.source_prompt,
+    strength: Annotated[float, typer.Option(help="How much may change, from 0 to 1.")] = Recipe.strength,
+    start: Annotated[
+        EditStart, typer.Option(help="Start from the video's inverted latents, or from noised ones.")
+    ] = Recipe.start,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the noise of `--start noise` (default: random).")
+    ] = Recipe.seed,
+    steps: Annotated[int, typer.Option(help="Sampling steps.")] = Recipe.steps,
+    guidance: Annotated[float, typer.Option(help="Guidance scale.")] = Recipe.guidance,
+    negative: Annotated[str, typer.Option(help="Negative prompt.")] = Recipe.negative,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder, or file: .mp4 (default: VIDEO-PROMPT-MOTION-SEED.mp4)."),
+    ] = None,
+    model: Model = Recipe.model,
+    device: Device = Recipe.device,
+    no_metadata: Annotated[bool, typer.Option("--no-metadata", help="Do not write the recipe into the file.")] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Change what a video shows, with a prompt and learned motions.
+
+    Size, frame rate, length and sound remain those of the video.
+
+    Example: `cav edit cat.mp4 "a blue robot in the forest" --source-prompt "a red cat in the forest"`
+    """
+    recipe = Recipe(
+        prompt=prompt,
+        source_prompt=source_prompt,
+        motions=tuple(map(parse_blend, motions or ())),
+        styles=tuple(map(parse_absorber, styles or ())),
+        start=start,
+        strength=strength,
+        negative=negative,
+        seed=seed,
+        steps=steps,
+        guidance=guidance,
+        model=model,
+        device=device,
+    )
+    for motion in recipe.motions:  # before torch loads
+        workspace.registry.get(motion.name, "motion")
+    with out.progress() as on_event:
+        from cavtool.studio import edit as studio
+
+        file = studio.edit(
+            video,
+            recipe,
+            output=output,
+            metadata=not no_metadata,
+            overwrite=overwrite,
+            workspace=workspace,
+            on_event=on_event,
+        )
+    out.result({"files": [str(file)]}, [file])

@@ -1,0 +1,56 @@
+"""From the latents of a clip to the noise that sampling turns into them. Shapes: B batch, F frames, C channels, H W."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cavtool.core.sampling import Predict
+
+_TOLERANCE = 0.003  # standard deviations
+_SMALL = 0.01  # a scheduler that clips the predicted latents leaves such a small one as it is
+
+
+@torch.inference_mode()
+def invert(
+    predict: Predict,
+    scheduler: Any,
+    latents_BCFHW: Tensor,
+    *,
+    start: int = 0,
+    max_iterations: int = 5,
+    on_step: Callable[[int], None] = lambda _: None,
+) -> Tensor:
+    """The noisy latents from which `sample`, started at the step with index `start`, returns to these latents.
+
+    A sampling step is x_s = A x_t + B p(x_t, t) with the prediction p, so each is undone by the x_t that satisfies
+    x_t = (x_s - B p(x_t, t)) / A, found by fixed-point iteration from x_t = x_s (Pan et al. 2023, "AIDI", arXiv
+    2309.04907; Garibi et al. 2024, "ReNoise", arXiv 2403.14602), until the latents change by less than 0.3 % of
+    their standard deviation. With one iteration this is DDIM inversion (Song et al. 2021, section 4.3); at 50 steps two
+    are usual.
+
+    A and B come from the scheduler that samples. `DDIMInverseScheduler` of diffusers takes a prediction of v as if it
+    had been made at the noise level of x_s instead of x_t, an error of one step. `on_step` gets the number of steps
+    done.
+    """
+    for done, t in enumerate(reversed(scheduler.timesteps[start:]), 1):
+        A, B = _coefficients(scheduler, t)
+        noisier_BCFHW = latents_BCFHW
+        for _ in range(max_iterations):
+            scaled = scheduler.scale_model_input(noisier_BCFHW, t)
+            prediction = predict(scaled, t.expand(len(scaled)).to(scaled.device))
+            before_BCFHW, noisier_BCFHW = noisier_BCFHW, (latents_BCFHW - B * prediction) / A
+            if (noisier_BCFHW - before_BCFHW).abs().mean() < _TOLERANCE * noisier_BCFHW.std():
+                break
+        latents_BCFHW = noisier_BCFHW
+        on_step(done)
+    return latents_BCFHW
+
+
+def _coefficients(scheduler: Any, t: Tensor) -> tuple[float, float]:
+    """A and B of the sampling step at timestep t, which is x_s = A x_t + B p."""
+    zero, small = torch.zeros((), dtype=torch.float64), torch.tensor(_SMALL, dtype=torch.float64)
+    of_sample = scheduler.step(zero, t, small).prev_sample
+    of_prediction = scheduler.step(small, t, zero).prev_sample
+    return float(of_sample / small), float(of_prediction / small)

@@ -1,0 +1,55 @@
+"""How a video is edited."""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+from cavtool.recipes.absorb import Absorber
+from cavtool.recipes.blend import Blend
+from cavtool.recipes.common import DEFAULT_MODEL, DType, check, check_seed
+from cavtool.recipes.sample import MAX_SAMPLING_STEPS
+
+
+class EditStart(StrEnum):
+    """What sampling starts from: the video's latents inverted with DDIM, or with random noise added (SDEdit)."""
+
+    DDIM = "ddim"
+    NOISE = "noise"
+
+
+@dataclass(frozen=True)
+class EditRecipe:
+    """The prompt that a video is changed to, the motions and styles to apply, and how to invert and sample.
+
+    `source_prompt` describes the video as it is. `strength` is the share of the sampling steps that are done again: 0
+    changes nothing, 1 starts from pure noise. A seed is used by `EditStart.NOISE` only; without one, it is drawn when
+    the work begins. `revision`, in a video's recipe, identifies the model's weights. Raises InvalidInput for values out
+    of range.
+    """
+
+    prompt: str
+    source_prompt: str = ""
+    motions: tuple[Blend, ...] = ()
+    start: EditStart = EditStart.DDIM
+    strength: float = 0.9
+    negative: str = ""
+    seed: int | None = None
+    steps: int = 25
+    guidance: float = 3.0
+    device: str = "auto"
+    dtype: DType = DType.AUTO
+    model: str = DEFAULT_MODEL
+    revision: str = ""
+    styles: tuple[Absorber, ...] = ()
+
+    def __post_init__(self) -> None:
+        check(bool(self.prompt.strip()), "the prompt is empty", 'say what to show: `cav edit VIDEO "a red cat"`')
+        check(1 <= self.steps <= MAX_SAMPLING_STEPS, f"`--steps` must be from 1 to {MAX_SAMPLING_STEPS}")
+        check(0 <= self.strength <= 1, "`--strength` must be from 0 to 1")
+        check(math.isfinite(self.guidance) and self.guidance >= 0, "`--guidance` must be 0 or more")
+        check_seed(self.seed or 0)
+
+    @property
+    def first_step(self) -> int:
+        """The index of the sampling step that the edit starts with; `steps` if it changes nothing."""
+        return self.steps - round(self.strength * self.steps)

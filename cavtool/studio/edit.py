@@ -1,0 +1,204 @@
+"""Change what a video shows, with a prompt and the motions of the registry."""
+
+import hashlib
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from torch import Tensor
+
+from cavtool.core.adapters.existing import token_of
+from cavtool.core.adapters.lora import LoraState
+from cavtool.core.devices import explain_oom
+from cavtool.core.inversion import invert
+from cavtool.core.noise import seeded_noise
+from cavtool.core.windows import window_starts, windowed
+from cavtool.errors import InvalidInput, MediaError
+from cavtool.events import Note, OnEvent, Stage, Step, Warn
+from cavtool.models import Model, find_model
+from cavtool.recipes import EditRecipe, EditStart
+from cavtool.registry.absorbers import find_absorber
+from cavtool.studio.generate import (
+    check_files,
+    history_warnings,
+    load_motion,
+    load_styles,
+    metadata_of,
+    names_in,
+    reproducible,
+    slug,
+    warn_about,
+)
+from cavtool.studio.session import Motion, Session, open_session
+from cavtool.video import Frames, Media, decode_whole, encode_like, is_cut_short, probe
+from cavtool.workspace import Workspace
+
+MIN_FRAMES = 4
+_UNIFORM = 16  # of 255: compression noise on a video of one colour differs by less
+
+
+def edit(
+    video: Path,
+    recipe: EditRecipe,
+    *,
+    output: Path | None = None,
+    metadata: bool = True,
+    overwrite: bool = False,
+    workspace: Workspace | None = None,
+    session: Session | None = None,
+    on_event: OnEvent = lambda _: None,
+) -> Path:
+    """Edit the whole of a video and write it as an .mp4 of the same size, frame rate, length and sound.
+
+    The model edits the whole frame, at its own frame rate and at a size of about its own area and of about the video's
+    aspect ratio; a video longer than the model's clip is edited in overlapping windows (`core/windows.py`). `output` is
+    a file or a folder. Video, motions, names and files are checked first: raises MediaError, NotFound, Incompatible,
+    Conflict, InvalidInput.
+    """
+    if recipe.start is EditStart.NOISE and recipe.seed is None:
+        recipe = replace(recipe, seed=secrets.randbelow(2**31))
+    workspace = workspace or Workspace()
+    model = find_model(recipe.model, cache=workspace.places.cache)
+    media = _probe(video)
+    motions = [load_motion(workspace.registry, blend, model, on_event) for blend in recipe.motions]
+    records = [record for record, _ in motions]
+    for style in recipe.styles:  # before the model is loaded
+        find_absorber(workspace.registry, style)
+    file = _file_for(video, recipe, output)
+    _check_file(video, file, overwrite=overwrite)
+    frames = _read_frames(video, media, model, on_event)
+    with explain_oom():
+        session = session or open_session(recipe.model, device=recipe.device, dtype=recipe.dtype)
+    _warn(recipe, session, [motion for _, motion in motions], on_event)
+    styles = load_styles(recipe, session, workspace, on_event)
+    states = [style.state for style in styles]
+    with explain_oom():
+        edited = edit_frames(session, frames, recipe, [motion for _, motion in motions], states, on_event)
+    made = (
+        {"edit": metadata_of(recipe, model, records, styles) | {"video_sha256": _sha256(video)}} if metadata else None
+    )
+    encode_like(video, edited, file, recipe=made)
+    with history_warnings(on_event):
+        workspace.history.add(reproducible(recipe, model, records, styles), [file], video=video)
+    return file
+
+
+def edit_frames(
+    session: Session,
+    frames: Frames,
+    recipe: EditRecipe,
+    motions: Sequence[Motion] = (),
+    styles: Sequence[LoraState] = (),
+    on_event: OnEvent = lambda _: None,
+) -> Frames:
+    """Edit frames (F, H, W, 3) of a size and rate that the model can make; any number of them."""
+    backbone, window = session.backbone, session.model.clip.num_frames
+    scheduler = backbone.scheduler()
+    scheduler.set_timesteps(recipe.steps)
+    latents = backbone.encode_clip(frames)
+    num_stages = 2 if recipe.start is EditStart.DDIM else 1
+    if recipe.start is EditStart.DDIM:
+        described = partial(backbone.predict, conditioning=backbone.encode_text([recipe.source_prompt]))
+        on_step = _reporter("inverting", 1, num_stages, recipe, on_event)
+        predict = windowed(described, window)
+        latents = invert(predict, scheduler, latents, start=recipe.first_step, on_step=on_step)
+    elif recipe.first_step < recipe.steps:
+        noise = seeded_noise(tuple(latents.shape), recipe.seed or 0, backbone.device)
+        latents = backbone.add_noise(latents, noise, _timestep(scheduler.timesteps, recipe).to(backbone.device))
+    texts = {
+        "positive": backbone.encode_text([recipe.prompt], token_of(styles, backbone)),
+        "negative": backbone.encode_text([recipe.negative]),
+    }
+    predict = windowed(partial(backbone.predict_guided, **texts, guidance_scale=recipe.guidance), window)
+    on_step = _reporter("sampling", num_stages, num_stages, recipe, on_event)
+    start = recipe.first_step
+    latents = session.denoise(
+        predict, scheduler, latents, motions, styles=styles, start=start, on_step=lambda step: on_step(step - start)
+    )
+    return backbone.decode(latents)
+
+
+def _timestep(timesteps: Tensor, recipe: EditRecipe) -> Tensor:
+    """The timestep (1,) at which the edit begins."""
+    return timesteps[recipe.first_step : recipe.first_step + 1]
+
+
+def _reporter(name: str, index: int, num_stages: int, recipe: EditRecipe, on_event: OnEvent) -> Callable[[int], None]:
+    """Begin a stage, and return what reports its steps."""
+    began, num_steps = time.monotonic(), recipe.steps - recipe.first_step
+    on_event(Stage(name, index, num_stages))
+    return lambda step: on_event(Step(name, step, num_steps, None, time.monotonic() - began))
+
+
+def _probe(video: Path) -> Media:
+    """The properties of the video. Raises MediaError if it is too short to edit, or its end is missing."""
+    media = probe(video)
+    if media.num_frames < MIN_FRAMES:
+        hint = f"an edit needs a video of {MIN_FRAMES} frames or more"
+        raise MediaError(f"`{video}` has only {media.num_frames} frames", hint=hint)
+    if is_cut_short(video):
+        raise MediaError(f"`{video}` is incomplete: its end is missing", hint="copy or download it again")
+    return media
+
+
+def _read_frames(video: Path, media: Media, model: Model, on_event: OnEvent) -> Frames:
+    """The whole video as the model takes it. Raises MediaError if it shows nothing."""
+    native = model.clip
+    num_frames = max(native.num_frames, round(media.duration * native.fps))
+    width, height = native.size_like(media.width, media.height)
+    frames = decode_whole(video, num_frames=num_frames, width=width, height=height)
+    if int(frames.max()) - int(frames.min()) < _UNIFORM:
+        raise MediaError(f"`{video}` shows nothing: all its frames are of one colour", hint="choose another video")
+    num_windows = len(window_starts(num_frames, native.num_frames))
+    windows = f" in {num_windows} overlapping windows" if num_windows > 1 else ""
+    on_event(
+        Note(
+            f"`{model.name}` edits {num_frames} frames of {width}x{height}{windows}; "
+            f"written as {media.width}x{media.height} at {media.fps:g} frames per second"
+        )
+    )
+    return frames
+
+
+def _file_for(video: Path, recipe: EditRecipe, output: Path | None) -> Path:
+    """The path of the edited video."""
+    seed = "" if recipe.seed is None else str(recipe.seed)
+    name = "-".join(part for part in (video.stem, slug(recipe.prompt), names_in(recipe), seed) if part) + ".mp4"
+    return (output or Path()) / name if output is None or output.is_dir() or not output.suffix else output
+
+
+def _check_file(video: Path, file: Path, *, overwrite: bool) -> None:
+    """Raises InvalidInput for another format or the video itself, Conflict if the file exists."""
+    if file.suffix.lower() != ".mp4":
+        raise InvalidInput(f"cannot write `{file.name}`", hint="an edited video is an .mp4")
+    if file.exists() and file.samefile(video):
+        raise InvalidInput(f"`{file}` is the video to edit", hint="name another file with `-o`")
+    check_files([file], overwrite=overwrite)
+
+
+def _warn(recipe: EditRecipe, session: Session, motions: Sequence[Motion], on_event: OnEvent) -> None:
+    """Warn of everything in the recipe that will not have the expected effect."""
+    warn_about(recipe, session, on_event)
+    if rest := session.backbone.truncated(recipe.source_prompt):
+        on_event(Warn(f"the source prompt is too long for `{session.model.name}`, which ignores `{rest}`"))
+    if recipe.start is EditStart.DDIM and not recipe.source_prompt:
+        on_event(Note("no `--source-prompt`: a description of the video as it is works better"))
+    if recipe.start is EditStart.DDIM and recipe.seed is not None:
+        on_event(Warn("`--seed` does nothing with `--start ddim`"))
+    if recipe.start is EditStart.NOISE and recipe.source_prompt:
+        on_event(Warn("`--source-prompt` does nothing with `--start noise`"))
+    if recipe.first_step == recipe.steps:
+        on_event(Warn(f"`--strength {recipe.strength:g}` changes nothing: no step of {recipe.steps} is done again"))
+    scheduler = session.backbone.scheduler()
+    scheduler.set_timesteps(recipe.steps)
+    for blend, motion in zip(recipe.motions, motions, strict=True):
+        if recipe.first_step >= session.span_of(motion, scheduler)[1]:
+            on_event(Warn(f"`{blend.name}` does nothing at `--strength {recipe.strength:g}`: it is applied earlier"))
+
+
+def _sha256(video: Path) -> str:
+    with video.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
