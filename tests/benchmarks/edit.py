@@ -177,8 +177,7 @@ SWAP_COLUMNS = (
 DESCRIBED = replace(USUAL, source_prompt="given", seed=1)
 SWEEP = (
     *(replace(DESCRIBED, strength=strength) for strength in (0.8, 0.9, 1.0)),
-    *(replace(DESCRIBED, strength=strength, guidance=6.0) for strength in (0.8, 0.9)),
-    replace(DESCRIBED, strength=0.9, steps=12),
+    replace(DESCRIBED, strength=0.9, guidance=6.0),
     replace(DESCRIBED, strength=0.9, source_prompt=""),
 )
 
