@@ -177,8 +177,7 @@ SWAP_COLUMNS = (
 DESCRIBED = replace(USUAL, source_prompt="given", seed=1)
 SWEEP = (
     *(replace(DESCRIBED, strength=strength) for strength in (0.8, 0.9, 1.0)),
-    *(replace(DESCRIBED, strength=strength, guidance=6.0) for strength in (0.8, 0.9)),
-    replace(DESCRIBED, strength=0.9, steps=12),
+    replace(DESCRIBED, strength=0.9, guidance=6.0),
     replace(DESCRIBED, strength=0.9, source_prompt=""),
 )
 
@@ -218,14 +217,15 @@ def swaps(session: Session, judge: Judge, clips: Sequence[Source]) -> str:
 
 def additions(session: Session, judge: Judge, clips: Sequence[Source]) -> str:
     """A held-out motion on subjects that stand still."""
-    motion, scene = learned_motion(), reference(ADDED, REPORT_LOOKS)
+    motion, truth = learned_motion(), reference(ADDED, REPORT_LOOKS).channels()
     rows, sheet = [], list[tuple[str, video.Frames]]()
     strong = replace(DESCRIBED, strength=1.0)
     for recipe in (DESCRIBED, strong, replace(strong, start=EditStart.NOISE)):
         readings: list[Reading] = []
         for clip in clips:
-            caption = clip.scene.caption
-            same = replace(recipe, prompt=caption, source_prompt=caption)
+            scene = clip.scene
+            caption = world.caption(scene.subject, scene.colour, scene.place)  # without "stands still"
+            same = replace(recipe, prompt=caption, source_prompt=scene.caption)
             frames = edit_frames(session, clip.frames, same, [motion])
             readings.append(judge.read(frames))
             sheet.append((f"{caption}\n+ {ADDED}, {recipe.start}, strength {recipe.strength:g}", frames))
@@ -235,7 +235,7 @@ def additions(session: Session, judge: Judge, clips: Sequence[Source]) -> str:
                 title_of(recipe),
                 with_interval([float(read.subject == clip.scene.subject) for read, clip in pairs]),
                 with_interval([float(read.place == clip.scene.place) for read, clip in pairs]),
-                with_interval([fidelity(read.channels, scene.channels()) for read in readings]),
+                with_interval([fidelity(read.channels, truth) for read in readings]),
             )
         )
     video.contact_sheet(sheet, RESULTS / "edit-motion.png", scale=1)
