@@ -1,7 +1,8 @@
 """Properties of a model, read from its diffusers pipeline folder: native clip, words, architecture, weights.
 
 Frames, rate, enlargement and words are not in any config of diffusers; a folder may state them in `cav.json`:
-`{"num_frames": 16, "fps": 8, "enlarge": 4, "words": ["a", "cat"]}`, every key optional.
+`{"num_frames": 16, "fps": 8, "enlarge": 4, "words": ["a", "cat"], "steps": 25, "guidance": 3, "noise_from": 0.7}`,
+every key optional.
 """
 
 import hashlib
@@ -9,41 +10,33 @@ import json
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cavtool.errors import IntegrityFailure
+from cavtool.models.family import ADAPTER, Native
 from cavtool.system.checksums import file_sha256
 from cavtool.system.safetensors import find_weights, tensor_shapes
 
 DESCRIPTION = "cav.json"
 WORDS = "words.json"  # the words alone, in folders without `cav.json`
-_DEFAULT_SIDE = 256  # pixels, if the UNet's config has no `sample_size`
-_NUMBERS = ("num_frames", "fps", "enlarge")
-
-
-@dataclass(frozen=True)
-class NativeClip:
-    """The clips a model was made for; width and height in pixels."""
-
-    num_frames: int
-    fps: float
-    width: int
-    height: int
-
-    @property
-    def seconds(self) -> float:
-        """Its length."""
-        return self.num_frames / self.fps
+_DENOISERS = ("unet", ADAPTER, "transformer", "transformer_2")
+_WHOLE_NUMBERS = ("num_frames", "enlarge", "steps")
+_MAY_BE_ZERO = ("guidance", "noise_from")
+_ENDS = {"noise_from": 1.0}
+_NUMBERS = ("fps", "guidance", "noise_from")
 
 
 @dataclass(frozen=True)
 class Description:
-    """The content of `cav.json`. The defaults fit ModelScope and AnimateDiff; `words` is None if any word will do."""
+    """The content of `cav.json`; None for what it does not say. `words` is None if any word will do."""
 
-    num_frames: int = 16
-    fps: float = 8.0
+    num_frames: int | None = None
+    fps: float | None = None
+    steps: int | None = None
+    guidance: float | None = None
+    noise_from: float | None = None
     enlarge: int = 1
     words: frozenset[str] | None = None
 
@@ -53,7 +46,7 @@ def read_description(folder: Path) -> Description:
     file = folder / DESCRIPTION
     with _explain(file):
         values = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"words": _listed_words(folder)}
-        numbers = {key: _positive(key, values[key]) for key in _NUMBERS if key in values}
+        numbers = {key: _number(key, values[key]) for key in (*_WHOLE_NUMBERS, *_NUMBERS) if key in values}
         words = values.get("words")
         return Description(**numbers, words=None if words is None else frozenset(words))
 
@@ -64,19 +57,33 @@ def write_description(folder: Path, *, num_frames: int, fps: float, enlarge: int
     (folder / DESCRIPTION).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 
-def native_clip(folder: Path, description: Description) -> NativeClip:
-    """The native clip: its size is the UNet's `sample_size` in latents times the VAE's downscale factor.
+def read_native(folder: Path, description: Description, usual: Native, *, known_size: bool = False) -> Native:
+    """How the model in the folder is used: `usual`, changed by its UNet's config, then by its `cav.json`.
 
-    Raises IntegrityFailure if the config of the UNet or the VAE cannot be read.
+    Unless the size is known, it is the UNet's `sample_size` in latents times the VAE's downscale factor; models without
+    a UNet have the usual one. Raises IntegrityFailure if a config cannot be read.
     """
+    clip = replace(usual.clip, **_stated(description, "num_frames", "fps"))
+    if not known_size and (folder / "unet").is_dir():
+        clip = replace(clip, **_unet_size(folder))
+    return replace(usual, clip=clip, **_stated(description, "steps", "guidance", "noise_from"))
+
+
+def _stated(description: Description, *keys: str) -> dict[str, Any]:
+    return {key: value for key in keys if (value := getattr(description, key)) is not None}
+
+
+def _unet_size(folder: Path) -> dict[str, int]:
+    """Width and height in pixels; empty if the UNet's config has no `sample_size`."""
     unet, vae = _read_config(folder / "unet"), _read_config(folder / "vae")
     with _explain(folder / "vae" / "config.json"):
         widths = vae.get("block_out_channels") or vae["encoder_block_out_channels"]
         factor = 2 ** (len(widths) - 1)
     with _explain(folder / "unet" / "config.json"):
-        latents = unet.get("sample_size") or _DEFAULT_SIDE // factor
+        if not (latents := unet.get("sample_size")):
+            return {}
         height, width = latents if isinstance(latents, list) else (latents, latents)
-        return NativeClip(description.num_frames, description.fps, int(factor * width), int(factor * height))
+        return {"width": int(factor * width), "height": int(factor * height)}
 
 
 def fingerprint(folder: Path) -> str:
@@ -101,12 +108,12 @@ def revision(folder: Path, cache: Path | None = None) -> str:
 
 
 def _denoiser_files(folder: Path) -> list[Path]:
-    """The files with the denoiser's weights: those of the UNet, then those of a motion adapter beside it."""
-    parts = [part for part in (folder / "unet", folder / "motion_adapter") if part.is_dir()]
+    """The files with the denoiser's weights; those of a motion adapter or a second expert come last."""
+    parts = [part for part in map(folder.joinpath, _DENOISERS) if part.is_dir()]
     found = [find_weights(part) for part in parts]
     files = [file for weights in found if weights for file in weights.files]
     if not files:
-        raise IntegrityFailure(f"`{folder}` has no safetensors weights in its `unet`")
+        raise IntegrityFailure(f"`{folder}` has no safetensors weights of a denoiser")
     return files
 
 
@@ -115,11 +122,13 @@ def _listed_words(folder: Path) -> list[str] | None:
     return list(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else None
 
 
-def _positive(key: str, value: Any) -> Any:
-    kinds = (int, float) if key == "fps" else int
-    if isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value < math.inf:
+def _number(key: str, value: Any) -> Any:
+    kinds = int if key in _WHOLE_NUMBERS else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not 0 <= value < _ENDS.get(key, math.inf):
         raise ValueError(f"{key} is {value!r}")
-    return float(value) if key == "fps" else value
+    if not value and key not in _MAY_BE_ZERO:
+        raise ValueError(f"{key} is 0")
+    return value if key in _WHOLE_NUMBERS else float(value)
 
 
 def _read_config(part: Path) -> dict[str, Any]:
