@@ -13,7 +13,7 @@ from cavtool._version import __version__
 from cavtool.core.devices import explain_oom
 from cavtool.errors import Conflict, Incompatible, InvalidInput, RequirementError
 from cavtool.events import Note, OnEvent, Stage, Step, Warn
-from cavtool.models import CATALOGUE, Model, find_model
+from cavtool.models import CATALOGUE, Model
 from cavtool.recipes import Blend, SampleRecipe
 from cavtool.registry import Asset, Registry
 from cavtool.registry.record import Record
@@ -40,12 +40,12 @@ def generate(
     """
     recipe = recipe if recipe.seed is not None else replace(recipe, seed=secrets.randbelow(2**31))
     workspace = workspace or Workspace()
-    model = find_model(recipe.model, cache=workspace.places.cache)
+    model = workspace.models.find(recipe.model)
     motions = [_motion(workspace.registry, blend, model, on_event) for blend in recipe.motions]
     files = [_file_for(recipe, seed, output) for seed in recipe.seeds]
     _check_files(files, overwrite=overwrite)
     with explain_oom():
-        session = session or open_session(recipe.model, device=recipe.device, dtype=recipe.dtype)
+        session = session or open_session(model, device=recipe.device, dtype=recipe.dtype)
     _warn(recipe, session, on_event)
     enlarge = scale or model.enlarge
     if enlarge > 1:

@@ -81,7 +81,10 @@ class Session:
         return max(1, int(trained_S.sum()))
 
 
-def open_session(name: str, *, device: str = "auto", dtype: str = "auto", training: bool = False) -> Session:
-    """Open a base model by name. Raises NotFound, RequirementError, IntegrityFailure."""
-    model = find_model(name)
+def open_session(model: Model | str, *, device: str = "auto", dtype: str = "auto", training: bool = False) -> Session:
+    """Open a base model; by its name, only one that comes with the package, or a folder.
+
+    Raises NotFound, RequirementError, IntegrityFailure.
+    """
+    model = find_model(model) if isinstance(model, str) else model
     return Session(model, open_backbone(model.folder, device=device, dtype=dtype, training=training))

@@ -13,7 +13,7 @@ from cavtool import video
 from cavtool.core.adapters.absorber import crop_bank
 from cavtool.core.devices import explain_oom
 from cavtool.events import Note, OnEvent, Warn
-from cavtool.models import Model, find_model
+from cavtool.models import Model
 from cavtool.recipes import AbsorberKind, LearnRecipe
 from cavtool.registry.record import Clip
 from cavtool.runs import INPUTS, Run
@@ -28,13 +28,13 @@ def prepare_run(
     name: str, file: Path, recipe: LearnRecipe, workspace: Workspace, on_event: OnEvent, *, replace: bool
 ) -> tuple[Run, Session]:
     """Run `learn` up to the training, which `resume` can then do in another process. Raises what `learn` does."""
-    model = find_model(recipe.model, cache=workspace.places.cache)
+    model = workspace.models.find(recipe.model)
     for asset_name in recipe.leaves(name):
         workspace.registry.check_free(asset_name, replace=replace)
     clip, frames = _read_clip(file, recipe, model, on_event)
     _warn_about_captions(name, recipe, on_event)
     with explain_oom():
-        session = open_session(recipe.model, device=recipe.device, dtype=recipe.dtype, training=True)
+        session = open_session(model, device=recipe.device, dtype=recipe.dtype, training=True)
         _warn_about_truncation(name, recipe, session, on_event)
         inputs = _encode_inputs(session, frames, recipe.seed)
     asked = dataclasses.replace(recipe, model=model.address)
