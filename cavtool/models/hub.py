@@ -10,10 +10,11 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from logging import ERROR
 from pathlib import Path
 from typing import Any
 
-from cavtool.errors import IntegrityFailure, NotFound, RequirementError, closest
+from cavtool.errors import CavError, IntegrityFailure, NotFound, RequirementError, closest
 from cavtool.events import OnEvent, Transfer
 from cavtool.models.catalogue import CATALOGUE
 
@@ -171,9 +172,12 @@ def _no_space(reason: str) -> RequirementError:
 
 @contextmanager
 def _explain(source: str) -> Iterator[None]:
-    """Raises an error the user can read in place of those of `huggingface_hub`."""
+    """Raises an error the user can read in place of those of `huggingface_hub`, whose log messages are silenced."""
     from huggingface_hub import errors
+    from huggingface_hub.utils import logging
 
+    level = logging.get_verbosity()
+    logging.set_verbosity(ERROR)
     try:
         yield
     except errors.GatedRepoError as error:
@@ -190,11 +194,15 @@ def _explain(source: str) -> Iterator[None]:
             f"`{source}` is not the name of a model on the Hub", hint="it has the form OWNER/NAME"
         ) from error
     except Exception as error:
-        raise _hub_failure(source, error) from error
+        if (failure := _hub_failure(source, error)) is None:
+            raise
+        raise failure from error
+    finally:
+        logging.set_verbosity(level)
 
 
-def _hub_failure(source: str, error: Exception) -> Exception:
-    """The error for a failure of the network or the disk; other errors are returned unchanged."""
+def _hub_failure(source: str, error: Exception) -> CavError | None:
+    """The error to show for a failure of the network or the disk; None for any other."""
     from huggingface_hub import errors
 
     if isinstance(error, errors.HfHubHTTPError) and error.response is not None:
@@ -209,7 +217,7 @@ def _hub_failure(source: str, error: Exception) -> Exception:
         return RequirementError(f"cannot reach the Hub for `{source}`", hint=hint)
     if isinstance(error, OSError):  # fewer bytes than announced
         return IntegrityFailure(f"a file of `{source}` arrived incomplete", hint="try again")
-    return error
+    return None
 
 
 def _is_of_the_network(error: Exception) -> bool:

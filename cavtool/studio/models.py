@@ -20,6 +20,13 @@ from cavtool.system.safetensors import find_weights
 from cavtool.workspace import Workspace
 
 _CONFIGS = re.compile(r".*(\.json|\.txt)")
+_ADAPTER_SCHEDULE = {
+    "_class_name": "DDIMScheduler",
+    "beta_schedule": "linear",
+    "clip_sample": False,
+    "timestep_spacing": "linspace",
+    "steps_offset": 1,
+}
 _PICKLED = re.compile(r"(?P<stem>diffusion_pytorch_model|pytorch_model)(?P<rest>.*)\.bin(?P<index>\.index.*)?")
 
 
@@ -159,6 +166,7 @@ def _prepare(pointer: Pointer, workspace: Workspace, on_event: OnEvent) -> Point
         if pointer.adapter:
             _check_fit(adapter, part)
             _copy_part(adapter, part / ADAPTER, on_event)
+            _set_schedule(part / "scheduler" / "scheduler_config.json")
         family = detect_family(part, pointer.name)
         check_complete(part, family, pointer.name, "download it again")
     return replace(pointer, prepared=True, family=family)
@@ -233,6 +241,13 @@ def _check_fit(adapter: Path, base: Path) -> None:
     if ours.get("block_out_channels") != unet.get("block_out_channels"):
         hint = "use an adapter made for the same version of Stable Diffusion"
         raise Incompatible("the motion adapter does not fit the image model", hint=hint)
+
+
+def _set_schedule(file: Path) -> None:
+    """Change the noise schedule of an image model to that of AnimateDiff's motion adapters, as their model cards do."""
+    config = json.loads(file.read_text(encoding="utf-8"))
+    file.unlink()  # a link to the image model's file
+    file.write_text(json.dumps(config | _ADAPTER_SCHEDULE, indent=2), encoding="utf-8")
 
 
 def _link(source: Path, target: Path) -> None:

@@ -270,8 +270,10 @@ def _lines(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if data["licence"]:
         yield "licence", f"{data['licence']}{'' if data['commercial_use'] else ' (not for commercial use)'}"
     if data["native"]:
-        native, needs = data["native"], data["needs_gb"]
+        native = data["native"]
         yield "clip", _clip_text(data)
         yield "sampling", f"{native['steps']} steps, guidance {native['guidance']:g}"
+    if data["needs_gb"]:
+        needs = data["needs_gb"]
         yield "download", f"about {needs['download']:g} GB" if needs["download"] else "none"
         yield "memory", f"about {needs['learn']:g} GB to learn, {needs['generate']:g} GB to generate (estimates)"

@@ -1,6 +1,7 @@
 """Weights that arrive in other forms, as safetensors and pipeline folders: pickled weights, single-file checkpoints."""
 
 import pickle
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from cavtool.core.backbones.parts.loading import explain_load_errors, quiet
+from cavtool.core.backbones.parts.loading import quiet
 from cavtool.errors import IntegrityFailure
 
 
@@ -19,7 +20,8 @@ def convert_pickle(file: Path, target: Path) -> None:
     It is read with `weights_only=True`, which runs no code. Raises IntegrityFailure if it holds anything but tensors.
     """
     try:
-        state = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
+        with warnings.catch_warnings(action="ignore"):  # of the pickle protocol
+            state = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         hint = "it is damaged, or it would run code when loaded; use a model with safetensors"
         raise IntegrityFailure(f"refused to load the pickle `{file.name}`: not only tensors", hint=hint) from error
@@ -34,16 +36,19 @@ def convert_checkpoint(file: Path, config: Path, target: Path) -> None:
     `config` is a pipeline folder of the same version of Stable Diffusion, of which only configs and the tokenizer are
     read. Raises IntegrityFailure if the file is not such a checkpoint.
     """
-    from diffusers import StableDiffusionPipeline
+    with quiet():
+        from diffusers import StableDiffusionPipeline
 
-    options: dict[str, Any] = {"torch_dtype": torch.float16, "safety_checker": None, "local_files_only": True}
+    options: dict[str, Any] = {"torch_dtype": torch.float16, "local_files_only": True}
+    options |= {"safety_checker": None, "feature_extractor": None}  # no video needs them
     try:
-        with explain_load_errors(file), quiet():
+        with quiet():
             pipeline = StableDiffusionPipeline.from_single_file(str(file), config=str(config), **options)
-            pipeline.save_pretrained(target, safe_serialization=True)
-    except (IntegrityFailure, AttributeError, RuntimeError, IndexError) as error:
+    except Exception as error:  # the converters of diffusers raise anything for a file of another kind
         hint = "give a Stable Diffusion 1.5 checkpoint with its UNet, VAE and text encoder, as .safetensors"
         raise IntegrityFailure(f"`{file.name}` is not a Stable Diffusion 1.5 checkpoint", hint=hint) from error
+    with quiet():
+        pipeline.save_pretrained(target, safe_serialization=True)
 
 
 def _unshared(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ from typing import Any
 from diffusers import DDIMInverseScheduler, DDIMScheduler
 from torch import Tensor
 
-from cavtool.core.backbones.parts.loading import explain_load_errors
+from cavtool.core.backbones.parts.loading import explain_load_errors, quiet
 
 
 def load_scheduler(folder: Path, *, inverse: bool = False) -> DDIMScheduler | DDIMInverseScheduler:
@@ -14,7 +14,7 @@ def load_scheduler(folder: Path, *, inverse: bool = False) -> DDIMScheduler | DD
 
     `inverse` runs DDIM backwards, from a clip's latents to noise (Song et al. 2021, section 4.3).
     """
-    with explain_load_errors(folder):
+    with explain_load_errors(folder), quiet():
         forward = DDIMScheduler.from_pretrained(folder)
         return DDIMInverseScheduler.from_config(forward.config) if inverse else forward
 
