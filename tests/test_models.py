@@ -89,8 +89,33 @@ def test_a_folder_describes_its_clips_and_words(copied: Path) -> None:
     assert model.unknown_words("a red cat") == []
 
 
+def test_how_a_model_is_used_comes_from_its_folder_then_the_catalogue_then_its_family(
+    copied: Path, animatediff: Path
+) -> None:
+    mini = find_model("cav-mini").native
+    assert (mini.steps, mini.guidance, mini.noise_from) == (25, 3.0, 0.7)
+    assert (Model("m", copied).native.steps, Model("a", animatediff).native.guidance) == (40, 7.5)
+    entry = CATALOGUE["zeroscope"]
+    assert Model("zeroscope", copied, entry=entry).native == entry.native
+    (copied / DESCRIPTION).write_text('{"fps": 12, "steps": 7, "guidance": 0, "noise_from": 0}')
+    native = Model("zeroscope", copied, entry=entry).native
+    assert (native.clip.fps, native.clip.width, native.clip.num_frames) == (12.0, 576, 24)
+    assert (native.steps, native.guidance, native.noise_from) == (7, 0.0, 0.0)
+
+
 @pytest.mark.parametrize(
-    "text", ["{", "[]", '{"fps": 0}', '{"fps": Infinity}', '{"num_frames": 1.5}', '{"enlarge": "4"}', '{"words": 1}']
+    "text",
+    [
+        "{",
+        '{"noise_from": 1}',
+        '{"steps": 0}',
+        "[]",
+        '{"fps": 0}',
+        '{"fps": Infinity}',
+        '{"num_frames": 1.5}',
+        '{"enlarge": "4"}',
+        '{"words": 1}',
+    ],
 )
 def test_a_damaged_description_is_refused(copied: Path, text: str) -> None:
     (copied / DESCRIPTION).write_text(text)

@@ -51,9 +51,11 @@ def read_description(folder: Path) -> Description:
         return Description(**numbers, words=None if words is None else frozenset(words))
 
 
-def write_description(folder: Path, *, num_frames: int, fps: float, enlarge: int, words: Iterable[str]) -> None:
-    """Write `cav.json` into a pipeline folder."""
-    values = {"num_frames": num_frames, "fps": fps, "enlarge": enlarge, "words": list(words)}
+def write_description(
+    folder: Path, *, num_frames: int, fps: float, enlarge: int, words: Iterable[str], **usual: float
+) -> None:
+    """Write `cav.json` into a pipeline folder; `usual` may have `steps`, `guidance` and `noise_from`."""
+    values = {"num_frames": num_frames, "fps": fps, "enlarge": enlarge, **usual, "words": list(words)}
     (folder / DESCRIPTION).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 

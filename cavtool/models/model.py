@@ -17,8 +17,8 @@ class Model:
 
     `cache` is the folder in which the checksums of its weights are kept between processes; None keeps them in memory.
     `named` is how `find_model` finds it from every working directory, if not by its path. `commit` is that of its
-    repository on the Hub, `entry` what the catalogue knows of it. Every property raises IntegrityFailure if the files
-    it is read from are damaged or missing.
+    repository on the Hub (two with a plus between them, if a motion adapter has its own), `entry` what the catalogue
+    knows of it. Every property raises IntegrityFailure if the files it is read from are damaged or missing.
     """
 
     name: str

@@ -36,6 +36,12 @@ class Pointer:
     prepared: bool = False
 
     @property
+    def downloads(self) -> list[tuple[str, str]]:
+        """The repositories that were downloaded, and their commits."""
+        parts = ((self.source, self.commit), (self.adapter, self.adapter_commit))
+        return [(source, commit) for source, commit in parts if commit and is_remote(source)]
+
+    @property
     def is_pulled(self) -> bool:
         """Whether every part that is on the Hub has been downloaded."""
         parts = ((self.source, self.commit), (self.adapter, self.adapter_commit))
@@ -166,8 +172,8 @@ class Models:
             hint = f"move it back, or `cav models rm {pointer.name}` and add it again"
             raise NotFound(f"the folder of `{pointer.name}` is gone: `{folder}`", hint=hint)
         check_usable(folder, pointer.name, f"`cav models pull {pointer.name}`")
-        named = pointer.name
-        return Model(named, folder, self.cache, named=named, commit=pointer.commit, entry=self.entry(pointer))
+        named, commit = pointer.name, "+".join(commit for _, commit in pointer.downloads)
+        return Model(named, folder, self.cache, named=named, commit=commit, entry=self.entry(pointer))
 
     def entry(self, pointer: Pointer) -> Entry | None:
         """What the catalogue knows of a pointer's model."""

@@ -41,6 +41,7 @@ def generate(
     recipe = recipe if recipe.seed is not None else replace(recipe, seed=secrets.randbelow(2**31))
     workspace = workspace or Workspace()
     model = workspace.models.find(recipe.model)
+    recipe = _resolved(recipe, model)
     motions = [_motion(workspace.registry, blend, model, on_event) for blend in recipe.motions]
     files = [_file_for(recipe, seed, output) for seed in recipe.seeds]
     _check_files(files, overwrite=overwrite)
@@ -64,6 +65,12 @@ def generate(
     return files
 
 
+def _resolved(recipe: SampleRecipe, model: Model) -> SampleRecipe:
+    """The recipe with the model's own values in place of None."""
+    guidance = model.native.guidance if recipe.guidance is None else recipe.guidance
+    return replace(recipe, steps=recipe.steps or model.native.steps, guidance=guidance)
+
+
 def _reproducible(recipe: SampleRecipe, model: Model, records: Sequence[Record]) -> SampleRecipe:
     """The recipe with the ids of the exact motions and model weights that were used."""
     blends = [replace(blend, content_id=each.content_id) for blend, each in zip(recipe.motions, records, strict=True)]
@@ -73,10 +80,10 @@ def _reproducible(recipe: SampleRecipe, model: Model, records: Sequence[Record])
 def _sample(
     session: Session, recipe: SampleRecipe, seed: int, motions: Sequence[Motion], on_event: OnEvent
 ) -> video.Frames:
-    began = time.monotonic()
+    began, num_steps = time.monotonic(), recipe.steps or session.model.native.steps
 
     def on_step(step: int) -> None:
-        on_event(Step("sampling", step, recipe.steps, None, time.monotonic() - began))
+        on_event(Step("sampling", step, num_steps, None, time.monotonic() - began))
 
     return session.generate(
         recipe.prompt,
@@ -160,4 +167,5 @@ def _metadata(recipe: SampleRecipe, model: Model, records: Sequence[Record]) -> 
     ]
     kept = {key: value for key, value in to_table(recipe).items() if key not in {"device", "dtype", "num_videos"}}
     made = {"model": model.name, "fingerprint": model.fingerprint, "revision": model.revision, "cav": __version__}
+    made |= {"commit": model.commit} if model.commit else {}
     return kept | {"motions": motions} | made

@@ -86,15 +86,9 @@ def remove(pointer: Pointer, workspace: Workspace) -> None:
     models.drop(pointer)
     shutil.rmtree(models.prepared(pointer.name), ignore_errors=True)
     others = [other for name in models.names() if (other := models.pointer(name))]
-    used = {part for other in others for part in _downloads(other)}
-    for source, commit in set(_downloads(pointer)) - used:
+    used = {part for other in others for part in other.downloads}
+    for source, commit in set(pointer.downloads) - used:
         hub.delete(source, commit)
-
-
-def _downloads(pointer: Pointer) -> list[tuple[str, str]]:
-    """The repositories of a pointer and their commits."""
-    parts = [(pointer.source, pointer.commit), (pointer.adapter, pointer.adapter_commit)]
-    return [(source, commit) for source, commit in parts if commit and is_remote(source)]
 
 
 def _base(base: str) -> str:

@@ -54,12 +54,17 @@ class Session:
         motions: Sequence[Motion] = (),
         *,
         negative: str = "",
-        steps: int,
-        guidance: float,
+        steps: int | None = None,
+        guidance: float | None = None,
         on_step: Callable[[int], None] = lambda _: None,
     ) -> FramesFHWC:
-        """One video (F, H, W, 3) of the model's native size, without any absorber (stage 3 of Ren et al. 2024)."""
-        clip, backbone = self.model.clip, self.backbone
+        """One video (F, H, W, 3) of the model's native size, without any absorber (stage 3 of Ren et al. 2024).
+
+        `steps` and `guidance` are the model's own if None.
+        """
+        native, backbone = self.model.native, self.backbone
+        clip, steps = native.clip, steps or native.steps
+        guidance = native.guidance if guidance is None else guidance
         scheduler = backbone.scheduler()
         scheduler.set_timesteps(steps)
         texts = {"positive": backbone.encode_text([prompt]), "negative": backbone.encode_text([negative])}

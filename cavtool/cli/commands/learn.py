@@ -44,7 +44,10 @@ def learn(
     steps: Annotated[int, typer.Option(help="Training steps of the motion.")] = Recipe.steps,
     absorber_steps: Annotated[int, typer.Option(help="Training steps of the absorber.")] = Recipe.absorber_steps,
     noise_from: Annotated[
-        float, typer.Option(help="Noise level, from 0 to 1, from which on the motion is trained and applied.")
+        float | None,
+        typer.Option(
+            help="Noise level, 0 to 1, from which on the motion is trained and applied (default: the model's)."
+        ),
     ] = Recipe.noise_from,
     rank: Annotated[int, typer.Option(help="Rank of the LoRAs.")] = Recipe.rank,
     lr: Annotated[float, typer.Option(help="Learning rate of the motion.")] = Recipe.lr,

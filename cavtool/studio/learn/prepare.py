@@ -37,7 +37,8 @@ def prepare_run(
         session = open_session(model, device=recipe.device, dtype=recipe.dtype, training=True)
         _warn_about_truncation(name, recipe, session, on_event)
         inputs = _encode_inputs(session, frames, recipe.seed)
-    asked = dataclasses.replace(recipe, model=model.address)
+    noise_from = model.native.noise_from if recipe.noise_from is None else recipe.noise_from
+    asked = dataclasses.replace(recipe, model=model.address, noise_from=noise_from)
     run = workspace.runs.create(name, asked, clip=clip, revision=model.revision, replace=replace)
     run.write(INPUTS, lambda path: save_file(inputs, path))
     return run, session

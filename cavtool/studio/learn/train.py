@@ -23,7 +23,7 @@ from cavtool.core.noise import step_generator
 from cavtool.core.trainer import Trainer
 from cavtool.errors import TrainingError
 from cavtool.events import Event, Interrupted, OnEvent, Stage, Step, Warn, to_json
-from cavtool.recipes import AbsorberKind, LearnRecipe, SampleRecipe
+from cavtool.recipes import AbsorberKind, LearnRecipe
 from cavtool.runs import Run
 from cavtool.studio.session import Motion, Session
 
@@ -49,6 +49,12 @@ class Training:
     def saved_stage(self) -> int:
         """The stage to resume from, 0 for none."""
         return int(self.saved.get("stage", torch.tensor(0)))
+
+    @property
+    def noise_from(self) -> float:
+        """The share of the timesteps from which on the motion is trained and applied."""
+        asked = self.recipe.noise_from
+        return self.session.model.native.noise_from if asked is None else asked
 
     def begin(self, stage: str) -> None:
         """Report the start of a stage."""
@@ -97,7 +103,7 @@ class Training:
 
         def loss_at(step: int) -> Tensor:  # Ren et al. 2024, equation (5)
             generator = step_generator(recipe.seed, first + step)
-            return denoising_loss(backbone, latents, conditioning, generator, noise_from=recipe.noise_from)
+            return denoising_loss(backbone, latents, conditioning, generator, noise_from=self.noise_from)
 
         trainer = Trainer(params, loss_at, recipe.steps, recipe.lr)
         finished = {f"absorber.{key}": value for key, value in absorber.items()}
@@ -109,17 +115,15 @@ class Training:
     def preview(self, prompt: str, motion: LoraState) -> video.Frames:
         """A video of the reference's own prompt with the new motion, from other noise."""
         self.begin("preview")
-        defaults, began = SampleRecipe(prompt), time.monotonic()
+        num_steps, began = self.session.model.native.steps, time.monotonic()
 
         def on_step(step: int) -> None:
-            self.report(Step("preview", step, defaults.steps, None, round(time.monotonic() - began, 3)))
+            self.report(Step("preview", step, num_steps, None, round(time.monotonic() - began, 3)))
             if self.should_stop():
                 raise Interrupted(self.run.id)
 
-        motions = [Motion(motion, noise_from=self.recipe.noise_from)]
-        return self.session.generate(
-            prompt, self.recipe.seed, motions, steps=defaults.steps, guidance=defaults.guidance, on_step=on_step
-        )
+        motions = [Motion(motion, noise_from=self.noise_from)]
+        return self.session.generate(prompt, self.recipe.seed, motions, on_step=on_step)
 
     def _train(self, trainer: Trainer, name: str, finished: Mapping[str, Tensor]) -> float:
         """Run a stage, with `finished` in each checkpoint; returns its last smoothed loss. Raises Interrupted."""
