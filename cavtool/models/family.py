@@ -2,12 +2,11 @@
 
 import json
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from cavtool.errors import Incompatible, IntegrityFailure
-from cavtool.system.safetensors import find_weights
+from cavtool.system.safetensors import find_weights, is_whole
 
 PIPELINE = "model_index.json"
 ADAPTER = "motion_adapter"  # the folder of an AnimateDiff motion adapter beside an image UNet
@@ -49,9 +48,10 @@ class Native:
 
 @dataclass(frozen=True)
 class Family:
-    """Models that one backbone runs: their folders with weights, and how such a model is used if nothing else is known.
+    """Models that one backbone runs.
 
-    `title` is for messages. This version has no backbone for a family that it does not run.
+    `title` is for messages, `parts` are the folders with weights, `native` is how such a model is used if nothing else
+    is known. `runs` is whether this version has the backbone.
     """
 
     title: str
@@ -130,6 +130,8 @@ def check_complete(folder: Path, family: str, name: str, hint: str) -> None:
             raise IntegrityFailure(f"`{name}` has only pickled weights, which can run code when loaded", hint=hint)
         if weights is None or not all(file.exists() for file in weights.files):
             raise IntegrityFailure(f"`{name}` is not complete: weights of its `{part}` are missing", hint=hint)
+        if not all(map(is_whole, weights.files)):
+            raise IntegrityFailure(f"`{name}` is not complete: weights of its `{part}` end too early", hint=hint)
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -149,6 +151,8 @@ def _image_to_video(name: str, kind: str) -> Incompatible:
 
 def _unknown(name: str, denoiser: str, saved_by: str) -> Incompatible:
     """The error for a denoiser without a family."""
+    from importlib.metadata import version  # 20 ms that no other command needs
+
     installed = version("diffusers")
     if _number(saved_by) > _number(installed):
         message = f"`{name}` is newer than the library: saved by diffusers {saved_by}, installed is {installed}"

@@ -26,7 +26,7 @@ _WEIGHTS = re.compile(
 )
 _CHOICES = [(kind, variant) for kind in ("safetensors", "bin") for variant in ("fp16", None, "bf16")]
 _SMALL_FILES = (".json", ".txt", ".model")
-_HOLDS_OTHERS = ("safety_checker", "feature_extractor", "image_encoder")  # parts that no video needs
+_UNNEEDED_PARTS = ("safety_checker", "feature_extractor", "image_encoder")
 _REPORT_EVERY = 0.2  # seconds
 
 
@@ -71,7 +71,7 @@ def choose_files(paths: Iterable[str]) -> list[str]:
     folders: dict[str, list[str]] = {}
     for path in paths:
         folder, _, name = path.rpartition("/")
-        if "/" not in folder and folder not in _HOLDS_OTHERS:
+        if "/" not in folder and folder not in _UNNEEDED_PARTS:
             folders.setdefault(folder, []).append(name)
     chosen = [f"{folder}/{name}".lstrip("/") for folder, names in folders.items() for name in _chosen(names)]
     return sorted(chosen)

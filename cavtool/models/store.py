@@ -136,8 +136,8 @@ class Models:
         if file := self._file(pointer.name):
             file.unlink(missing_ok=True)
 
-    def wanted(self, name: str) -> Pointer:
-        """What `pull` is asked for: a known pointer, a name of the catalogue, or a repository. Raises NotFound."""
+    def requested(self, name: str) -> Pointer:
+        """The pointer for a name given to `pull`, which may be new. Raises NotFound, InvalidInput for cav-mini."""
         if pointer := self.pointer(name):
             return pointer
         if entry := CATALOGUE.get(name):
@@ -145,7 +145,7 @@ class Models:
                 raise InvalidInput(f"`{name}` comes with `cav`: there is nothing to pull")
             return Pointer(name=name, source=entry.source, adapter=entry.adapter, family=entry.family)
         if entry := entry_of(name):
-            return self.wanted(entry.name)
+            return self.requested(entry.name)
         if hub.is_hub_id(name):
             return Pointer(name=name, source=name)
         raise NotFound(

@@ -118,7 +118,7 @@ def _motion(registry: Registry, blend: Blend, model: Model, on_event: OnEvent) -
 
 
 def _as_option(name: str) -> str:
-    return name if name in CATALOGUE else f"FOLDER_OF_{name}"
+    return name if name in CATALOGUE or "/" in name else f"FOLDER_OF_{name}"
 
 
 def _file_for(recipe: SampleRecipe, seed: int, output: Path | None) -> Path:

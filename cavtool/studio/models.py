@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from cavtool.errors import Incompatible, InvalidInput
+from cavtool.errors import CavError, Incompatible, InvalidInput
 from cavtool.events import Note, OnEvent, Warn
 from cavtool.models import CATALOGUE, hub
 from cavtool.models.catalogue import SD15
@@ -46,7 +46,7 @@ def pull(
     """
     workspace = workspace or Workspace()
     models = workspace.models
-    pointer = models.wanted(name)
+    pointer = models.requested(name)
     if base:
         if not pointer.adapter:
             raise InvalidInput(
@@ -139,7 +139,14 @@ def _download_files(listing: hub.Listing, on_event: OnEvent, only: re.Pattern[st
 def _check_before(listing: hub.Listing, name: str) -> str:
     """The family, from the configs alone, so that an unusable model is refused before its weights are downloaded."""
     configs = [path for path in listing.files if path in {PIPELINE, "config.json"} or path.endswith("/config.json")]
-    return detect_family(hub.download(listing, configs), name)
+    was_there = hub.snapshot(listing.source, listing.commit).exists()
+    folder = hub.download(listing, configs)
+    try:
+        return detect_family(folder, name)
+    except CavError:
+        if not was_there:
+            hub.delete(listing.source, listing.commit)
+        raise
 
 
 def _prepare(pointer: Pointer, workspace: Workspace, on_event: OnEvent) -> Pointer:

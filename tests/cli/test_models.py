@@ -266,9 +266,10 @@ def test_what_cannot_be_pulled(
     assert len(done.stderr.splitlines()) == 1 + ("hint:" in done.stderr)
     assert not any(path.endswith(".safetensors") for path in hub.paths_sent())
     assert states(cav).keys() == CATALOGUE.keys()
+    assert not list(Path(constants.HF_HUB_CACHE).glob("models--*/snapshots"))
 
 
-def test_a_hub_that_fails_or_is_away_leaves_nothing(
+def test_a_failing_or_unreachable_hub_leaves_nothing(
     cav: Cav, hub: Hub, copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.folders[SCOPE] = copied
@@ -325,7 +326,10 @@ def test_folders_and_files_that_are_no_model(cav: Cav, copied: Path, tmp_path: P
     )
     (tmp_path / "empty").mkdir()
     assert error_of(tmp_path / "empty") == (5, "error: `empty` is not a complete diffusers pipeline folder")
-    (copied / "vae" / "diffusion_pytorch_model.safetensors").unlink()
+    vae = copied / "vae" / "diffusion_pytorch_model.safetensors"
+    vae.write_bytes(vae.read_bytes()[:-1])
+    assert error_of(copied) == (5, "error: `copied` is not complete: weights of its `vae` end too early")
+    vae.unlink()
     message = "error: `copied` is not complete: weights of its `vae` are missing"
     assert error_of(copied) == (5, message)
     assert cav("models", "add", "half", str(copied)).returncode == 5

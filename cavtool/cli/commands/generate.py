@@ -77,7 +77,8 @@ def generate(
         "device": device,
     }
     recipe = _changed(_recipe_in(like), _on_command_line(ctx, values)) if like else Recipe(**values)
-    for motion in recipe.motions:  # before torch loads
+    workspace.models.find(recipe.model)  # before torch loads
+    for motion in recipe.motions:
         workspace.registry.get(motion.name, "motion")
     with out.progress() as on_event:
         from cavtool.studio import generate as studio

@@ -84,7 +84,8 @@ def learn(
         dtype=dtype,
         model=model,
     )
-    for each in recipe.leaves(name):  # before torch loads
+    workspace.models.find(recipe.model)  # before torch loads
+    for each in recipe.leaves(name):
         workspace.registry.check_free(each, replace=replace)
     if detach:
         _learn_detached(out, workspace, name, video, recipe, replace=replace)
