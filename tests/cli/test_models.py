@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from cavtool.models.catalogue import CATALOGUE, SD15
 from cavtool.workspace import Workspace
-from tests.cli.conftest import Cav
+from tests.cli.conftest import Cav, OnTerminal
 from tests.hub import COMMIT, Hub, serve
 
 SCOPE = CATALOGUE["modelscope"].source
@@ -188,7 +188,8 @@ def test_animatediff_is_put_together_from_two_repositories(
 ) -> None:
     adapter, models = tmp_path / "adapter", Workspace().models
     hub.folders |= {ADAPTER: adapter, SD15: image_model}
-    assert cav("models", "pull", "animatediff").returncode == 0
+    done = cav("models", "pull", "animatediff")
+    assert (done.returncode, f"\n{ADAPTER}  0/" in done.stderr) == (0, True)
     model = models.find("animatediff")
     assert model.fingerprint == models.find(str(animatediff)).fingerprint
     schedule = json.loads((model.folder / "scheduler" / "scheduler_config.json").read_text())
@@ -298,6 +299,21 @@ def test_a_full_disk_keeps_no_partial_file(
     assert "error: cannot write to the Hub's cache: File too large\nhint: free some space" in done.stderr
     assert not [file for file in (tmp_path / "hub").rglob("*") if "incomplete" in file.name]
     assert not (home / "data" / "models").exists()
+
+
+def test_a_terminal_shows_the_progress_and_asks_before_removal(
+    cav_on_terminal: OnTerminal, hub: Hub, copied: Path, tmp_path: Path
+) -> None:
+    hub.folders[SCOPE] = copied
+    variables = {"HF_ENDPOINT": hub.url, "HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "0"}
+    screen, code = cav_on_terminal("models", "pull", "modelscope", env=variables)
+    assert code == 0
+    assert f"{SCOPE} " in screen
+    size = sum(file.stat().st_size for file in copied.rglob("*.*")) / 1e6
+    assert f"{size:.0f}/{size:.0f} MB" in screen
+    screen, code = cav_on_terminal("models", "rm", "modelscope", typed="n", env=variables)
+    assert (code, "nothing was removed" in screen) == (1, True)
+    assert Workspace().models.pointer("modelscope")
 
 
 def test_a_download_larger_than_the_disk_is_not_begun(
