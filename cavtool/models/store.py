@@ -218,7 +218,7 @@ def single_file(path: Path) -> CavError:
 
 
 def _located(source: str) -> str:
-    """A folder or file as an absolute path, a repository on the Hub as it is. Raises NotFound."""
+    """A folder or file as an absolute path; the name of a repository on the Hub unchanged. Raises NotFound."""
     path = _as_path(source)
     if path.exists():
         return str(path)
@@ -246,4 +246,4 @@ def _as_path(name: str) -> Path:
 
 
 def _slug(name: str) -> str:
-    return name.replace("/", "+")  # which is in no name
+    return name.replace("/", "+")  # no name contains a plus
