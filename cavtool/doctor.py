@@ -116,9 +116,15 @@ def _runs(workspace: Workspace) -> Iterator[Finding]:
         yield Finding("runs", "warning", f"{len(stopped)} not finished", "`cav runs list`, `cav prune`")
 
 
-def _models(_: Workspace) -> Iterator[Finding]:
-    for model in CATALOGUE.values():
-        yield Finding("model", "ok", f"{model.name}, revision {model.revision}, architecture {model.fingerprint}")
+def _models(workspace: Workspace) -> Iterator[Finding]:
+    built_in = [name for name, entry in CATALOGUE.items() if entry.folder]
+    for name in [*built_in, *workspace.models.names()]:
+        try:
+            model = workspace.models.find(name)
+            found = f"{model.name}, revision {model.revision}, architecture {model.fingerprint}"
+            yield Finding("model", "ok", found)
+        except CavError as error:
+            yield Finding("model", "warning", error.message, error.hint or "")
 
 
 def _ffmpeg(_: Workspace) -> Iterator[Finding]:

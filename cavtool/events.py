@@ -27,6 +27,16 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Transfer:
+    """Bytes of `source` that have been downloaded; `seconds` since the download began."""
+
+    source: str
+    done: int
+    total: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Note:
     """Information."""
 
@@ -40,9 +50,9 @@ class Warn:
     text: str
 
 
-Event = Stage | Step | Note | Warn
+Event = Stage | Step | Transfer | Note | Warn
 OnEvent = Callable[[Event], None]
-_NAMES = {Stage: "stage", Step: "step", Note: "note", Warn: "warning"}
+_NAMES = {Stage: "stage", Step: "step", Transfer: "transfer", Note: "note", Warn: "warning"}
 
 
 def to_json(event: Event) -> dict[str, object]:

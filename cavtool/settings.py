@@ -22,11 +22,15 @@ Source = Literal["environment", "file", "default"]
 
 @dataclass(frozen=True)
 class Setting:
-    """A key, its default and its description. A tuple is a list of folders."""
+    """A key, its default and its description. A tuple is a list of folders.
+
+    A default of None is the model's own; then `of_model` is the type of the value.
+    """
 
     key: str
-    default: Scalar | tuple[str, ...]
+    default: Scalar | tuple[str, ...] | None
     about: str
+    of_model: type[int] | type[float] = int
 
     @property
     def variable(self) -> str:
@@ -38,21 +42,26 @@ class Setting:
         if isinstance(self.default, tuple):
             return tuple(filter(None, text.split(os.pathsep)))
         try:
-            return type(self.default)(text)
+            value: Scalar = self._type(text)
         except ValueError:
             raise self._wrong(text) from None
+        return value
 
     def check(self, value: Any) -> Scalar | tuple[str, ...]:
         """The value as TOML gave it, if it is of the right type. Raises InvalidInput otherwise."""
-        kind: Any = tuple[str, ...] if isinstance(self.default, tuple) else type(self.default)
+        kind: Any = tuple[str, ...] if isinstance(self.default, tuple) else self._type
         try:
             checked: Scalar | tuple[str, ...] = schema.read(value, kind, self.key)
         except IntegrityFailure:
             raise self._wrong(value) from None
         return checked
 
+    @property
+    def _type(self) -> Any:
+        return self.of_model if self.default is None else type(self.default)
+
     def _wrong(self, value: object) -> InvalidInput:
-        kind = {str: "text", int: "a whole number", float: "a number", tuple: "a list of folders"}[type(self.default)]
+        kind = {str: "text", int: "a whole number", float: "a number", tuple: "a list of folders"}[self._type]
         return InvalidInput(f"`{self.key}` is {kind}, not `{value}`")
 
 
@@ -60,7 +69,7 @@ class Setting:
 class Value:
     """The value of a setting, and its source."""
 
-    value: Scalar | tuple[str, ...]
+    value: Scalar | tuple[str, ...] | None
     source: Source
 
 
@@ -70,7 +79,7 @@ SETTINGS = {
         Setting("model", SampleRecipe.model, "base model: a name, or a pipeline's folder"),
         Setting("device", SampleRecipe.device, "cpu, cuda, mps, or auto"),
         Setting("generate.steps", SampleRecipe.steps, "sampling steps"),
-        Setting("generate.guidance", SampleRecipe.guidance, "how closely to follow the prompt"),
+        Setting("generate.guidance", SampleRecipe.guidance, "how closely to follow the prompt", float),
         Setting(
             "learn.steps", LearnRecipe.steps, "training steps of the motion; 0 stops when trials show nothing better"
         ),

@@ -1,4 +1,4 @@
-"""The registry, the runs, the history and the settings of one home folder."""
+"""The registry, the models, the runs, the history and the settings of one home folder."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -10,6 +10,7 @@ from cavtool.system import paths
 
 if TYPE_CHECKING:
     from cavtool.history import History
+    from cavtool.models import Models
     from cavtool.registry.store import Registry
     from cavtool.runs import Runs
     from cavtool.settings import Settings
@@ -51,6 +52,13 @@ class Workspace:
         from cavtool.runs import Runs
 
         return Runs(self.places.runs)
+
+    @cached_property
+    def models(self) -> "Models":
+        """Base models."""
+        from cavtool.models import Models
+
+        return Models(self.places.models, self.places.cache)
 
     @cached_property
     def history(self) -> "History":

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,10 +23,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def quick_preview(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The preview after learning takes one sampling step instead of 25."""
-    from cavtool.recipes import SampleRecipe
-
-    monkeypatch.setattr("cavtool.studio.learn.train.SampleRecipe", partial(SampleRecipe, steps=1))
+    """The preview after learning takes one sampling step."""
+    monkeypatch.setattr("cavtool.studio.learn.train.PREVIEW_STEPS", 1)
 
 
 @pytest.fixture(scope="session")

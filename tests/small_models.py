@@ -1,6 +1,8 @@
 """Small pipeline folders with random weights, in the exact architecture and format of the real ones."""
 
 import copy
+import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from diffusers import (
     UNet3DConditionModel,
     UNetMotionModel,
 )
+from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from cavtool.mini.architecture import new_tokenizer
@@ -82,6 +85,25 @@ def save_dreambooth(family: str, folder: Path, *, width: int = 32) -> UNet2DCond
     return unet
 
 
+def save_image_model(folder: Path, whole: Path) -> Path:
+    """Like Stable Diffusion 1.5 on the Hub: the image model in `whole`, listed with parts that are not there."""
+    save_animatediff_in_two_parts(folder, whole)
+    shutil.rmtree(folder / "motion_adapter")
+    index = {
+        "_class_name": "StableDiffusionPipeline",
+        "_diffusers_version": "0.6.0",
+        "feature_extractor": ["transformers", "CLIPImageProcessor"],
+        "safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"],
+        "scheduler": ["diffusers", "PNDMScheduler"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    }
+    (folder / "model_index.json").write_text(json.dumps(index))
+    return folder
+
+
 def save_sharded(backbone: Any, original: Path, folder: Path) -> Path:
     """A copy of the pipeline folder with the UNet's weights in several files and an index."""
     shutil.copytree(original, folder, ignore=shutil.ignore_patterns("diffusion_pytorch_model.safetensors"))
@@ -96,6 +118,81 @@ def save_fp16(backbone: Any, original: Path, folder: Path) -> Path:
     for name, model in (("unet", "denoiser"), ("vae", "vae"), ("text_encoder", "text_encoder")):
         copy.deepcopy(getattr(backbone, model)).half().save_pretrained(folder / name, variant="fp16")
     return folder
+
+
+def save_checkpoint(image_model: Path, file: Path) -> Path:
+    """The UNet, VAE and text encoder of an image pipeline in one file, in the layout of Stable Diffusion 1.5."""
+    parts = {
+        "model.diffusion_model.": (image_model / "unet", _unet_key),
+        "first_stage_model.": (image_model / "vae", _vae_key),
+        "cond_stage_model.transformer.": (image_model / "text_encoder", text_key),
+    }
+    state = {}
+    for prefix, (folder, rename) in parts.items():
+        for key, tensor in load_file(next(folder.glob("*.safetensors"))).items():
+            name = prefix + rename(key)
+            is_convolution = ".mid.attn_1." in name and name.endswith(".weight") and ".norm." not in name
+            state[name] = (tensor[:, :, None, None] if is_convolution else tensor).contiguous()
+    save_file(state, file)
+    return file
+
+
+def text_key(key: str) -> str:
+    """A key of the text encoder as files have it that transformers before 5.6 wrote, such as those on the Hub."""
+    return key if key.startswith("text_model.") else f"text_model.{key}"
+
+
+_RESNET = {
+    "norm1": "in_layers.0",
+    "conv1": "in_layers.2",
+    "norm2": "out_layers.0",
+    "conv2": "out_layers.3",
+    "time_emb_proj": "emb_layers.1",
+    "conv_shortcut": "skip_connection",
+}
+_ENDS = {
+    "time_embedding.linear_1": "time_embed.0",
+    "time_embedding.linear_2": "time_embed.2",
+    "conv_in": "input_blocks.0.0",
+    "conv_norm_out": "out.0",
+    "conv_out": "out.2",
+}
+
+
+def _unet_key(key: str) -> str:
+    """A key of diffusers' UNet, of one layer a block, in the original layout."""
+    for ours, theirs in _ENDS.items():
+        if key.startswith(ours + "."):
+            return theirs + key.removeprefix(ours)
+    place, i, kind, j, rest = re.fullmatch(r"(\w+?)_blocks?\.(?:(\d)\.)?(\w+)\.(\d)\.(.*)", key).groups()  # type: ignore[union-attr]
+    if kind == "resnets":
+        layer, _, end = rest.partition(".")
+        rest = f"{_RESNET[layer]}.{end}"
+    number = 2 * int(i or 0) + int(j)
+    match place, kind:
+        case "mid", _:
+            return f"middle_block.{1 if kind == 'attentions' else 2 * int(j)}.{rest}"
+        case "down", "downsamplers":
+            return f"input_blocks.{number + 2}.0.op.{rest.removeprefix('conv.')}"
+        case "up", "upsamplers":
+            return f"output_blocks.{number + 1}.{1 if i == '0' else 2}.{rest}"
+        case "down", _:
+            return f"input_blocks.{number + 1}.{int(kind == 'attentions')}.{rest}"
+        case _:
+            return f"output_blocks.{number}.{int(kind == 'attentions')}.{rest}"
+
+
+def _vae_key(key: str) -> str:
+    """A key of diffusers' VAE, of four levels, in the original layout."""
+    attention = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out"}
+    for ours, theirs in attention.items():
+        key = key.replace(f"mid_block.attentions.0.{ours}.", f"mid.attn_1.{theirs}.")
+    key = re.sub(r"mid_block\.resnets\.(\d)", lambda found: f"mid.block_{int(found[1]) + 1}", key)
+    key = re.sub(r"down_blocks\.(\d)\.resnets", r"down.\1.block", key)
+    key = re.sub(r"down_blocks\.(\d)\.downsamplers\.0", r"down.\1.downsample", key)
+    key = re.sub(r"up_blocks\.(\d)\.resnets", lambda found: f"up.{3 - int(found[1])}.block", key)
+    key = re.sub(r"up_blocks\.(\d)\.upsamplers\.0", lambda found: f"up.{3 - int(found[1])}.upsample", key)
+    return key.replace("conv_shortcut", "nin_shortcut").replace("conv_norm_out", "norm_out")
 
 
 def _new_image_unet_and_adapter() -> tuple[UNet2DConditionModel, MotionAdapter]:

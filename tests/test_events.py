@@ -1,12 +1,19 @@
 import pytest
 
 from cavtool.errors import IntegrityFailure
-from cavtool.events import Event, Note, Stage, Step, Warn, from_json, to_json
+from cavtool.events import Event, Note, Stage, Step, Transfer, Warn, from_json, to_json
 
 
 @pytest.mark.parametrize(
     "event",
-    [Stage("motion", 2, 3), Step("motion", 1, 40, None, 0.25), Step("motion", 2, 40, 0.5, 1.0), Note("a"), Warn("b")],
+    [
+        Stage("motion", 2, 3),
+        Step("motion", 1, 40, None, 0.25),
+        Step("motion", 2, 40, 0.5, 1.0),
+        Transfer("a/b", 1, 2, 0.5),
+        Note("a"),
+        Warn("b"),
+    ],
 )
 def test_an_event_survives_its_json(event: Event) -> None:
     assert from_json(to_json(event)) == event

@@ -35,7 +35,7 @@ def test_a_folder_is_found_from_every_working_directory_and_has_no_unknown_words
     modelscope: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(modelscope.parent)
-    model = find_model("modelscope")
+    model = find_model("./modelscope")
     monkeypatch.chdir(tmp_path)
     assert find_model(model.address) == find_model(str(modelscope)) == model
     assert model.unknown_words("zorps") == []
@@ -89,8 +89,33 @@ def test_a_folder_describes_its_clips_and_words(copied: Path) -> None:
     assert model.unknown_words("a red cat") == []
 
 
+def test_how_a_model_is_used_comes_from_its_folder_then_the_catalogue_then_its_family(
+    copied: Path, animatediff: Path
+) -> None:
+    mini = find_model("cav-mini").native
+    assert (mini.steps, mini.guidance, mini.noise_from) == (25, 3.0, 0.7)
+    assert (Model("m", copied).native.steps, Model("a", animatediff).native.guidance) == (40, 7.5)
+    entry = CATALOGUE["zeroscope"]
+    assert Model("zeroscope", copied, entry=entry).native == entry.native
+    (copied / DESCRIPTION).write_text('{"fps": 12, "steps": 7, "guidance": 0, "noise_from": 0}')
+    native = Model("zeroscope", copied, entry=entry).native
+    assert (native.clip.fps, native.clip.width, native.clip.num_frames) == (12.0, 576, 24)
+    assert (native.steps, native.guidance, native.noise_from) == (7, 0.0, 0.0)
+
+
 @pytest.mark.parametrize(
-    "text", ["{", "[]", '{"fps": 0}', '{"fps": Infinity}', '{"num_frames": 1.5}', '{"enlarge": "4"}', '{"words": 1}']
+    "text",
+    [
+        "{",
+        '{"noise_from": 1}',
+        '{"steps": 0}',
+        "[]",
+        '{"fps": 0}',
+        '{"fps": Infinity}',
+        '{"num_frames": 1.5}',
+        '{"enlarge": "4"}',
+        '{"words": 1}',
+    ],
 )
 def test_a_damaged_description_is_refused(copied: Path, text: str) -> None:
     (copied / DESCRIPTION).write_text(text)
@@ -133,8 +158,9 @@ def test_sharded_and_fp16_weights_have_the_fingerprint_of_the_whole(modelscope: 
         assert other.revision != whole.revision
 
 
-def test_the_catalogue_lists_models_that_exist() -> None:
-    assert all((model.folder / "model_index.json").exists() for model in CATALOGUE.values())
+def test_a_model_of_the_catalogue_has_a_folder_or_a_repository() -> None:
+    for entry in CATALOGUE.values():
+        assert bool(entry.source) != bool(entry.folder and (entry.folder / "model_index.json").exists())
     with pytest.raises(NotFound, match="cav-maxi") as caught:
         find_model("cav-maxi")
     assert "cav-mini" in str(caught.value.hint)

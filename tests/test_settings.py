@@ -23,7 +23,7 @@ def write(settings: Settings, text: str) -> Path:
 def test_the_environment_takes_precedence_over_the_file_and_the_file_over_the_default(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert settings.get("generate.steps") == Value(25, "default")
+    assert settings.get("generate.steps") == Value(None, "default")
     write(settings, "[generate]\nsteps = 30\n")
     assert settings.get("generate.steps") == Value(30, "file")
     monkeypatch.setenv("CAV_GENERATE_STEPS", "35")

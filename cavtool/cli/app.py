@@ -47,6 +47,7 @@ COMMANDS = {
     "prune": Entry("prune", "Find and delete stale runs, partial files and unused absorbers."),
     "path": Entry("path", "Print the folder of the registry, or of a motion or absorber."),
     "runs": Entry("runs", "List, watch, stop, resume or delete training runs."),
+    "models": Entry("models", "List, download, add or remove base models."),
     "config": Entry("config", "Show and change settings."),
     "doctor": Entry("doctor", "Check this machine: ffmpeg, torch, memory, models."),
     "completion": Entry("completion", "Print the completion script of a shell."),

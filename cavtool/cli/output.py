@@ -102,7 +102,7 @@ class Output:
         With `--quiet`, only warnings are shown.
         """
         from cavtool.cli.progress import Bars, Lines
-        from cavtool.events import Note, Stage, Step, Warn, to_json
+        from cavtool.events import Note, Stage, Step, Transfer, Warn, to_json
 
         if self.json:
             yield lambda event: self._print_json(to_json(event))
@@ -118,6 +118,8 @@ class Output:
                         display.stage(event)
                     case Step():
                         display.step(event)
+                    case Transfer():
+                        display.transfer(event)
                     case Note():
                         self.note(event.text)
                     case Warn():

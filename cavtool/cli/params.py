@@ -13,7 +13,9 @@ Names = Annotated[
 Device = Annotated[str, typer.Option(help="Device: cpu, cuda, mps, or auto (the best available).")]
 Model = Annotated[
     str,
-    typer.Option(help="Base model: a name, or the folder of a diffusers pipeline.", autocompletion=model_names),
+    typer.Option(
+        help="Base model: a name of `cav models list`, or the folder of a pipeline.", autocompletion=model_names
+    ),
 ]
 Replace = Annotated[bool, typer.Option("--replace", help="Replace an existing one, which goes to the trash.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Overwrite existing files.")]

@@ -1,12 +1,15 @@
 """Progress of a long workflow: bars on a terminal, plain lines elsewhere."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import typer
 
-from cavtool.events import Stage, Step
+from cavtool.events import Stage, Step, Transfer
 from cavtool.system.platform import resident_memory
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 
 class Bars:
@@ -23,6 +26,7 @@ class Bars:
             TextColumn("{task.fields[figures]}", markup=False),
             console=Console(stderr=True),
         )
+        self._downloads: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
         self._starting = self._display.add_task("starting", total=None, figures="")  # while torch loads
@@ -46,6 +50,14 @@ class Bars:
         figures = self._figures.update(step)
         self._display.update(self._task, total=step.num_steps, completed=step.step, figures=figures)
 
+    def transfer(self, transfer: Transfer) -> None:
+        """Update the bar of a download, which the first event of its source adds."""
+        if transfer.source not in self._downloads:
+            self._display.update(self._starting, visible=False)
+            self._downloads[transfer.source] = self._display.add_task(transfer.source, total=None, figures="")
+        task, total = self._downloads[transfer.source], transfer.total or 1
+        self._display.update(task, total=total, completed=transfer.done or 0, figures=_transfer_figures(transfer))
+
     def _fill(self) -> None:
         for task in self._display.tasks:
             self._display.update(task.id, total=task.total or 1, completed=task.total or 1)
@@ -53,6 +65,9 @@ class Bars:
 
 class Lines:
     """A line per stage and per tenth of its steps, for logs."""
+
+    def __init__(self) -> None:
+        self._tenths: dict[str, int] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -70,6 +85,13 @@ class Lines:
         figures = self._figures.update(step)
         if step.step == step.num_steps or step.step % max(1, step.num_steps // 10) == 0:
             typer.echo(f"{step.stage}  {figures}", err=True)
+
+    def transfer(self, transfer: Transfer) -> None:
+        """Print the figures after each tenth of a download."""
+        tenth = 10 * transfer.done // (transfer.total or 1)
+        if self._tenths.get(transfer.source) != tenth:
+            self._tenths[transfer.source] = tenth
+            typer.echo(f"{transfer.source}  {_transfer_figures(transfer)}", err=True)
 
 
 @dataclass
@@ -98,6 +120,15 @@ class Figures:
         if memory := resident_memory():
             parts.append(f"{memory / 1e9:.1f} GB")
         return "  ".join(parts)
+
+
+def _transfer_figures(transfer: Transfer) -> str:
+    parts = [f"{transfer.done / 1e6:.0f}/{transfer.total / 1e6:.0f} MB"]
+    if transfer.seconds > 0 and transfer.done:
+        speed = transfer.done / transfer.seconds
+        left = (transfer.total - transfer.done) / speed
+        parts += [f"{speed / 1e6:.1f} MB/s", f"{_clock(left)} left" if left else f"in {_clock(transfer.seconds)}"]
+    return "  ".join(parts)
 
 
 def _title(stage: Stage) -> str:

@@ -1,82 +1,131 @@
-"""The base models `cav` knows by name, and every other one by the path of its folder."""
+"""The base models that `cav` knows by name: where they are, their licences, and what they need."""
 
-import re
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from cavtool.errors import NotFound, closest
-from cavtool.models import folder as pipeline
-from cavtool.models.folder import Description, NativeClip
+from cavtool.models.family import FAMILIES, Native, NativeClip
+
+SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 
 
 @dataclass(frozen=True)
-class Model:
-    """A diffusers pipeline folder and its name; everything else is read from the folder when first used.
+class Needs:
+    """Estimates in GB: the download, and the memory to learn a motion and to generate a video at the native size."""
 
-    `cache` is the folder in which the checksums of its weights are kept between processes; None keeps them in memory.
-    Every property raises IntegrityFailure if the files it is read from are damaged or missing.
+    download: float
+    learn: float
+    generate: float
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A base model in the catalogue.
+
+    `source` is a repository on the Hub, and `adapter` that of its AnimateDiff motion adapter; a model that comes with
+    the package has its `folder` instead. `max_frames` is the longest clip the model was made for. `native` is None if
+    the folder says it all.
     """
 
     name: str
-    folder: Path
-    cache: Path | None = field(default=None, compare=False)
+    family: str
+    licence: str
+    needs: Needs
+    source: str = ""
+    adapter: str = ""
+    folder: Path | None = None
+    native: Native | None = None
+    max_frames: int | None = None
+    commercial: bool = field(default=True, kw_only=True)
 
     @property
-    def address(self) -> str:
-        """A name or path by which `find_model` finds this model from every working directory."""
-        return self.name if CATALOGUE.get(self.name) == self else str(self.folder.resolve())
-
-    @cached_property
-    def clip(self) -> NativeClip:
-        """Frames, frames per second and size in pixels of the clips the model was made for."""
-        return pipeline.native_clip(self.folder, self._description)
-
-    @property
-    def enlarge(self) -> int:
-        """How many times larger than the native size its videos are written, unless the user says otherwise."""
-        return self._description.enlarge
-
-    def unknown_words(self, prompt: str) -> list[str]:
-        """Words of the prompt that the model was not trained on, each once; empty if the model lists no words."""
-        words = self._description.words
-        if words is None:
-            return []
-        return [word for word in dict.fromkeys(re.findall(r"[^\W_]+", prompt.lower())) if word not in words]
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """The architecture: a hash of the denoiser's tensor names and shapes, 16 hex digits."""
-        return pipeline.fingerprint(self.folder)
-
-    @cached_property
-    def revision(self) -> str:
-        """The denoiser's weights: their SHA-256, 12 hex digits."""
-        return pipeline.revision(self.folder, self.cache)
-
-    @cached_property
-    def _description(self) -> Description:
-        return pipeline.read_description(self.folder)
+    def usual(self) -> Native:
+        """How the model is used, as far as it is known without its folder."""
+        return self.native or FAMILIES[self.family].native
 
 
-CATALOGUE = {"cav-mini": Model("cav-mini", Path(__file__).parents[1] / "mini" / "weights")}
+_WAN_CLIP = NativeClip(33, 16, 832, 480, multiple=16)
+# Licences as the model cards state them. Downloads are of the files that `pull` chooses, rounded.
+# Memory of the UNets: their bf16 weights and `python -m tests.benchmarks.memory`; of Wan: the weights and a guess.
+# Sampling as in the examples of the model cards; Wan 2.2 as in its own configs.
+CATALOGUE = {
+    entry.name: entry
+    for entry in (
+        Entry(
+            "cav-mini",
+            "unet3d",
+            "Apache-2.0",
+            Needs(download=0, learn=1.5, generate=1),
+            folder=Path(__file__).parents[1] / "mini" / "weights",
+        ),
+        Entry(
+            "modelscope",
+            "unet3d",
+            "CC-BY-NC-4.0",
+            Needs(download=3.7, learn=19, generate=6),
+            "ali-vilab/text-to-video-ms-1.7b",
+            native=Native(NativeClip(16, 8, 256, 256), 40, 9.0, 0.5),
+            commercial=False,
+        ),
+        Entry(
+            "zeroscope",
+            "unet3d",
+            "CC-BY-NC-4.0",
+            Needs(download=3.7, learn=64, generate=11),
+            "cerspense/zeroscope_v2_576w",
+            native=Native(NativeClip(24, 8, 576, 320), 40, 9.0, 0.5),
+            commercial=False,
+        ),
+        Entry(
+            "animatediff",
+            "animatediff",
+            "Apache-2.0 (adapter), CreativeML OpenRAIL-M (Stable Diffusion 1.5)",
+            Needs(download=3.0, learn=47, generate=10),
+            SD15,
+            "guoyww/animatediff-motion-adapter-v1-5-3",
+            native=Native(NativeClip(16, 8, 512, 512), 25, 7.5, 0.5),
+            max_frames=32,
+        ),
+        Entry(
+            "wan-1.3b",
+            "wan",
+            "Apache-2.0",
+            Needs(download=29, learn=24, generate=16),
+            "Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
+            native=Native(_WAN_CLIP, 50, 6.0, 0.5, flow_shift=8.0),
+            max_frames=81,
+        ),
+        Entry(
+            "wan-14b",
+            "wan",
+            "Apache-2.0",
+            Needs(download=80, learn=80, generate=48),
+            "Wan-AI/Wan2.1-T2V-14B-Diffusers",
+            native=Native(_WAN_CLIP, 50, 5.0, 0.5, flow_shift=3.0),
+            max_frames=81,
+        ),
+        Entry(
+            "wan2.2-14b",
+            "wan",
+            "Apache-2.0",
+            Needs(download=126, learn=110, generate=78),
+            "Wan-AI/Wan2.2-T2V-A14B-Diffusers",
+            native=Native(_WAN_CLIP, 40, 4.0, 0.5, flow_shift=12.0),
+            max_frames=81,
+        ),
+        Entry(
+            "wan2.2-5b",
+            "wan",
+            "Apache-2.0",
+            Needs(download=34, learn=40, generate=26),
+            "Wan-AI/Wan2.2-TI2V-5B-Diffusers",
+            native=Native(NativeClip(49, 24, 1280, 704, multiple=32), 50, 5.0, 0.5, flow_shift=5.0),
+            max_frames=121,
+        ),
+    )
+}
 
 
-def find_model(name: str, *, cache: Path | None = None) -> Model:
-    """A model by its name, or by the path of a diffusers pipeline folder. Raises NotFound.
-
-    `cache` is the folder for the checksums of its weights. The path of a model that has a name gives the named one.
-    """
-    if name in CATALOGUE:
-        return replace(CATALOGUE[name], cache=cache)
-    try:
-        folder = Path(name).expanduser().resolve()
-    except RuntimeError:  # `~nobody`
-        folder = Path(name)
-    for model in CATALOGUE.values():
-        if model.folder.resolve() == folder:
-            return replace(model, cache=cache)
-    if (folder / "model_index.json").exists():
-        return Model(folder.name, folder, cache)
-    hint = closest(name, CATALOGUE, f"known: {', '.join(CATALOGUE)}; or give a diffusers pipeline folder")
-    raise NotFound(f"no model `{name}`", hint=hint)
+def entry_of(source: str) -> Entry | None:
+    """The entry of the model that a repository on the Hub holds whole; None if there is none."""
+    entries = CATALOGUE.values()
+    return next((entry for entry in entries if source and entry.source == source and not entry.adapter), None)

@@ -1,7 +1,8 @@
 """Properties of a model, read from its diffusers pipeline folder: native clip, words, architecture, weights.
 
 Frames, rate, enlargement and words are not in any config of diffusers; a folder may state them in `cav.json`:
-`{"num_frames": 16, "fps": 8, "enlarge": 4, "words": ["a", "cat"]}`, every key optional.
+`{"num_frames": 16, "fps": 8, "enlarge": 4, "words": ["a", "cat"], "steps": 25, "guidance": 3, "noise_from": 0.7}`,
+every key optional.
 """
 
 import hashlib
@@ -9,56 +10,33 @@ import json
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import product
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cavtool.errors import IntegrityFailure
+from cavtool.models.family import ADAPTER, Native
 from cavtool.system.checksums import file_sha256
 from cavtool.system.safetensors import find_weights, tensor_shapes
 
 DESCRIPTION = "cav.json"
 WORDS = "words.json"  # the words alone, in folders without `cav.json`
-_DEFAULT_SIDE = 256  # pixels, if the UNet's config has no `sample_size`
-_NUMBERS = ("num_frames", "fps", "enlarge")
-
-
-@dataclass(frozen=True)
-class NativeClip:
-    """The clips a model was made for; width and height in pixels, which the model can make in steps of `multiple`."""
-
-    num_frames: int
-    fps: float
-    width: int
-    height: int
-    multiple: int
-
-    @property
-    def seconds(self) -> float:
-        """Its length."""
-        return self.num_frames / self.fps
-
-    def size_like(self, width: int, height: int) -> tuple[int, int]:
-        """Width and height of about the native area and of about the aspect ratio of `width` to `height`.
-
-        The aspect ratio counts four times as much as the area: 16:9 is 320x192 for a model of 256x256.
-        """
-        sides = range(self.multiple, 4 * max(self.width, self.height) + 1, self.multiple)
-        aspect, area = width / height, self.width * self.height
-
-        def mismatch(size: tuple[int, int]) -> float:
-            return 4 * abs(math.log(size[0] / size[1] / aspect)) + abs(math.log(size[0] * size[1] / area))
-
-        return min(product(sides, sides), key=mismatch)
+_DENOISERS = ("unet", ADAPTER, "transformer", "transformer_2")
+_WHOLE_NUMBERS = ("num_frames", "enlarge", "steps")
+_MAY_BE_ZERO = ("guidance", "noise_from")
+_ENDS = {"noise_from": 1.0}
+_NUMBERS = ("fps", "guidance", "noise_from")
 
 
 @dataclass(frozen=True)
 class Description:
-    """The content of `cav.json`. The defaults fit ModelScope and AnimateDiff; `words` is None if any word will do."""
+    """The content of `cav.json`; None for what it does not say. `words` is None if any word will do."""
 
-    num_frames: int = 16
-    fps: float = 8.0
+    num_frames: int | None = None
+    fps: float | None = None
+    steps: int | None = None
+    guidance: float | None = None
+    noise_from: float | None = None
     enlarge: int = 1
     words: frozenset[str] | None = None
 
@@ -68,32 +46,48 @@ def read_description(folder: Path) -> Description:
     file = folder / DESCRIPTION
     with _explain(file):
         values = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"words": _listed_words(folder)}
-        numbers = {key: _positive(key, values[key]) for key in _NUMBERS if key in values}
+        numbers = {key: _number(key, values[key]) for key in (*_WHOLE_NUMBERS, *_NUMBERS) if key in values}
         words = values.get("words")
         return Description(**numbers, words=None if words is None else frozenset(words))
 
 
-def write_description(folder: Path, *, num_frames: int, fps: float, enlarge: int, words: Iterable[str]) -> None:
-    """Write `cav.json` into a pipeline folder."""
-    values = {"num_frames": num_frames, "fps": fps, "enlarge": enlarge, "words": list(words)}
+def write_description(
+    folder: Path, *, num_frames: int, fps: float, enlarge: int, words: Iterable[str], **usual: float
+) -> None:
+    """Write `cav.json` into a pipeline folder; `usual` may have `steps`, `guidance` and `noise_from`."""
+    values = {"num_frames": num_frames, "fps": fps, "enlarge": enlarge, **usual, "words": list(words)}
     (folder / DESCRIPTION).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 
-def native_clip(folder: Path, description: Description) -> NativeClip:
-    """The native clip: its size is the UNet's `sample_size` in latents times the VAE's downscale factor.
+def read_native(folder: Path, description: Description, usual: Native, *, known_size: bool = False) -> Native:
+    """How the model in the folder is used: `usual`, changed by its UNet's config, then by its `cav.json`.
 
-    Raises IntegrityFailure if the config of the UNet or the VAE cannot be read.
+    Unless the size is known, it is the UNet's `sample_size` in latents times the VAE's downscale factor; models without
+    a UNet have the usual one. Raises IntegrityFailure if a config cannot be read.
     """
+    clip = replace(usual.clip, **_stated(description, "num_frames", "fps"))
+    if (folder / "unet").is_dir():
+        size = _unet_size(folder)
+        clip = replace(clip, **({"multiple": size["multiple"]} if known_size else size))
+    return replace(usual, clip=clip, **_stated(description, "steps", "guidance", "noise_from"))
+
+
+def _stated(description: Description, *keys: str) -> dict[str, Any]:
+    return {key: value for key in keys if (value := getattr(description, key)) is not None}
+
+
+def _unet_size(folder: Path) -> dict[str, int]:
+    """Width and height in pixels, unless the UNet's config has no `sample_size`, and the step of both."""
     unet, vae = _read_config(folder / "unet"), _read_config(folder / "vae")
     with _explain(folder / "vae" / "config.json"):
         widths = vae.get("block_out_channels") or vae["encoder_block_out_channels"]
         factor = 2 ** (len(widths) - 1)
     with _explain(folder / "unet" / "config.json"):
-        latents = unet.get("sample_size") or _DEFAULT_SIDE // factor
-        height, width = latents if isinstance(latents, list) else (latents, latents)
         multiple = factor * 2 ** (len(unet["block_out_channels"]) - 1)
-        size = (int(factor * width), int(factor * height), multiple)
-        return NativeClip(description.num_frames, description.fps, *size)
+        if not (latents := unet.get("sample_size")):
+            return {"multiple": multiple}
+        height, width = latents if isinstance(latents, list) else (latents, latents)
+        return {"width": int(factor * width), "height": int(factor * height), "multiple": multiple}
 
 
 def fingerprint(folder: Path) -> str:
@@ -118,12 +112,12 @@ def revision(folder: Path, cache: Path | None = None) -> str:
 
 
 def _denoiser_files(folder: Path) -> list[Path]:
-    """The files with the denoiser's weights: those of the UNet, then those of a motion adapter beside it."""
-    parts = [part for part in (folder / "unet", folder / "motion_adapter") if part.is_dir()]
+    """The files with the denoiser's weights; those of a motion adapter or a second expert come last."""
+    parts = [part for part in map(folder.joinpath, _DENOISERS) if part.is_dir()]
     found = [find_weights(part) for part in parts]
     files = [file for weights in found if weights for file in weights.files]
     if not files:
-        raise IntegrityFailure(f"`{folder}` has no safetensors weights in its `unet`")
+        raise IntegrityFailure(f"`{folder}` has no safetensors weights of a denoiser")
     return files
 
 
@@ -132,11 +126,13 @@ def _listed_words(folder: Path) -> list[str] | None:
     return list(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else None
 
 
-def _positive(key: str, value: Any) -> Any:
-    kinds = (int, float) if key == "fps" else int
-    if isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value < math.inf:
+def _number(key: str, value: Any) -> Any:
+    kinds = int if key in _WHOLE_NUMBERS else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not 0 <= value < _ENDS.get(key, math.inf):
         raise ValueError(f"{key} is {value!r}")
-    return float(value) if key == "fps" else value
+    if not value and key not in _MAY_BE_ZERO:
+        raise ValueError(f"{key} is 0")
+    return value if key in _WHOLE_NUMBERS else float(value)
 
 
 def _read_config(part: Path) -> dict[str, Any]:

@@ -23,8 +23,8 @@ class EditRecipe:
 
     `source_prompt` describes the video as it is. `strength` is the share of the sampling steps that are done again: 0
     changes nothing, 1 starts from pure noise. A seed is used by `EditStart.NOISE` only; without one, it is drawn when
-    the work begins. `revision`, in a video's recipe, identifies the model's weights. Raises InvalidInput for values out
-    of range.
+    the work begins. `steps` and `guidance` are the model's own if None. `revision`, in a video's recipe, identifies the
+    model's weights. Raises InvalidInput for values out of range.
     """
 
     prompt: str
@@ -34,8 +34,8 @@ class EditRecipe:
     strength: float = 0.9
     negative: str = ""
     seed: int | None = None
-    steps: int = 25
-    guidance: float = 3.0
+    steps: int | None = None
+    guidance: float | None = None
     device: str = "auto"
     dtype: DType = DType.AUTO
     model: str = DEFAULT_MODEL
@@ -44,12 +44,12 @@ class EditRecipe:
 
     def __post_init__(self) -> None:
         check(bool(self.prompt.strip()), "the prompt is empty", 'say what to show: `cav edit VIDEO "a red cat"`')
-        check(1 <= self.steps <= MAX_SAMPLING_STEPS, f"`--steps` must be from 1 to {MAX_SAMPLING_STEPS}")
+        steps, guidance = 1 if self.steps is None else self.steps, self.guidance or 0.0
+        check(1 <= steps <= MAX_SAMPLING_STEPS, f"`--steps` must be from 1 to {MAX_SAMPLING_STEPS}")
         check(0 <= self.strength <= 1, "`--strength` must be from 0 to 1")
-        check(math.isfinite(self.guidance) and self.guidance >= 0, "`--guidance` must be 0 or more")
+        check(math.isfinite(guidance) and guidance >= 0, "`--guidance` must be 0 or more")
         check_seed(self.seed or 0)
 
-    @property
-    def first_step(self) -> int:
-        """The index of the sampling step that the edit starts with; `steps` if it changes nothing."""
-        return self.steps - round(self.strength * self.steps)
+    def first_step(self, num_steps: int) -> int:
+        """The index, of `num_steps`, of the sampling step that the edit starts with; `num_steps` for none."""
+        return num_steps - round(self.strength * num_steps)

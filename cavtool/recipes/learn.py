@@ -16,11 +16,12 @@ class LearnRecipe:
 
     `prompt` is the full caption y (appearance and motion), `appearance` the caption y_S of the absorber's stage. `lr`
     and `steps` are those of the T-LoRA, which is trained and applied at the noisiest timesteps only, from the share
-    `noise_from` on: they decide the motion, and the base model decides the rest (similar to MotionMatcher's timesteps
-    and to the early stop of Separate Motion from Appearance, arXiv 2501.16714). `start` and `duration`, in seconds,
-    choose the clip (default: its busiest part). If `steps` is 0, the training stops when trials of its checkpoints
-    bring nothing better, at most after `MAX_STEPS`, and keeps the best. `absorbers` are loaded in place of one that is
-    trained, so that `absorber_kind` and `absorber_steps` do not count. Raises InvalidInput for values out of range.
+    `noise_from` on (None: the model's own): they decide the motion, and the base model decides the rest (similar to
+    MotionMatcher's timesteps and to the early stop of Separate Motion from Appearance, arXiv 2501.16714). `start` and
+    `duration`, in seconds, choose the clip (default: its busiest part). If `steps` is 0, the training stops when trials
+    of its checkpoints bring nothing better, at most after `MAX_STEPS`, and keeps the best. `absorbers` are loaded in
+    place of one that is trained, so that `absorber_kind` and `absorber_steps` do not count. Raises InvalidInput for
+    values out of range.
     """
 
     prompt: str = ""
@@ -30,7 +31,7 @@ class LearnRecipe:
     duration: float | None = None
     steps: int = 0
     absorber_steps: int = 100
-    noise_from: float = 0.7
+    noise_from: float | None = None
     rank: int = 32
     lr: float = 1.5e-3
     absorber_lr: float = 1e-3
@@ -44,7 +45,7 @@ class LearnRecipe:
     def __post_init__(self) -> None:
         check(self.steps >= 0, "`--steps` must be 0 or more")
         check(self.absorber_steps > 0, "`--absorber-steps` must be at least 1", "`--absorber-kind none` trains none")
-        check(0 <= self.noise_from < 1, "`--noise-from` must be at least 0 and below 1")
+        check(self.noise_from is None or 0 <= self.noise_from < 1, "`--noise-from` must be at least 0 and below 1")
         check(self.rank > 0, "`--rank` must be at least 1")
         check(self.batch_size > 0, "`--batch-size` must be at least 1")
         check(0 < self.lr < math.inf, "`--lr` must be above 0")

@@ -15,8 +15,8 @@ class SampleRecipe:
     """A prompt, the motions to apply, and how to sample; `num_videos` videos take consecutive seeds from `seed` on.
 
     `styles` are absorbers, which change the appearance at every timestep (Ren et al. 2024, Figure 5).
-    Without a seed, one is drawn when the work begins. `revision`, in a video's recipe, identifies the model's weights.
-    Raises InvalidInput for values out of range.
+    Without a seed, one is drawn when the work begins. `steps` and `guidance` are the model's own if None. `revision`,
+    in a video's recipe, identifies the model's weights. Raises InvalidInput for values out of range.
     """
 
     prompt: str
@@ -24,8 +24,8 @@ class SampleRecipe:
     negative: str = ""
     seed: int | None = None
     num_videos: int = 1
-    steps: int = 25
-    guidance: float = 3.0
+    steps: int | None = None
+    guidance: float | None = None
     device: str = "auto"
     dtype: DType = DType.AUTO
     model: str = DEFAULT_MODEL
@@ -34,9 +34,10 @@ class SampleRecipe:
 
     def __post_init__(self) -> None:
         check(bool(self.prompt.strip()), "the prompt is empty", 'say what to show: `cav generate "a red cat"`')
-        check(1 <= self.steps <= MAX_SAMPLING_STEPS, f"`--steps` must be from 1 to {MAX_SAMPLING_STEPS}")
+        steps, guidance = 1 if self.steps is None else self.steps, self.guidance or 0.0
+        check(1 <= steps <= MAX_SAMPLING_STEPS, f"`--steps` must be from 1 to {MAX_SAMPLING_STEPS}")
         check(self.num_videos > 0, "`-n` must be at least 1")
-        check(math.isfinite(self.guidance) and self.guidance >= 0, "`--guidance` must be 0 or more")
+        check(math.isfinite(guidance) and guidance >= 0, "`--guidance` must be 0 or more")
         check_seed(self.seeds[0])
         check_seed(self.seeds[-1])
 

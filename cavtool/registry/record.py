@@ -70,9 +70,9 @@ class UsedAbsorber:
 class Record:
     """The description of an asset; `Registry.put` sets `content_id`, `files` and `created`.
 
-    `content_id` is the sha256 of the weights, `files` maps every file to its sha256, `fingerprint` identifies the
-    base model's architecture and `revision` its weights, `created` is ISO 8601 in UTC. The fields are in the order of
-    the file, plain values before tables.
+    `content_id` is the sha256 of the weights, `files` maps every file to its sha256, `created` is ISO 8601 in UTC.
+    `fingerprint` identifies the base model's architecture, `revision` its weights, and `commit` the commit of its
+    repository if it was pulled from the Hub. The fields are in the order of the file, plain values before tables.
     """
 
     schema: int = SCHEMA
@@ -83,6 +83,7 @@ class Record:
     base_model: str
     fingerprint: str
     revision: str
+    commit: str | None = None
     prompt: str
     appearance: str
     rank: int

@@ -15,7 +15,7 @@ from cavtool.core.adapters.lora import LoraState
 from cavtool.core.devices import explain_oom
 from cavtool.errors import InvalidInput, MediaError
 from cavtool.events import Note, OnEvent, Stage, Step, Warn
-from cavtool.models import Model, NativeClip, find_model
+from cavtool.models import Model, NativeClip
 from cavtool.recipes import AbsorbRecipe
 from cavtool.registry import Asset, Record
 from cavtool.registry.record import WEIGHTS
@@ -43,11 +43,11 @@ def absorb(
     training that is interrupted.
     """
     workspace = workspace or Workspace(on_wait=lambda text: on_event(Note(text)))
-    model = find_model(recipe.model, cache=workspace.places.cache)
+    model = workspace.models.find(recipe.model)
     workspace.registry.check_free(name, replace=replace)
     frames = _read_frames(sources, model.clip, on_event)
     with explain_oom():
-        session = open_session(recipe.model, device=recipe.device, dtype=recipe.dtype, training=True)
+        session = open_session(model, device=recipe.device, dtype=recipe.dtype, training=True)
         if rest := session.backbone.truncated(recipe.prompt):
             on_event(Warn(f"the prompt is too long for `{model.name}`, which ignores `{rest}`"))
         state, loss = _train(session, recipe, frames, on_event)

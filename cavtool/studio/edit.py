@@ -8,8 +8,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from torch import Tensor
-
 from cavtool.core.adapters.existing import token_of
 from cavtool.core.adapters.lora import LoraState
 from cavtool.core.devices import explain_oom
@@ -18,7 +16,7 @@ from cavtool.core.noise import seeded_noise
 from cavtool.core.windows import window_starts, windowed
 from cavtool.errors import InvalidInput, MediaError
 from cavtool.events import Note, OnEvent, Stage, Step, Warn
-from cavtool.models import Model, find_model
+from cavtool.models import Model
 from cavtool.recipes import EditRecipe, EditStart
 from cavtool.registry.absorbers import find_absorber
 from cavtool.studio.generate import (
@@ -29,6 +27,7 @@ from cavtool.studio.generate import (
     metadata_of,
     names_in,
     reproducible,
+    resolved,
     slug,
     warn_about,
 )
@@ -61,7 +60,8 @@ def edit(
     if recipe.start is EditStart.NOISE and recipe.seed is None:
         recipe = replace(recipe, seed=secrets.randbelow(2**31))
     workspace = workspace or Workspace()
-    model = find_model(recipe.model, cache=workspace.places.cache)
+    model = workspace.models.find(recipe.model)
+    recipe = resolved(recipe, model)
     media = _probe(video)
     motions = [load_motion(workspace.registry, blend, model, on_event) for blend in recipe.motions]
     records = [record for record, _ in motions]
@@ -71,7 +71,7 @@ def edit(
     _check_file(video, file, overwrite=overwrite)
     frames = _read_frames(video, media, model, on_event)
     with explain_oom():
-        session = session or open_session(recipe.model, device=recipe.device, dtype=recipe.dtype)
+        session = session or open_session(model, device=recipe.device, dtype=recipe.dtype)
     _warn(recipe, session, [motion for _, motion in motions], on_event)
     styles = load_styles(recipe, session, workspace, on_event)
     states = [style.state for style in styles]
@@ -96,39 +96,36 @@ def edit_frames(
 ) -> Frames:
     """Edit frames (F, H, W, 3) of a size and rate that the model can make; any number of them."""
     backbone, window = session.backbone, session.model.clip.num_frames
+    native = session.model.native
+    num_steps, guidance = recipe.steps or native.steps, native.guidance if recipe.guidance is None else recipe.guidance
+    start = recipe.first_step(num_steps)
     scheduler = backbone.scheduler()
-    scheduler.set_timesteps(recipe.steps)
+    scheduler.set_timesteps(num_steps)
     latents = backbone.encode_clip(frames)
     num_stages = 2 if recipe.start is EditStart.DDIM else 1
     if recipe.start is EditStart.DDIM:
         described = partial(backbone.predict, conditioning=backbone.encode_text([recipe.source_prompt]))
-        on_step = _reporter("inverting", 1, num_stages, recipe, on_event)
+        on_step = _reporter("inverting", 1, num_stages, num_steps - start, on_event)
         predict = windowed(described, window)
-        latents = invert(predict, scheduler, latents, start=recipe.first_step, on_step=on_step)
-    elif recipe.first_step < recipe.steps:
+        latents = invert(predict, scheduler, latents, start=start, on_step=on_step)
+    elif start < num_steps:
         noise = seeded_noise(tuple(latents.shape), recipe.seed or 0, backbone.device)
-        latents = backbone.add_noise(latents, noise, _timestep(scheduler.timesteps, recipe).to(backbone.device))
+        latents = backbone.add_noise(latents, noise, scheduler.timesteps[start : start + 1].to(backbone.device))
     texts = {
         "positive": backbone.encode_text([recipe.prompt], token_of(styles, backbone)),
         "negative": backbone.encode_text([recipe.negative]),
     }
-    predict = windowed(partial(backbone.predict_guided, **texts, guidance_scale=recipe.guidance), window)
-    on_step = _reporter("sampling", num_stages, num_stages, recipe, on_event)
-    start = recipe.first_step
+    predict = windowed(partial(backbone.predict_guided, **texts, guidance_scale=guidance), window)
+    on_step = _reporter("sampling", num_stages, num_stages, num_steps - start, on_event)
     latents = session.denoise(
         predict, scheduler, latents, motions, styles=styles, start=start, on_step=lambda step: on_step(step - start)
     )
     return backbone.decode(latents)
 
 
-def _timestep(timesteps: Tensor, recipe: EditRecipe) -> Tensor:
-    """The timestep (1,) at which the edit begins."""
-    return timesteps[recipe.first_step : recipe.first_step + 1]
-
-
-def _reporter(name: str, index: int, num_stages: int, recipe: EditRecipe, on_event: OnEvent) -> Callable[[int], None]:
+def _reporter(name: str, index: int, num_stages: int, num_steps: int, on_event: OnEvent) -> Callable[[int], None]:
     """Begin a stage, and return what reports its steps."""
-    began, num_steps = time.monotonic(), recipe.steps - recipe.first_step
+    began = time.monotonic()
     on_event(Stage(name, index, num_stages))
     return lambda step: on_event(Step(name, step, num_steps, None, time.monotonic() - began))
 
@@ -190,12 +187,14 @@ def _warn(recipe: EditRecipe, session: Session, motions: Sequence[Motion], on_ev
         on_event(Warn("`--seed` does nothing with `--start ddim`"))
     if recipe.start is EditStart.NOISE and recipe.source_prompt:
         on_event(Warn("`--source-prompt` does nothing with `--start noise`"))
-    if recipe.first_step == recipe.steps:
-        on_event(Warn(f"`--strength {recipe.strength:g}` changes nothing: no step of {recipe.steps} is done again"))
+    num_steps = recipe.steps or session.model.native.steps
+    start = recipe.first_step(num_steps)
+    if start == num_steps:
+        on_event(Warn(f"`--strength {recipe.strength:g}` changes nothing: no step of {num_steps} is done again"))
     scheduler = session.backbone.scheduler()
-    scheduler.set_timesteps(recipe.steps)
+    scheduler.set_timesteps(num_steps)
     for blend, motion in zip(recipe.motions, motions, strict=True):
-        if recipe.first_step >= session.span_of(motion, scheduler)[1]:
+        if start >= session.span_of(motion, scheduler)[1]:
             on_event(Warn(f"`{blend.name}` does nothing at `--strength {recipe.strength:g}`: it is applied earlier"))
 
 

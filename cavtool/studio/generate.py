@@ -16,7 +16,7 @@ from cavtool.core.adapters.lora import LoraState
 from cavtool.core.devices import explain_oom
 from cavtool.errors import Conflict, InvalidInput, RequirementError
 from cavtool.events import Note, OnEvent, Stage, Step, Warn
-from cavtool.models import Model, find_model
+from cavtool.models import Model
 from cavtool.recipes import Blend, EditRecipe, SampleRecipe
 from cavtool.registry import Asset, Registry
 from cavtool.registry.absorbers import find_absorber
@@ -47,14 +47,15 @@ def generate(
     """
     recipe = recipe if recipe.seed is not None else replace(recipe, seed=secrets.randbelow(2**31))
     workspace = workspace or Workspace()
-    model = find_model(recipe.model, cache=workspace.places.cache)
+    model = workspace.models.find(recipe.model)
+    recipe = resolved(recipe, model)
     motions = [load_motion(workspace.registry, blend, model, on_event) for blend in recipe.motions]
     for style in recipe.styles:  # before the model is loaded
         find_absorber(workspace.registry, style)
     files = [_file_for(recipe, seed, output) for seed in recipe.seeds]
     check_files(files, overwrite=overwrite)
     with explain_oom():
-        session = session or open_session(recipe.model, device=recipe.device, dtype=recipe.dtype)
+        session = session or open_session(model, device=recipe.device, dtype=recipe.dtype)
     styles = load_styles(recipe, session, workspace, on_event)
     warn_about(recipe, session, on_event)
     enlarge = scale or model.enlarge
@@ -72,6 +73,12 @@ def generate(
     with history_warnings(on_event):
         workspace.history.add(reproducible(recipe, model, [record for record, _ in motions], styles), files)
     return files
+
+
+def resolved(recipe: AnyRecipe, model: Model) -> AnyRecipe:
+    """The recipe with the model's own values in place of None."""
+    guidance = model.native.guidance if recipe.guidance is None else recipe.guidance
+    return replace(recipe, steps=recipe.steps or model.native.steps, guidance=guidance)
 
 
 @contextmanager
@@ -101,10 +108,10 @@ def _sample(
     styles: Sequence[LoraState],
     on_event: OnEvent,
 ) -> video.Frames:
-    began = time.monotonic()
+    began, num_steps = time.monotonic(), recipe.steps or session.model.native.steps
 
     def on_step(step: int) -> None:
-        on_event(Step("sampling", step, recipe.steps, None, time.monotonic() - began))
+        on_event(Step("sampling", step, num_steps, None, time.monotonic() - began))
 
     return session.generate(
         recipe.prompt,
@@ -197,5 +204,6 @@ def metadata_of(
         key: value for key, value in to_table(recipe).items() if key not in {"device", "dtype", "num_videos", "styles"}
     }
     made = {"model": model.name, "fingerprint": model.fingerprint, "revision": model.revision, "cav": __version__}
+    made |= {"commit": model.commit} if model.commit else {}
     used = {"styles": [to_table(style.used) for style in styles]} if styles else {}
     return kept | {"motions": motions} | used | made

@@ -61,7 +61,7 @@ def check_model(record: Record, model: Model, on_event: OnEvent) -> None:
 
 
 def _as_option(name: str) -> str:
-    return name if name in CATALOGUE else f"FOLDER_OF_{name}"
+    return name if name in CATALOGUE or "/" in name else f"FOLDER_OF_{name}"
 
 
 @dataclass(frozen=True)
@@ -79,15 +79,18 @@ class Session:
         *,
         styles: Sequence[LoraState] = (),
         negative: str = "",
-        steps: int,
-        guidance: float,
+        steps: int | None = None,
+        guidance: float | None = None,
         on_step: Callable[[int], None] = lambda _: None,
     ) -> FramesFHWC:
         """One video (F, H, W, 3) of the model's native size (stage 3 of Ren et al. 2024).
 
         `styles` are absorbers to use at all timesteps; the ones that the motions were learned with are not loaded.
+        `steps` and `guidance` are the model's own if None.
         """
-        clip, backbone = self.model.clip, self.backbone
+        native, backbone = self.model.native, self.backbone
+        clip, steps = native.clip, steps or native.steps
+        guidance = native.guidance if guidance is None else guidance
         scheduler = backbone.scheduler()
         scheduler.set_timesteps(steps)
         token = token_of(styles, backbone)
@@ -143,7 +146,10 @@ class Session:
         return first, max(first + 1, round(motion.window[1] * num_steps))
 
 
-def open_session(name: str, *, device: str = "auto", dtype: str = "auto", training: bool = False) -> Session:
-    """Open a base model by name. Raises NotFound, RequirementError, IntegrityFailure."""
-    model = find_model(name)
+def open_session(model: Model | str, *, device: str = "auto", dtype: str = "auto", training: bool = False) -> Session:
+    """Open a base model; by its name, only one that comes with the package, or a folder.
+
+    Raises NotFound, RequirementError, IntegrityFailure.
+    """
+    model = find_model(model) if isinstance(model, str) else model
     return Session(model, open_backbone(model.folder, device=device, dtype=dtype, training=training))

@@ -25,6 +25,11 @@ class Places:
         return self.data / "assets"
 
     @property
+    def models(self) -> Path:
+        """One file per model that was added or pulled: where it is."""
+        return self.data / "models"
+
+    @property
     def trash(self) -> Path:
         """Removed and replaced assets."""
         return self.data / "trash"

@@ -66,6 +66,15 @@ def read_header(path: Path) -> dict[str, Any]:
     return header
 
 
+def is_whole(path: Path) -> bool:
+    """Whether a safetensors file has all the bytes that its header announces. Raises IntegrityFailure."""
+    header = read_header(path)
+    with path.open("rb") as file:
+        start = 8 + int.from_bytes(file.read(8), "little")
+    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+    return path.stat().st_size >= start + max(ends, default=0)
+
+
 def _shards(index: Path) -> tuple[Path, ...]:
     """The files an index names, all in the folder of the index."""
     try:

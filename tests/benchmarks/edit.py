@@ -41,7 +41,7 @@ from tests.benchmarks.common import (
 SWAPS = {"cat": "robot", "robot": "cat", "car": "bird", "bird": "car", "star": "boat", "rocket": "car", "boat": "cat"}
 MOTIONS, TUNE_MOTIONS = ("stands still", "moves right"), ("rises", "moves left")
 ADDED = "figure eight"
-USUAL = EditRecipe("a")
+USUAL = EditRecipe("a", steps=25, guidance=3.0)
 INVERSION_STEPS = 50
 LONG = 32  # frames
 Rows = Sequence[tuple[str, ...]]
@@ -272,7 +272,7 @@ def long_videos(session: Session) -> str:
     pieces = [edit_frames(session, clip.frames[i : i + window], recipe) for i in range(0, LONG, window)]
     apart, cuts = np.concatenate(pieces), range(window, LONG, window)
     backbone, scheduler = session.backbone, session.backbone.scheduler()
-    scheduler.set_timesteps(recipe.steps)
+    scheduler.set_timesteps(recipe.steps or 0)
     predict = windowed(partial(backbone.predict, conditioning=backbone.encode_text([clip.scene.caption])), window)
     latents = backbone.encode_clip(clip.frames)
     noise = invert(predict, scheduler, latents)

@@ -18,6 +18,7 @@ from tests.cli.processes import packages_loaded
 GROUPS = {
     "runs": "list resume attach stop logs rm",
     "trash": "list restore empty",
+    "models": "list show add pull use rm",
     "config": "list get set unset path edit",
 }
 LINES = [
@@ -138,6 +139,7 @@ def test_a_closed_pipe_is_not_an_error(environment: dict[str, str], home: Path) 
         "show twirl",
         "rm twirl --yes",
         "runs list",
+        "models list",
         "learn --help",
         "generate --help",
         "nonsense",

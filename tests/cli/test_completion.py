@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from cavtool.cli.completion.scripts import SCRIPTS
+from cavtool.models.store import Pointer
+from cavtool.workspace import Workspace
 from tests.cli.assets import put_motion
 from tests.cli.conftest import Cav
 from tests.cli.terminal import Shell
@@ -34,6 +36,7 @@ def _assets(home: Path) -> None:
     put_motion(home, "twirl")
     put_motion(home, "tilt")
     put_motion(home, "twirl-look", kind="absorber")
+    Workspace(home).models.save(Pointer(name="some/scope", source="some/scope"))
 
 
 @pytest.mark.usefixtures("_assets")
@@ -55,6 +58,9 @@ def _assets(home: Path) -> None:
         ("cav generate ironman --style tw", {"twirl-look"}),
         ("cav learn x y --absorber twirl-look:0.", {"twirl-look:0.3", "twirl-look:0.5", "twirl-look:0.7"}),
         ("cav generate ironman --model cav-", {"cav-mini"}),
+        ("cav learn x y --model so", {"some/scope"}),
+        ("cav models use wan2", {"wan2.2-14b", "wan2.2-5b"}),
+        ("cav models pull ca", set()),
         ("cav show tw", {"twirl", "twirl-look"}),
         ("cav rm twirl t", {"twirl", "twirl-look", "tilt"}),
         ("cav ge", {"generate"}),

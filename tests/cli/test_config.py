@@ -20,7 +20,7 @@ def test_settings_are_set_shown_and_removed(cav: Cav, home: Path) -> None:
     assert done == (0, "9\n", "warning: `CAV_GENERATE_STEPS` in the environment takes precedence\n")
     listed = json.loads(cav("config", "list", "--json").stdout)
     assert {"key": "generate.steps", "value": 41, "source": "file"} in listed
-    assert cav("config", "unset", "generate.steps").stdout == "25\n"
+    assert cav("config", "unset", "generate.steps").stdout == "the model's\n"
     assert cav("config", "unset", "generate.steps").stderr == "note: `generate.steps` was not set\n"
     assert cav("config", "path").stdout == f"{home / 'config' / 'config.toml'}\n"
 

@@ -117,4 +117,6 @@ def _print_value(out: Output, settings: "Settings", key: str) -> None:
 
 
 def _text(value: object) -> str:
+    if value is None:
+        return "the model's"
     return os.pathsep.join(value) if isinstance(value, tuple) else str(value)

@@ -53,8 +53,8 @@ def edit(
     seed: Annotated[
         int | None, typer.Option(help="Seed of the noise of `--start noise` (default: random).")
     ] = Recipe.seed,
-    steps: Annotated[int, typer.Option(help="Sampling steps.")] = Recipe.steps,
-    guidance: Annotated[float, typer.Option(help="Guidance scale.")] = Recipe.guidance,
+    steps: Annotated[int | None, typer.Option(help="Sampling steps (default: the model's).")] = Recipe.steps,
+    guidance: Annotated[float | None, typer.Option(help="Guidance scale (default: the model's).")] = Recipe.guidance,
     negative: Annotated[str, typer.Option(help="Negative prompt.")] = Recipe.negative,
     output: Annotated[
         Path | None,
@@ -85,7 +85,8 @@ def edit(
         model=model,
         device=device,
     )
-    for motion in recipe.motions:  # before torch loads
+    workspace.models.find(recipe.model)  # before torch loads
+    for motion in recipe.motions:
         workspace.registry.get(motion.name, "motion")
     with out.progress() as on_event:
         from cavtool.studio import edit as studio

@@ -48,8 +48,8 @@ def generate(
         int, typer.Option("-n", help="Number of videos, with seeds SEED, SEED+1, ...")
     ] = Recipe.num_videos,
     seed: Annotated[int | None, typer.Option(help="Seed of the first video (default: random).")] = Recipe.seed,
-    steps: Annotated[int, typer.Option(help="Sampling steps.")] = Recipe.steps,
-    guidance: Annotated[float, typer.Option(help="Guidance scale.")] = Recipe.guidance,
+    steps: Annotated[int | None, typer.Option(help="Sampling steps (default: the model's).")] = Recipe.steps,
+    guidance: Annotated[float | None, typer.Option(help="Guidance scale (default: the model's).")] = Recipe.guidance,
     negative: Annotated[str, typer.Option(help="Negative prompt.")] = Recipe.negative,
     scale: Annotated[int | None, typer.Option(min=1, help="Enlargement factor (default: the model's).")] = None,
     output: Annotated[
@@ -85,7 +85,8 @@ def generate(
         "device": device,
     }
     recipe = _changed(_recipe_in(like), _on_command_line(ctx, values)) if like else Recipe(**values)
-    for motion in recipe.motions:  # before torch loads
+    workspace.models.find(recipe.model)  # before torch loads
+    for motion in recipe.motions:
         workspace.registry.get(motion.name, "motion")
     if recipe.styles:
         from cavtool.registry.absorbers import find_absorber

@@ -59,7 +59,10 @@ def learn(
     ] = Recipe.steps,
     absorber_steps: Annotated[int, typer.Option(help="Training steps of the absorber.")] = Recipe.absorber_steps,
     noise_from: Annotated[
-        float, typer.Option(help="Lowest noise level, from 0 to 1, at which the motion is trained and applied.")
+        float | None,
+        typer.Option(
+            help="Lowest noise level, from 0 to 1, at which the motion is trained and applied (default: the model's)."
+        ),
     ] = Recipe.noise_from,
     rank: Annotated[int, typer.Option(help="Rank of the LoRAs.")] = Recipe.rank,
     lr: Annotated[float, typer.Option(help="Learning rate of the motion.")] = Recipe.lr,
@@ -97,9 +100,10 @@ def learn(
         model=model,
         absorbers=tuple(map(parse_absorber, absorbers or ())),
     )
+    workspace.models.find(recipe.model)  # before torch loads
     if absorbers:
         _check_absorbers(ctx, workspace, recipe)
-    for each in recipe.leaves(name):  # before torch loads
+    for each in recipe.leaves(name):
         workspace.registry.check_free(each, replace=replace)
     if detach:
         _learn_detached(out, workspace, name, video, recipe, replace=replace)

@@ -82,10 +82,32 @@ def setting_keys(incomplete: str) -> list[Offer]:
 
 
 def model_names(incomplete: str) -> list[Offer]:
-    """Known base models, and folders."""
-    from cavtool.models import CATALOGUE
+    """Base models, and folders."""
+    return [*listed_model_names(incomplete), *_files(incomplete, ())]
 
-    return [*(name for name in CATALOGUE if name.startswith(incomplete)), *_files(incomplete, ())]
+
+def listed_model_names(incomplete: str) -> list[Offer]:
+    """Base models of the catalogue, and those that were added or pulled."""
+    from cavtool.models.catalogue import CATALOGUE
+
+    return [name for name in dict.fromkeys([*CATALOGUE, *_pointers()]) if name.startswith(incomplete)]
+
+
+def hub_model_names(incomplete: str) -> list[Offer]:
+    """Base models that can be downloaded."""
+    from cavtool.models.catalogue import CATALOGUE
+
+    remote = [name for name, entry in CATALOGUE.items() if not entry.folder]
+    return [name for name in dict.fromkeys([*remote, *_pointers()]) if name.startswith(incomplete)]
+
+
+def _pointers() -> list[str]:
+    """The names in the files that `cav models` wrote; `owner+name.toml` is of a repository on the Hub."""
+    with suppress(OSError), os.scandir(paths.places().models) as entries:
+        files = sorted(entry.name for entry in entries if entry.name.endswith(".toml") and entry.name[0] != ".")
+        names = [file.removesuffix(".toml").replace("+", "/") for file in files]
+        return [name for name in names if _SAFE.fullmatch(name)]
+    return []
 
 
 def video_files(incomplete: str) -> list[Offer]:

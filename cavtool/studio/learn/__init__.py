@@ -9,7 +9,6 @@ from pathlib import Path
 from cavtool.core.devices import explain_oom
 from cavtool.errors import CavError, Incompatible, NotFound, TrainingError
 from cavtool.events import Interrupted, Note, OnEvent
-from cavtool.models import find_model
 from cavtool.recipes import LearnRecipe
 from cavtool.registry import Asset, Registry
 from cavtool.runs import Run
@@ -58,14 +57,14 @@ def resume(run_id: str, *, workspace: Workspace | None = None, on_event: OnEvent
         return asset
     if not run.inputs.exists():
         raise TrainingError(f"run `{run_id}` was stopped before it began", hint=RESTART_HINT)
-    recipe, model = record.recipe, find_model(record.recipe.model, cache=workspace.places.cache)
+    recipe, model = record.recipe, workspace.models.find(record.recipe.model)
     if model.revision != record.revision:
         raise Incompatible(f"run `{run_id}` was begun on other weights of `{model.name}`", hint=RESTART_HINT)
     if run.step < recipe.total_steps:  # after the last step, its results may already be in the registry
         for name in recipe.leaves(record.name):
             check_still_free(registry, name, run, replace=record.replace)
     with explain_oom():
-        session = open_session(recipe.model, device=recipe.device, dtype=recipe.dtype, training=True)
+        session = open_session(model, device=recipe.device, dtype=recipe.dtype, training=True)
     return _drive(run, session, registry, on_event)
 
 

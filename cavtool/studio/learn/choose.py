@@ -14,7 +14,6 @@ from torch import Tensor
 
 from cavtool.core.metrics.appearance import leakage
 from cavtool.core.metrics.tracks import fidelity, read_motion
-from cavtool.recipes import SampleRecipe
 from cavtool.studio.session import Motion, Session
 from cavtool.video import Frames
 
@@ -84,8 +83,7 @@ class Trials:
         """Fidelity to the reference's motion and likeness to its frames, averaged over the videos of the prompts."""
         seen = []
         for i, prompt in enumerate(PROMPTS):
-            guidance, seed = SampleRecipe.guidance, self._seed + 1 + i
-            frames = self._session.generate(prompt, seed, motions, steps=SAMPLING_STEPS, guidance=guidance)
+            frames = self._session.generate(prompt, self._seed + 1 + i, motions, steps=SAMPLING_STEPS)
             seen.append((fidelity(read_motion(frames), self._motion), leakage(frames, self._reference)))
         return sum(f for f, _ in seen) / len(seen), sum(a for _, a in seen) / len(seen)
 

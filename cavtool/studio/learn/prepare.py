@@ -14,7 +14,7 @@ from cavtool.core.adapters.absorber import crop_bank
 from cavtool.core.adapters.existing import combine
 from cavtool.core.devices import explain_oom
 from cavtool.events import Note, OnEvent, Warn
-from cavtool.models import Model, find_model
+from cavtool.models import Model
 from cavtool.recipes import LearnRecipe
 from cavtool.registry.absorbers import find_absorber
 from cavtool.registry.record import Clip
@@ -32,7 +32,7 @@ def prepare_run(
     name: str, file: Path, recipe: LearnRecipe, workspace: Workspace, on_event: OnEvent, *, replace: bool
 ) -> tuple[Run, Session]:
     """Run `learn` up to the training, which `resume` can then do in another process. Raises what `learn` does."""
-    model = find_model(recipe.model, cache=workspace.places.cache)
+    model = workspace.models.find(recipe.model)
     for asset_name in recipe.leaves(name):
         workspace.registry.check_free(asset_name, replace=replace)
     for absorber in recipe.absorbers:
@@ -40,12 +40,14 @@ def prepare_run(
     clip, frames = _read_clip(file, recipe, model, on_event)
     _warn_about_captions(name, recipe, on_event)
     with explain_oom():
-        session = open_session(recipe.model, device=recipe.device, dtype=recipe.dtype, training=True)
+        session = open_session(model, device=recipe.device, dtype=recipe.dtype, training=True)
         _warn_about_truncation(name, recipe, session, on_event)
         given = load_absorbers(recipe.absorbers, session, workspace, on_event)
         inputs = _encode_inputs(session, frames, recipe.seed if recipe.trains_absorber else None)
     inputs |= {f"{ABSORBER}{key}": value for key, value in combine([each.state for each in given]).items()}
-    asked = dataclasses.replace(recipe, model=model.address, absorbers=tuple(each.used for each in given))
+    noise_from = model.native.noise_from if recipe.noise_from is None else recipe.noise_from
+    used = tuple(each.used for each in given)
+    asked = dataclasses.replace(recipe, model=model.address, noise_from=noise_from, absorbers=used)
     run = workspace.runs.create(name, asked, clip=clip, revision=model.revision, replace=replace)
     run.write(INPUTS, lambda path: save_file(inputs, path))
     return run, session

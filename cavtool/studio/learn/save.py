@@ -94,6 +94,7 @@ def _draft(asked: RunRecord, model: Model, kind: Kind, state: LoraState) -> Reco
         base_model=model.name,
         fingerprint=model.fingerprint,
         revision=model.revision,
+        commit=model.commit or None,
         prompt=recipe.prompt_for(asked.name),
         appearance=recipe.appearance,
         rank=recipe.rank if lora.targets(state) else 0,

@@ -25,7 +25,7 @@ from cavtool.core.backbones.protocol import Backbone
 from cavtool.core.trainer import Trainer
 from cavtool.errors import TrainingError
 from cavtool.events import Event, Interrupted, Note, OnEvent, Stage, Step, Warn, to_json
-from cavtool.recipes import AbsorberKind, AbsorbRecipe, LearnRecipe, SampleRecipe
+from cavtool.recipes import AbsorberKind, AbsorbRecipe, LearnRecipe
 from cavtool.runs import Run
 from cavtool.studio.learn.choose import EVERY, Trials
 from cavtool.studio.learn.prepare import ABSORBER
@@ -33,6 +33,7 @@ from cavtool.studio.session import Motion, Session
 
 MOTION_ADAPTER = "cav_motion"
 CHECKPOINT_EVERY = 50  # steps
+PREVIEW_STEPS: int | None = None  # the model's own
 RESTART_HINT = "start it again with `cav learn`"
 _STAGES = ("absorber", "motion", "preview")
 
@@ -53,6 +54,12 @@ class Training:
     def saved_stage(self) -> int:
         """The stage to resume from, 0 for none."""
         return int(self.saved.get("stage", torch.tensor(0)))
+
+    @property
+    def noise_from(self) -> float:
+        """The share of the timesteps from which on the motion is trained and applied."""
+        asked = self.recipe.noise_from
+        return self.session.model.native.noise_from if asked is None else asked
 
     def begin(self, stage: str) -> None:
         """Report the start of a stage."""
@@ -97,7 +104,7 @@ class Training:
         latents = self.inputs["latents"].to(backbone.device).repeat(recipe.batch_size, 1, 1, 1, 1)
         first = recipe.total_steps - recipe.motion_steps
         loss_at = motion_loss(
-            backbone, latents, prompt, token, seed=recipe.seed, first_step=first, noise_from=recipe.noise_from
+            backbone, latents, prompt, token, seed=recipe.seed, first_step=first, noise_from=self.noise_from
         )
         backbone.release("text_encoder")
         targets = backbone.temporal_targets()
@@ -136,7 +143,7 @@ class Training:
         """The trials so far; None if the recipe sets the number of steps or nothing moves that could be followed."""
         if self.recipe.steps:
             return None
-        trials = Trials(self.session, self.inputs["frames"].numpy(), self.recipe.seed, self.recipe.noise_from)
+        trials = Trials(self.session, self.inputs["frames"].numpy(), self.recipe.seed, self.noise_from)
         if not trials.are_possible:
             self.report(Warn(f"cannot follow what moves: training {self.recipe.motion_steps} steps without trials"))
             return None
@@ -146,18 +153,16 @@ class Training:
     def preview(self, prompt: str, motion: LoraState) -> video.Frames:
         """What `cav generate` makes of the reference's own prompt with the new motion and the seed of the training."""
         self.begin("preview")
-        defaults, began = SampleRecipe(prompt), time.monotonic()
+        num_steps, began = PREVIEW_STEPS or self.session.model.native.steps, time.monotonic()
 
         def on_step(step: int) -> None:
-            self.report(Step("preview", step, defaults.steps, None, round(time.monotonic() - began, 3)))
+            self.report(Step("preview", step, num_steps, None, round(time.monotonic() - began, 3)))
             if self.should_stop():
                 raise Interrupted(self.run.id)
 
-        motions = [Motion(motion, noise_from=self.recipe.noise_from)]
+        motions = [Motion(motion, noise_from=self.noise_from)]
         with self.session.at_sampling_precision():
-            return self.session.generate(
-                prompt, self.recipe.seed, motions, steps=defaults.steps, guidance=defaults.guidance, on_step=on_step
-            )
+            return self.session.generate(prompt, self.recipe.seed, motions, steps=num_steps, on_step=on_step)
 
     def _train(
         self,

@@ -6,12 +6,12 @@ from typing import Any
 from diffusers import DDIMScheduler
 from torch import Tensor
 
-from cavtool.core.backbones.parts.loading import explain_load_errors
+from cavtool.core.backbones.parts.loading import explain_load_errors, quiet
 
 
 def load_scheduler(folder: Path) -> DDIMScheduler:
     """A fresh DDIM scheduler with the model's settings. Raises IntegrityFailure if they cannot be read."""
-    with explain_load_errors(folder):
+    with explain_load_errors(folder), quiet():
         return DDIMScheduler.from_pretrained(folder)
 
 

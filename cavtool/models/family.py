@@ -1,0 +1,187 @@
+"""The families of base models, and which of them a pipeline folder belongs to: read from its configs, without torch."""
+
+import json
+import math
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from cavtool.errors import Incompatible, IntegrityFailure
+from cavtool.system.safetensors import find_weights, is_whole
+
+PIPELINE = "model_index.json"
+ADAPTER = "motion_adapter"  # the folder of an AnimateDiff motion adapter beside an image UNet
+PICKLES = (".ckpt", ".pt", ".pth", ".bin")
+
+_IMAGE_TO_VIDEO = ("ImageToVideo", "StableVideoDiffusion", "I2VGen", "Image2Video")
+_I2V_CHANNELS = 36  # of Wan's image-to-video transformers; those of text-to-video have 16 or 48
+
+
+@dataclass(frozen=True)
+class NativeClip:
+    """The clips a model was made for; width and height in pixels, which the model can make in steps of `multiple`."""
+
+    num_frames: int
+    fps: float
+    width: int
+    height: int
+    multiple: int = 64
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return self.num_frames / self.fps
+
+    def size_like(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height of about the native area and of about the aspect ratio of `width` to `height`.
+
+        The aspect ratio counts four times as much as the area: 16:9 is 320x192 for a model of 256x256.
+        """
+        sides = range(self.multiple, 4 * max(self.width, self.height) + 1, self.multiple)
+        aspect, area = width / height, self.width * self.height
+
+        def mismatch(size: tuple[int, int]) -> float:
+            return 4 * abs(math.log(size[0] / size[1] / aspect)) + abs(math.log(size[0] * size[1] / area))
+
+        return min(product(sides, sides), key=mismatch)
+
+
+@dataclass(frozen=True)
+class Native:
+    """How a model is used unless the user says otherwise.
+
+    `steps` and `guidance` are those of sampling. A motion is trained and applied from the share `noise_from` of the
+    timesteps on, where 1 is pure noise. `flow_shift` is for flow matching; None leaves the scheduler of the folder.
+    """
+
+    clip: NativeClip
+    steps: int
+    guidance: float
+    noise_from: float
+    flow_shift: float | None = None
+
+
+@dataclass(frozen=True)
+class Family:
+    """Models that one backbone runs.
+
+    `title` is for messages, `parts` are the folders with weights, `native` is how such a model is used if nothing else
+    is known. `runs` is whether this version has the backbone.
+    """
+
+    title: str
+    denoiser: str
+    parts: tuple[str, ...]
+    native: Native
+    runs: bool = True
+
+
+_UNET_PARTS = ("unet", "vae", "text_encoder")
+# noise_from: MotionMatcher trains the noisier half of the timesteps of the UNets. Not measured on these models here.
+FAMILIES = {
+    "unet3d": Family("ModelScope", "unet", _UNET_PARTS, Native(NativeClip(16, 8, 256, 256), 40, 9.0, 0.5)),
+    "animatediff": Family("AnimateDiff", "unet", _UNET_PARTS, Native(NativeClip(16, 8, 512, 512), 25, 7.5, 0.5)),
+    "wan": Family(
+        "Wan",
+        "transformer",
+        ("transformer", "vae", "text_encoder"),
+        Native(NativeClip(33, 16, 832, 480, multiple=16), 50, 5.0, 0.5, flow_shift=3.0),
+        runs=False,
+    ),
+}
+_DENOISERS = {
+    "UNet3DConditionModel": "unet3d",
+    "UNetMotionModel": "animatediff",
+    "UNet2DConditionModel": "animatediff",
+    "WanTransformer3DModel": "wan",
+}
+
+
+def detect_family(folder: Path, name: str = "") -> str:
+    """The family of a pipeline folder, a key of FAMILIES. `name` is what messages call it (default: the folder's name).
+
+    Raises Incompatible for models of another kind, IntegrityFailure for a folder that is not a complete pipeline.
+    """
+    name = name or folder.name
+    pipeline = str(_read(folder / PIPELINE).get("_class_name", ""))
+    if any(word in pipeline for word in _IMAGE_TO_VIDEO):
+        raise _image_to_video(name, pipeline)
+    if _read(folder / "config.json").get("_class_name") == "MotionAdapter":
+        hint = f"`cav models add NAME {folder} --base MODEL` puts it on a Stable Diffusion 1.5 model"
+        raise Incompatible(f"`{name}` is a motion adapter, not a whole model", hint=hint)
+    config = next((found for part in ("unet", "transformer") if (found := _read(folder / part / "config.json"))), {})
+    denoiser = str(config.get("_class_name", ""))
+    if not denoiser:
+        hint = "such a folder has a `model_index.json` and a `unet` or `transformer` folder; download it again"
+        raise IntegrityFailure(f"`{name}` is not a complete diffusers pipeline folder", hint=hint)
+    if denoiser not in _DENOISERS:
+        raise _unknown(name, denoiser, str(config.get("_diffusers_version", "")))
+    if denoiser == "UNet2DConditionModel" and not (folder / ADAPTER).is_dir():
+        base = folder if folder.name == name else name
+        hint = f"if it is a Stable Diffusion 1.5 model: `cav models pull animatediff --base {base}`"
+        raise Incompatible(f"`{name}` is an image model without motion modules", hint=hint)
+    if denoiser == "WanTransformer3DModel" and (config.get("image_dim") or config.get("in_channels") == _I2V_CHANNELS):
+        raise _image_to_video(name, denoiser)
+    return _DENOISERS[denoiser]
+
+
+def check_runs(family: str, name: str) -> None:
+    """Raise Incompatible if this version has no backbone for the family of the model `name`."""
+    if not FAMILIES[family].runs:
+        ours = " and ".join(each.title for each in FAMILIES.values() if each.runs)
+        message = f"this version of `cav` cannot run {FAMILIES[family].title} models yet, such as `{name}`"
+        raise Incompatible(message, hint=f"it runs {ours} models: see `cav models list`")
+
+
+def check_complete(folder: Path, family: str, name: str, hint: str) -> None:
+    """Raise IntegrityFailure, with this hint, if weights that the family needs are missing or only pickled."""
+    parts = [*FAMILIES[family].parts, *(part for part in (ADAPTER, "transformer_2") if (folder / part).is_dir())]
+    for part in parts:
+        if not (folder / part / "config.json").exists():
+            raise IntegrityFailure(f"`{name}` is not complete: it has no `{part}`", hint=hint)
+        weights = find_weights(folder / part)
+        if weights is None and any((folder / part).glob("*.bin")):
+            hint = f"`cav models add NAME {folder}` converts them to safetensors"
+            raise IntegrityFailure(f"`{name}` has only pickled weights, which can run code when loaded", hint=hint)
+        if weights is None or not all(file.exists() for file in weights.files):
+            raise IntegrityFailure(f"`{name}` is not complete: weights of its `{part}` are missing", hint=hint)
+        if not all(map(is_whole, weights.files)):
+            raise IntegrityFailure(f"`{name}` is not complete: weights of its `{part}` end too early", hint=hint)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """A config; empty if there is none. Raises IntegrityFailure if it is damaged."""
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, ValueError, TypeError) as error:
+        raise IntegrityFailure(f"cannot read `{file}`: {error}") from error
+
+
+def _image_to_video(name: str, kind: str) -> Incompatible:
+    hint = "`cav` needs a text-to-video model: see `cav models list`"
+    return Incompatible(f"`{name}` is an image-to-video model ({kind})", hint=hint)
+
+
+def _unknown(name: str, denoiser: str, saved_by: str) -> Incompatible:
+    """The error for a denoiser without a family."""
+    from importlib.metadata import version  # 20 ms that no other command needs
+
+    installed = version("diffusers")
+    if _number(saved_by) > _number(installed):
+        message = f"`{name}` is newer than the library: saved by diffusers {saved_by}, installed is {installed}"
+        return Incompatible(message, hint="`pip install -U diffusers`, or another model: see `cav models list`")
+    families = ", ".join(each.title for each in FAMILIES.values())
+    return Incompatible(f"cannot use `{name}`: its denoiser is a {denoiser}", hint=f"supported families: {families}")
+
+
+def _number(text: str) -> tuple[int, ...]:
+    """A version as numbers: 0.42.1 to (0, 42, 1), a suffix such as `.dev0` left out."""
+    numbers = []
+    for part in text.split("."):
+        if not part.isdigit():
+            break
+        numbers.append(int(part))
+    return tuple(numbers)
