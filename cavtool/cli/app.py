@@ -51,7 +51,7 @@ COMMANDS = {
     "config": Entry("config", "Show and change settings."),
     "doctor": Entry("doctor", "Check this machine: ffmpeg, torch, memory, models."),
     "completion": Entry("completion", "Print the completion script of a shell."),
-    "demo": Entry("demo", "Learn two motions and apply both to a new subject."),
+    "demo": Entry("demo", "Learn two motions, mix them, apply the mix to a new subject, and edit a video."),
 }
 _CONFIGURABLE = {"learn", "absorb", "generate"}  # commands whose defaults can be set
 _CONFIGURABLE = {"learn", "generate", "edit"}  # commands whose defaults can be set

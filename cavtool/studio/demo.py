@@ -1,4 +1,4 @@
-"""The demo, made of the workflows of `cav learn` and `cav generate`."""
+"""The demo, made of the workflows of `cav learn`, `mix`, `generate` and `edit`."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,9 +8,11 @@ from cavtool.errors import NotFound
 from cavtool.events import Note, OnEvent
 from cavtool.mini import world
 from cavtool.models import find_model
-from cavtool.recipes import DEFAULT_MODEL, Blend, LearnRecipe, SampleRecipe
+from cavtool.recipes import DEFAULT_MODEL, Blend, EditRecipe, LearnRecipe, MixRecipe, SampleRecipe
+from cavtool.studio.edit import edit
 from cavtool.studio.generate import generate
 from cavtool.studio.learn import learn
+from cavtool.studio.mix import mix
 from cavtool.workspace import Workspace
 
 # Subjects and motions that are not in cav-mini's training data (cavtool.mini.world holds them out).
@@ -18,8 +20,9 @@ REFERENCES = {
     "twirl": world.reference("twirl", "lantern", "white", "moon", layout=3),
     "dolly_zoom": world.reference("dolly zoom", "teapot", "grey", "kitchen", layout=5),
 }
-BLENDS = (Blend("twirl"), Blend("dolly_zoom", 0.7))
+MIX, BLENDS = "twirl_zoom", (Blend("twirl"), Blend("dolly_zoom", 0.7))
 PROMPT, SEED, NUM_VIDEOS = "ironman", 1, 2
+EDIT_PROMPT = "a red cat"
 
 
 @dataclass(frozen=True)
@@ -29,11 +32,15 @@ class DemoResult:
     references: list[Path]
     plain: list[Path]
     videos: list[Path]
+    edited: Path
     sheet: Path
 
 
 def demo(folder: Path, *, workspace: Workspace | None = None, on_event: OnEvent = lambda _: None) -> DemoResult:
-    """Write two references, learn or reuse both motions, apply both to an ironman; overwrites its own files."""
+    """Write two references, learn both motions, mix them, apply the mix to an ironman, and edit a video of him.
+
+    Motions that exist are used as they are. Overwrites its own files.
+    """
     workspace = workspace or Workspace(on_wait=lambda text: on_event(Note(text)))
     folder.mkdir(parents=True, exist_ok=True)
     references = [_write_reference(folder, name) for name in REFERENCES]
@@ -41,8 +48,13 @@ def demo(folder: Path, *, workspace: Workspace | None = None, on_event: OnEvent 
         _learn_once(workspace, name, file, on_event)
     recipe = SampleRecipe(PROMPT, seed=SEED, num_videos=NUM_VIDEOS)
     plain = generate(recipe, output=folder, overwrite=True, workspace=workspace, on_event=on_event)
-    moved = replace(recipe, motions=BLENDS)
+    _mix_once(workspace, on_event)
+    moved = replace(recipe, motions=(Blend(MIX),))
     videos = generate(moved, output=folder, overwrite=True, workspace=workspace, on_event=on_event)
+    changed = EditRecipe(EDIT_PROMPT, source_prompt=PROMPT)
+    edited = edit(
+        plain[0], changed, output=folder / "edited.mp4", overwrite=True, workspace=workspace, on_event=on_event
+    )
     titles = {
         **{f"{name}\nreference": file for name, file in zip(REFERENCES, references, strict=True)},
         **{f"{PROMPT}\nno motion, seed {seed}": file for seed, file in zip(recipe.seeds, plain, strict=True)},
@@ -50,10 +62,11 @@ def demo(folder: Path, *, workspace: Workspace | None = None, on_event: OnEvent 
             f"{PROMPT}\n{' + '.join(map(str, BLENDS))}, seed {seed}": file
             for seed, file in zip(recipe.seeds, videos, strict=True)
         },
+        f"{EDIT_PROMPT}\nseed {SEED}, edited": edited,
     }
     sheet = folder / "sheet.png"
     video.contact_sheet([(title, _frames(file)) for title, file in titles.items()], sheet, scale=1)
-    return DemoResult(references, plain, videos, sheet)
+    return DemoResult(references, plain, videos, edited, sheet)
 
 
 def _write_reference(folder: Path, name: str) -> Path:
@@ -71,6 +84,20 @@ def _learn_once(workspace: Workspace, name: str, file: Path, on_event: OnEvent) 
         scene = REFERENCES[name]
         recipe = LearnRecipe(prompt=scene.caption, appearance=world.caption(scene.subject, scene.colour, scene.place))
         learn(name, file, recipe, replace=True, workspace=workspace, on_event=on_event)  # replaces an old absorber
+
+
+def _mix_once(workspace: Workspace, on_event: OnEvent) -> None:
+    """Mix the motions unless the mix of exactly these exists."""
+    parts = [workspace.registry.get(blend.name, "motion").record.content_id for blend in BLENDS]
+    try:
+        there = workspace.registry.get(MIX, "motion").record
+    except NotFound:
+        workspace.registry.check_free(MIX)
+    else:
+        if [parent.content_id for parent in there.parents] == parts:
+            on_event(Note(f"`{MIX}` has been mixed already"))
+            return
+    mix(MIX, MixRecipe(BLENDS), replace=True, workspace=workspace, on_event=on_event)
 
 
 def _frames(file: Path) -> video.Frames:

@@ -8,7 +8,7 @@ from PIL import Image
 from cavtool import video
 from cavtool.core.adapters import lora
 from cavtool.events import Event, Note, Stage
-from cavtool.recipes import LearnRecipe, SampleRecipe
+from cavtool.recipes import EditRecipe, LearnRecipe, SampleRecipe
 from cavtool.studio import demo as module
 from cavtool.studio.session import open_session
 from cavtool.workspace import Workspace
@@ -23,29 +23,39 @@ def test_the_demo_reuses_learned_motions_and_writes_videos_and_a_sheet(
 ) -> None:
     backbone, weights = open_session("cav-mini").backbone, tmp_path / "weights"
     lora.save(random_state(backbone, backbone.temporal_targets(), 0), weights, {"format": "pt"})
-    learned = Workspace().registry.put(record("twirl"), {"weights.safetensors": weights})
+    twirl = dataclasses.replace(record("twirl"), recipe={"noise_from": 0.7})
+    learned = Workspace().registry.put(twirl, {"weights.safetensors": weights})
     # The motion `dolly_zoom` was removed but its absorber was not: the demo learns both again.
     absorber = dataclasses.replace(record("dolly_zoom-look"), kind="absorber")
     Workspace().registry.put(absorber, {"weights.safetensors": weights})
     quick = LearnRecipe(prompt="it moves", steps=2, absorber_steps=1, rank=2, batch_size=1)
     monkeypatch.setattr(module, "LearnRecipe", lambda **_: quick)
     monkeypatch.setattr(module, "SampleRecipe", partial(SampleRecipe, steps=2))
+    monkeypatch.setattr(module, "EditRecipe", partial(EditRecipe, steps=2))
     monkeypatch.setattr(module, "NUM_VIDEOS", 1)
     (tmp_path / "demo").mkdir()
-    (tmp_path / "demo" / "ironman-twirl-dolly_zoom-1.mp4").write_bytes(b"left by an earlier demo")
+    (tmp_path / "demo" / "ironman-twirl_zoom-1.mp4").write_bytes(b"left by an earlier demo")
     events: list[Event] = []
     made = module.demo(tmp_path / "demo", on_event=events.append)
     assert Workspace().registry.get("twirl") == learned
-    assert Workspace().registry.names() == ["dolly_zoom", "dolly_zoom-look", "twirl"]
+    assert Workspace().registry.names() == ["dolly_zoom", "dolly_zoom-look", "twirl", "twirl_zoom"]
     assert Workspace().registry.get("dolly_zoom-look").record.content_id != learned.record.content_id
     assert [e.text for e in events if isinstance(e, Note) and "been" in e.text] == ["`twirl` has been learned already"]
-    assert {e.name for e in events if isinstance(e, Stage)} == {"absorber", "motion", "preview", "sampling"}
+    assert {e.name for e in events if isinstance(e, Stage)} == {
+        "absorber",
+        "motion",
+        "preview",
+        "sampling",
+        "inverting",
+    }
     assert [f.name for f in made.references] == ["reference-twirl.mp4", "reference-dolly_zoom.mp4"]
     assert [f.name for f in made.plain] == ["ironman-1.mp4"]
-    assert [f.name for f in made.videos] == [f"ironman-twirl-dolly_zoom-{seed}.mp4" for seed in (1,)]
+    assert [f.name for f in made.videos] == [f"ironman-twirl_zoom-{seed}.mp4" for seed in (1,)]
     for file in made.videos:
         recipe = video.read_recipe(file)
         assert recipe is not None
-        assert [m["weight"] for m in recipe["motions"]] == [1.0, 0.7]
+        assert [m["name"] for m in recipe["motions"]] == ["twirl_zoom"]
+    assert [parent.weight for parent in Workspace().registry.get("twirl_zoom").record.parents] == [1.0, 0.7]
+    assert video.probe(made.edited).width == 256
     with Image.open(made.sheet) as sheet:
-        assert sheet.height > 4 * 128
+        assert sheet.height > 5 * 128

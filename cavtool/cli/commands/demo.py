@@ -20,7 +20,7 @@ def demo(
     *,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the videos.")] = Path("cav-demo"),
 ) -> None:
-    """Learn two motions and apply both to a new subject.
+    """Learn two motions, mix them, apply the mix to a new subject, and edit a video.
 
     Takes less than five minutes on two cores. Motions that exist already are not learned again.
 
@@ -30,5 +30,5 @@ def demo(
         from cavtool.studio import demo as studio
 
         made = studio.demo(output, workspace=workspace, on_event=on_event)
-    out.result(asdict(made), [*made.references, *made.plain, *made.videos, made.sheet])
+    out.result(asdict(made), [*made.references, *made.plain, *made.videos, made.edited, made.sheet])
     out.hint(f'look at `{made.sheet}`, then try `cav generate "a red cat in the forest" --motion twirl`')
