@@ -100,7 +100,7 @@ def _fit_loras(
             unused.append(key)
             continue
         _check_shape(layer, (B.shape[0], A.shape[1]), _flattened(layers[layer]), name, model)
-        state |= {f"unet.{layer}.lora_A.weight": A, f"unet.{layer}.lora_B.weight": B * weight}
+        state |= lora.state_of({layer: (A, B * weight)})
     return state, unused
 
 
