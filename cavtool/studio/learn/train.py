@@ -18,6 +18,7 @@ from cavtool import video
 from cavtool.core.adapters import lora
 from cavtool.core.adapters.absorber import absorber_loss, load_absorber, motion_loss, new_absorber
 from cavtool.core.adapters.existing import applied
+from cavtool.core.adapters.heads import Heads, other_heads, restrict
 from cavtool.core.adapters.lora import LoraState
 from cavtool.core.backbones.protocol import Backbone
 from cavtool.core.trainer import Trainer
@@ -25,7 +26,7 @@ from cavtool.errors import TrainingError
 from cavtool.events import Event, Interrupted, OnEvent, Stage, Step, Warn, to_json
 from cavtool.recipes import AbsorberKind, AbsorbRecipe, LearnRecipe, SampleRecipe
 from cavtool.runs import Run
-from cavtool.studio.learn.prepare import ABSORBER
+from cavtool.studio.learn.prepare import ABSORBER, HEADS
 from cavtool.studio.session import Motion, Session
 
 MOTION_ADAPTER = "cav_motion"
@@ -50,6 +51,11 @@ class Training:
     def saved_stage(self) -> int:
         """The stage to resume from, 0 for none."""
         return int(self.saved.get("stage", torch.tensor(0)))
+
+    @property
+    def temporal_heads(self) -> Heads:
+        """The heads that the motion trains, {} for models whose layers are temporal as a whole."""
+        return _under(HEADS, self.inputs)
 
     def begin(self, stage: str) -> None:
         """Report the start of a stage."""
@@ -77,7 +83,8 @@ class Training:
             batch_size=recipe.batch_size,
             seed=recipe.seed,
         )
-        trainer = absorber_trainer(self.session.backbone, absorb, self.inputs["crops"])
+        spatial = other_heads(self.temporal_heads)
+        trainer = absorber_trainer(self.session.backbone, absorb, self.inputs["crops"], spatial)
         self._train(trainer, "absorber", {})
         state = lora.extract(trainer.params)
         lora.remove_all(self.session.backbone.denoiser)
@@ -103,6 +110,7 @@ class Training:
         backbone.release("text_encoder")
         targets = backbone.temporal_targets()
         params = lora.inject(backbone.denoiser, MOTION_ADAPTER, targets, recipe.rank, seed=recipe.seed)
+        restrict(params, self.temporal_heads)
         trainer = Trainer(params, loss_at, recipe.steps, recipe.lr)
         finished = {f"{ABSORBER}{key}": value for key, value in absorber.items()}
         loss = self._train(trainer, "motion", finished)
@@ -150,8 +158,13 @@ class Training:
         return smoothed
 
 
-def absorber_trainer(backbone: Backbone, recipe: AbsorbRecipe, crops_NCFHW: Tensor) -> Trainer:
-    """The trainer of stage 1, over the parameters of a new absorber that it adds to the backbone."""
+def absorber_trainer(
+    backbone: Backbone, recipe: AbsorbRecipe, crops_NCFHW: Tensor, heads: Heads | None = None
+) -> Trainer:
+    """The trainer of stage 1, over the parameters of a new absorber that it adds to the backbone.
+
+    `heads` as in `new_absorber`.
+    """
     params = new_absorber(
         backbone,
         recipe.prompt,
@@ -159,6 +172,7 @@ def absorber_trainer(backbone: Backbone, recipe: AbsorbRecipe, crops_NCFHW: Tens
         with_token=recipe.kind is not AbsorberKind.S_LORA,
         rank=recipe.rank,
         seed=recipe.seed,
+        heads=heads,
     )
     batch = 8 * recipe.batch_size  # a single frame costs little
     loss_at = absorber_loss(backbone, params, crops_NCFHW, recipe.prompt, batch_size=batch, seed=recipe.seed)
