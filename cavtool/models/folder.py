@@ -20,7 +20,8 @@ from cavtool.system.safetensors import find_weights, tensor_shapes
 DESCRIPTION = "cav.json"
 WORDS = "words.json"  # the words alone, in folders without `cav.json`
 _DEFAULT_SIDE = 256  # pixels, if the UNet's config has no `sample_size`
-_NUMBERS = ("num_frames", "fps", "enlarge")
+_NUMBERS = ("num_frames", "fps", "enlarge", "width", "height")
+_DENOISERS = ("unet", "motion_adapter", "transformer", "transformer_2")
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,16 @@ class NativeClip:
 
 @dataclass(frozen=True)
 class Description:
-    """The content of `cav.json`. The defaults fit ModelScope and AnimateDiff; `words` is None if any word will do."""
+    """The content of `cav.json`. The defaults fit ModelScope and AnimateDiff; `words` is None if any word will do.
+
+    `width` and `height` are for models without a UNet, whose config would say them.
+    """
 
     num_frames: int = 16
     fps: float = 8.0
     enlarge: int = 1
+    width: int = 832
+    height: int = 480
     words: frozenset[str] | None = None
 
 
@@ -67,8 +73,11 @@ def write_description(folder: Path, *, num_frames: int, fps: float, enlarge: int
 def native_clip(folder: Path, description: Description) -> NativeClip:
     """The native clip: its size is the UNet's `sample_size` in latents times the VAE's downscale factor.
 
-    Raises IntegrityFailure if the config of the UNet or the VAE cannot be read.
+    Without a UNet, its size is that of the description. Raises IntegrityFailure if the config of the UNet or the VAE
+    cannot be read.
     """
+    if not (folder / "unet").is_dir():
+        return NativeClip(description.num_frames, description.fps, description.width, description.height)
     unet, vae = _read_config(folder / "unet"), _read_config(folder / "vae")
     with _explain(folder / "vae" / "config.json"):
         widths = vae.get("block_out_channels") or vae["encoder_block_out_channels"]
@@ -82,9 +91,12 @@ def native_clip(folder: Path, description: Description) -> NativeClip:
 def fingerprint(folder: Path) -> str:
     """A hash of the denoiser's tensor names and shapes, 16 hex digits. Raises IntegrityFailure.
 
-    An image UNet beside a motion adapter has the fingerprint of the `UNetMotionModel` that the two make.
+    An image UNet beside a motion adapter has the fingerprint of the `UNetMotionModel` that the two make. A model of two
+    experts has another fingerprint than a model that is like its first expert.
     """
     shapes = tensor_shapes(_denoiser_files(folder))
+    if (folder / "transformer_2").is_dir():
+        shapes["transformer_2"] = []
     return hashlib.sha256(json.dumps(shapes, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -101,12 +113,12 @@ def revision(folder: Path, cache: Path | None = None) -> str:
 
 
 def _denoiser_files(folder: Path) -> list[Path]:
-    """The files with the denoiser's weights: those of the UNet, then those of a motion adapter beside it."""
-    parts = [part for part in (folder / "unet", folder / "motion_adapter") if part.is_dir()]
+    """The files with the denoiser's weights; those of a motion adapter or a second expert come last."""
+    parts = [part for part in map(folder.joinpath, _DENOISERS) if part.is_dir()]
     found = [find_weights(part) for part in parts]
     files = [file for weights in found if weights for file in weights.files]
     if not files:
-        raise IntegrityFailure(f"`{folder}` has no safetensors weights in its `unet`")
+        raise IntegrityFailure(f"`{folder}` has no safetensors weights of a denoiser")
     return files
 
 
