@@ -1,5 +1,6 @@
 """The Wan family, on small random models that diffusers makes."""
 
+import json
 import shutil
 from functools import cache, partial
 from pathlib import Path
@@ -11,15 +12,18 @@ import torch
 from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler, WanTransformer3DModel
 
 from cavtool.core.adapters import lora
+from cavtool.core.adapters.existing import fit_absorber
 from cavtool.core.adapters.heads import attention_shares, is_temporal, other_heads, restrict
 from cavtool.core.adapters.merge import merged
 from cavtool.core.backbones import open_backbone
-from cavtool.core.backbones.wan import Experts, WanBackbone, _recorded
+from cavtool.core.backbones.wan import EXPERTS, Experts, WanBackbone, _recorded
+from cavtool.core.formats import comfy, read_absorber
 from cavtool.core.losses import denoising_loss
 from cavtool.core.noise import seeded_noise, step_generator
 from cavtool.core.sampling import sample
 from cavtool.core.trainer import Trainer
-from cavtool.errors import Incompatible
+from cavtool.errors import Incompatible, IntegrityFailure
+from tests.core.test_lora import random_state
 from tests.small_models import save_wan
 
 PROMPT, NEGATIVE, GUIDANCE = "a red cat in the forest", "blue &amp;  car", 5.0
@@ -368,10 +372,83 @@ def test_the_targets_in_the_models_of_full_size(heads: int, layers: int, ffn: in
     with torch.device("meta"):
         transformer = WanTransformer3DModel(num_attention_heads=heads, num_layers=layers, ffn_dim=ffn)
     backbone = WanBackbone.__new__(WanBackbone)
-    backbone.denoiser = Experts(transformer, None)
+    backbone.denoiser = Experts(transformer)
     blocks = [f"transformer.blocks.{i}" for i in range(layers)]
     assert backbone.temporal_targets() == [f"{block}.attn1.to_{name}" for block in blocks for name in "qk"]
     names = [f"attn1.to_{name}" for name in "qkv"] + [f"attn2.to_{name}" for name in ("q", "k", "v", "out.0")]
     assert backbone.spatial_targets() == [f"{block}.{name}" for block in blocks for name in names]
     shapes = {tuple(backbone.denoiser.get_submodule(name).weight.shape) for name in backbone.temporal_targets()}
     assert shapes == {(128 * heads, 128 * heads)}
+
+
+def test_the_names_of_comfyui_and_back() -> None:
+    ours = ["attn1.to_q", "attn1.to_out.0", "attn2.to_k", "attn2.add_v_proj", "ffn.net.0.proj", "ffn.net.2"]
+    theirs = ["self_attn.q", "self_attn.o", "cross_attn.k", "cross_attn.v_img", "ffn.0", "ffn.2"]
+    pairs = {f"transformer.blocks.7.{name}": (torch.ones(2, 3), torch.ones(4, 2)) for name in ours}
+    (file,) = comfy.write(lora.state_of(pairs)).values()
+    names = [key.removesuffix(".lora_A.weight") for key in file if key.endswith("lora_A.weight")]
+    assert sorted(names) == sorted(f"diffusion_model.blocks.7.{name}" for name in theirs)
+    assert sorted(map(comfy.layer_of, names)) == sorted(pairs)
+    of_experts = [f"diffusion_model.transformer_{i}.blocks.0.self_attn.q" for i in (1, 2)]
+    assert list(map(comfy.layer_of, of_experts)) == [f"{part}.blocks.0.attn1.to_q" for part in EXPERTS]
+    assert comfy.layer_of("down_blocks.0.attentions.0.proj_in") == "down_blocks.0.attentions.0.proj_in"
+
+
+def test_a_lora_of_comfyui_can_be_an_absorber(folder_of: Any, tmp_path: Path) -> None:
+    backbone = opened(folder_of("2.1"))
+    state = random_state(backbone, backbone.spatial_targets(), 1)
+    (file,) = comfy.write(state).values()
+    lora.save(file, tmp_path / "style.safetensors", {"format": "pt"})
+    found = read_absorber(tmp_path / "style.safetensors")
+    fitted, unused = fit_absorber(backbone, found, 1.0, name="style", model="wan")
+    assert not unused
+    assert fitted.keys() == state.keys()
+    assert all(torch.equal(fitted[key], state[key]) for key in state)
+
+
+# Folders
+
+
+def test_opening_a_folder_prints_nothing(folder_of: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = folder_of("a14b")
+    capfd.readouterr()
+    opened(folder)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "file", "changes", "message"),
+    [
+        ("2.1", "transformer/config.json", {"image_dim": 8}, "its transformer needs a picture"),
+        ("a14b", "model_index.json", {"boundary_ratio": None}, "which timesteps its two transformers are for"),
+        ("2.1", "scheduler/scheduler_config.json", {"_class_name": "DDIMScheduler"}, "it is a DDIMScheduler"),
+        ("2.1", "scheduler/scheduler_config.json", {"use_flow_sigmas": False}, "it is not for flow matching"),
+        ("2.1", "vae/config.json", {"_class_name": "AutoencoderKL"}, "it is a AutoencoderKL"),
+    ],
+)
+def test_models_of_another_kind_are_refused(
+    folder_of: Any, tmp_path: Path, kind: str, file: str, changes: dict[str, Any], message: str
+) -> None:
+    folder = Path(shutil.copytree(folder_of(kind), tmp_path / "other"))
+    (folder / file).write_text(json.dumps(json.loads((folder / file).read_text()) | changes))
+    with pytest.raises(Incompatible, match=message) as caught:
+        opened(folder)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "transformer_2/diffusion_pytorch_model.safetensors",
+        "vae/config.json",
+        "text_encoder/config.json",
+        "tokenizer/tokenizer.json",
+        "scheduler/scheduler_config.json",
+        "model_index.json",
+    ],
+)
+def test_the_error_for_a_damaged_part_names_it(folder_of: Any, tmp_path: Path, file: str) -> None:
+    folder = Path(shutil.copytree(folder_of("a14b"), tmp_path / "broken"))
+    (folder / file).write_bytes((folder / file).read_bytes()[:20])
+    with pytest.raises(IntegrityFailure, match=Path(file).parts[0]):
+        opened(folder)

@@ -126,8 +126,8 @@ def pairs_of(state: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
     """The matrices A and B by layer. Raises IntegrityFailure if there are none, or if two do not fit each other."""
     if not (names := targets(state)):
         raise IntegrityFailure("the file holds no LoRA weights")
-    pairs = {name: (state[key_of(name) + _A], state.get(key_of(name) + _B)) for name in names}
-    return {name: (A, _fitting(name, A, B)) for name, (A, B) in pairs.items()}
+    pairs = {name: (state.get(key_of(name) + _A), state.get(key_of(name) + _B)) for name in names}
+    return {name: _fitting(name, A, B) for name, (A, B) in pairs.items()}
 
 
 def state_of(pairs: Mapping[str, tuple[Tensor, Tensor]]) -> LoraState:
@@ -138,10 +138,10 @@ def state_of(pairs: Mapping[str, tuple[Tensor, Tensor]]) -> LoraState:
     return state
 
 
-def _fitting(name: str, A: Tensor, B: Tensor | None) -> Tensor:
-    if B is None or A.ndim != 2 or B.ndim != 2 or len(A) != B.shape[1]:
+def _fitting(name: str, A: Tensor | None, B: Tensor | None) -> tuple[Tensor, Tensor]:
+    if A is None or B is None or A.ndim != 2 or B.ndim != 2 or len(A) != B.shape[1]:
         raise IntegrityFailure(f"the file holds a damaged LoRA: the matrices of `{name}` do not fit each other")
-    return B
+    return A, B
 
 
 def check_fit(denoiser: nn.Module, pairs: Mapping[str, tuple[Tensor, Tensor]]) -> None:

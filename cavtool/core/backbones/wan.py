@@ -32,6 +32,7 @@ from cavtool.core.guidance import classifier_free
 from cavtool.core.noise import seeded_noise
 from cavtool.errors import Incompatible
 
+EXPERTS = ("transformer", "transformer_2")  # for noisy and less noisy timesteps, by the names of their folders
 _MOTION = (".attn1.to_q", ".attn1.to_k")  # v carries what is shown (Separate Motion from Appearance, 2501.16714)
 _ABSORBER = (*_MOTION, ".attn1.to_v", ".attn2.to_q", ".attn2.to_k", ".attn2.to_v", ".attn2.to_out.0")
 _CLASSIFIED_AT = (0.25, 0.5, 0.75)  # of the noise levels that an expert is for
@@ -41,11 +42,10 @@ _NUM_QUERIES = 256  # tokens whose attention is looked at in a layer; all would 
 class Experts(nn.Module):
     """The transformers of a pipeline under the names of their folders, which begin the names of layers."""
 
-    def __init__(self, transformer: nn.Module, transformer_2: nn.Module | None) -> None:
+    def __init__(self, *transformers: nn.Module) -> None:
         super().__init__()
-        self.transformer = transformer
-        if transformer_2 is not None:
-            self.transformer_2 = transformer_2
+        for name, transformer in zip(EXPERTS, transformers, strict=False):
+            self.add_module(name, transformer)
 
 
 class WanBackbone:
@@ -60,34 +60,36 @@ class WanBackbone:
     def __init__(self, folder: Path, *, device: str, dtype: torch.dtype) -> None:
         self.device, self.dtype = device, dtype
         self.vae = video_vae.load_vae(folder / "vae", device)
-        with explain_load_errors(folder / "model_index.json"):
-            index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
-        names = ["transformer", *(["transformer_2"] if (folder / "transformer_2").is_dir() else [])]
+        boundary_ratio = self._check_kind(folder)
+        names = EXPERTS if boundary_ratio else EXPERTS[:1]
         transformers = [load_model(WanTransformer3DModel, folder / name, dtype, device) for name in names]
-        self.denoiser: Any = Experts(transformers[0], transformers[1] if len(names) == 2 else None)
-        self._check_kind(folder.name, index)
+        self.denoiser: Any = Experts(*transformers)
         self.text_encoder = load_model(UMT5EncoderModel, folder / "text_encoder", dtype, device)
         with explain_load_errors(folder / "tokenizer"):
             self.tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
         self._scheduler_folder = folder / "scheduler"
         self._noise = self.scheduler()
-        self._boundary = (index.get("boundary_ratio") or 0.0) * self._num_timesteps
+        self._boundary = boundary_ratio * self._num_timesteps
         self._frames_alone = False
         if device != "cpu":
             for transformer in transformers:
                 transformer.enable_gradient_checkpointing()  # of use only where there are gradients
 
-    def _check_kind(self, name: str, index: dict[str, Any]) -> None:
-        """Raise Incompatible for a model that needs a picture, IntegrityFailure for experts without their boundary."""
-        config = self.denoiser.transformer.config
-        if config["image_dim"] or config["in_channels"] != self.vae.config["z_dim"]:
-            hint = "`cav` needs a text-to-video model"
-            raise Incompatible(
-                f"`{name}` does not make videos from text alone: its transformer needs a picture", hint=hint
-            )
-        if hasattr(self.denoiser, "transformer_2") and not index.get("boundary_ratio"):
+    def _check_kind(self, folder: Path) -> float:
+        """The share of the timesteps from which on the first of two experts works; 0 if there is one transformer.
+
+        Raises Incompatible for a model that needs a picture, and for two experts of unknown timesteps.
+        """
+        config, index = (_read(folder, file) for file in ("transformer/config.json", "model_index.json"))
+        if config.get("image_dim") or config.get("in_channels") != self.vae.config["z_dim"]:
+            message = f"`{folder.name}` does not make videos from text alone: its transformer needs a picture"
+            raise Incompatible(message, hint="`cav` needs a text-to-video model")
+        if not (folder / EXPERTS[1]).is_dir():
+            return 0.0
+        if not index.get("boundary_ratio"):
             hint = "its `model_index.json` must have a `boundary_ratio`; download it again"
-            raise Incompatible(f"`{name}` does not say which timesteps its two transformers are for", hint=hint)
+            raise Incompatible(f"`{folder.name}` does not say which timesteps its two transformers are for", hint=hint)
+        return float(index["boundary_ratio"])
 
     # Text
 
@@ -272,6 +274,12 @@ class WanBackbone:
     def release(self, part: Part) -> None:
         """Move the VAE or the text encoder off the accelerator until it is next used; no change on the CPU."""
         getattr(self, part).to("cpu")
+
+
+def _read(folder: Path, file: str) -> dict[str, Any]:
+    """A JSON file of the pipeline folder. Raises IntegrityFailure if it is damaged."""
+    with explain_load_errors(folder / file.partition("/")[0]):
+        return dict(json.loads((folder / file).read_text(encoding="utf-8")))
 
 
 def _layers(denoiser: nn.Module, endings: tuple[str, ...]) -> list[str]:

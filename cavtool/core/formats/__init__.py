@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from cavtool.core.formats import dreambooth, kohya, peft, textual_inversion
+from cavtool.core.formats import comfy, dreambooth, kohya, peft, textual_inversion
 from cavtool.core.formats.files import read_tensors
 from cavtool.errors import IntegrityFailure
 
@@ -41,6 +41,7 @@ def read_absorber(path: Path) -> AbsorberFile:
     state, metadata = read_tensors(path)
     token, others = textual_inversion.read(state)
     loras, others = peft.read(others, peft.scales(path, metadata))
+    loras = {comfy.layer_of(layer): pair for layer, pair in loras.items()}
     if not loras:
         loras, others = kohya.read(others)
     if not loras and token is None:

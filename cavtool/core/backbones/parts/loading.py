@@ -41,7 +41,7 @@ def explain_load_errors(folder: Path) -> Iterator[None]:
     """Turn the libraries' errors about a damaged or incomplete folder into an IntegrityFailure."""
     try:
         yield
-    except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, TypeError, KeyError, NotImplementedError, SafetensorError) as error:
         raise IntegrityFailure(f"cannot load the model's `{folder.name}`: {error}") from error
 
 
