@@ -50,6 +50,8 @@ def restrict(params: Mapping[str, nn.Parameter], heads: Heads) -> None:
 
     For q, k and v the rows of `lora_B` that belong to other heads stay zero, for the output the columns of `lora_A`, so
     that the file is an ordinary LoRA. AdamW leaves a zero with a zero gradient unchanged, with weight decay too.
+    Wan normalises q and k over all heads together, so that the other heads still change a little:
+    `python -m tests.benchmarks.heads` measures how much.
     """
     for key, param in params.items():
         layer, _, part = key.rpartition(".to_")

@@ -13,7 +13,8 @@ from cavtool.core.formats.files import read_tensors
 from cavtool.errors import IntegrityFailure
 
 SUPPORTED = (
-    "supported: a LoRA in the layout of diffusers, PEFT or kohya, a textual inversion, the folder of a DreamBooth UNet"
+    "supported: a LoRA in the layout of diffusers, PEFT, kohya or ComfyUI, a textual inversion, "
+    "the folder of a DreamBooth UNet"
 )
 
 
