@@ -11,15 +11,19 @@ import torch
 from diffusers import (
     AnimateDiffPipeline,
     AutoencoderKL,
+    AutoencoderKLWan,
     DDIMScheduler,
     MotionAdapter,
     TextToVideoSDPipeline,
     UNet2DConditionModel,
     UNet3DConditionModel,
     UNetMotionModel,
+    UniPCMultistepScheduler,
+    WanPipeline,
+    WanTransformer3DModel,
 )
 from safetensors.torch import load_file, save_file
-from transformers import CLIPTextConfig, CLIPTextModel
+from transformers import CLIPTextConfig, CLIPTextModel, T5Tokenizer, UMT5Config, UMT5EncoderModel
 
 from cavtool.mini.architecture import new_tokenizer
 
@@ -101,6 +105,25 @@ def save_image_model(folder: Path, whole: Path) -> Path:
         "vae": ["diffusers", "AutoencoderKL"],
     }
     (folder / "model_index.json").write_text(json.dumps(index))
+    return folder
+
+
+def save_wan(folder: Path, kind: str = "2.1") -> Path:
+    """Like Wan 2.1 (`2.1`), Wan 2.2 A14B with two experts (`a14b`) or Wan 2.2 5B with its residual VAE (`5b`)."""
+    torch.manual_seed(0)
+    channels, tokenizer = 16 if kind == "5b" else 4, _new_t5_tokenizer()
+    flow = {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "flow_shift": 3.0}
+    pipeline = WanPipeline(
+        tokenizer,
+        _new_t5(tokenizer),
+        _new_video_vae(channels, is_residual=kind == "5b"),
+        UniPCMultistepScheduler(num_train_timesteps=1000, **flow),
+        _new_wan_transformer(channels),
+        _new_wan_transformer(channels) if kind == "a14b" else None,
+        boundary_ratio=0.875 if kind == "a14b" else None,
+        expand_timesteps=kind == "5b",
+    )
+    pipeline.save_pretrained(folder)
     return folder
 
 
@@ -223,6 +246,58 @@ def _new_vae() -> AutoencoderKL:
         latent_channels=4,
         scaling_factor=0.18215,
     )
+
+
+def _new_wan_transformer(channels: int) -> WanTransformer3DModel:
+    transformer = WanTransformer3DModel(
+        num_attention_heads=3,
+        attention_head_dim=12,
+        in_channels=channels,
+        out_channels=channels,
+        text_dim=TEXT_WIDTH,
+        freq_dim=16,
+        ffn_dim=48,
+        num_layers=2,
+    )
+    with torch.no_grad():
+        for block in transformer.blocks:  # random weights attend evenly; heads differ in trained ones
+            block.attn1.norm_q.weight *= torch.tensor([1.0, 6.0, 12.0]).repeat_interleave(12)
+    return transformer
+
+
+def _new_video_vae(channels: int, *, is_residual: bool) -> AutoencoderKLWan:
+    residual = {"patch_size": 2, "in_channels": 12, "out_channels": 12, "scale_factor_spatial": 16}
+    return AutoencoderKLWan(
+        base_dim=4,
+        z_dim=channels,
+        dim_mult=[1, 1, 1, 1],
+        num_res_blocks=1,
+        latents_mean=[0.1 * i for i in range(channels)],
+        latents_std=[0.5 + 0.1 * i for i in range(channels)],
+        is_residual=is_residual,
+        **(residual if is_residual else {}),
+    )
+
+
+def _new_t5_tokenizer() -> T5Tokenizer:
+    """A tokenizer of whole words, others are spelled in letters."""
+    words = ["a", "red", "blue", "cat", "car", "in", "the", "forest", "twirls", "lantern"]
+    pieces = [*(f"▁{word}" for word in words), "▁", *"abcdefghijklmnopqrstuvwxyz"]
+    vocab = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *((piece, -2.0 - i / 9) for i, piece in enumerate(pieces))]
+    return T5Tokenizer(vocab=vocab, extra_ids=0, model_max_length=512)
+
+
+def _new_t5(tokenizer: Any) -> UMT5EncoderModel:
+    config = UMT5Config(
+        vocab_size=len(tokenizer),
+        d_model=TEXT_WIDTH,
+        d_kv=8,
+        d_ff=48,
+        num_layers=2,
+        num_heads=4,
+        feed_forward_proj="gated-gelu",
+    )
+    return UMT5EncoderModel(config)
 
 
 def _new_text_encoder(tokenizer: Any) -> CLIPTextModel:

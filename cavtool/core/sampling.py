@@ -26,6 +26,8 @@ def sample(
     number of steps done.
     """
     timesteps = scheduler.timesteps[start:stop]
+    if getattr(scheduler, "step_index", start) is None:  # or it looks for the first timestep, which need not be unique
+        scheduler.set_begin_index(start)
     for i, t in enumerate(timesteps, start):
         scaled = scheduler.scale_model_input(latents_BCFHW, t)
         prediction = predict(scaled, t.expand(len(scaled)).to(scaled.device))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from cavtool.errors import TrainingError
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
+_UPDATES = "num_updates"
 
 
 @dataclass
@@ -59,6 +60,8 @@ class Trainer:
         for key, param in self.params.items():
             moments = self._optimizer.state.get(param, {})
             state |= {f"{moment}.{key}": moments[moment].clone() for moment in _MOMENTS if moment in moments}
+            if int(moments.get("step", self.step)) != self.step:  # without a gradient in some steps: one expert of two
+                state[f"{_UPDATES}.{key}"] = moments["step"].clone()
         return state | {"step": torch.tensor(self.step)}
 
     def load(self, state: Mapping[str, Tensor]) -> None:
@@ -68,6 +71,7 @@ class Trainer:
             raise TrainingError("the checkpoint does not belong to this run")
         for key, param in self.params.items():
             param.data.copy_(state[f"param.{key}"])
-            if self.step:
+            if f"{_MOMENTS[0]}.{key}" in state:
                 moments = {moment: state[f"{moment}.{key}"].to(param.device) for moment in _MOMENTS}
-                self._optimizer.state[param] = {"step": torch.tensor(float(self.step)), **moments}
+                updates = state.get(f"{_UPDATES}.{key}", torch.tensor(self.step)).float()
+                self._optimizer.state[param] = {"step": updates, **moments}

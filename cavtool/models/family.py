@@ -67,14 +67,13 @@ class Family:
     """Models that one backbone runs.
 
     `title` is for messages, `parts` are the folders with weights, `native` is how such a model is used if nothing else
-    is known. `runs` is whether this version has the backbone.
+    is known.
     """
 
     title: str
     denoiser: str
     parts: tuple[str, ...]
     native: Native
-    runs: bool = True
 
 
 _UNET_PARTS = ("unet", "vae", "text_encoder")
@@ -87,7 +86,6 @@ FAMILIES = {
         "transformer",
         ("transformer", "vae", "text_encoder"),
         Native(NativeClip(33, 16, 832, 480, multiple=16), 50, 5.0, 0.5, flow_shift=3.0),
-        runs=False,
     ),
 }
 _DENOISERS = {
@@ -124,14 +122,6 @@ def detect_family(folder: Path, name: str = "") -> str:
     if denoiser == "WanTransformer3DModel" and (config.get("image_dim") or config.get("in_channels") == _I2V_CHANNELS):
         raise _image_to_video(name, denoiser)
     return _DENOISERS[denoiser]
-
-
-def check_runs(family: str, name: str) -> None:
-    """Raise Incompatible if this version has no backbone for the family of the model `name`."""
-    if not FAMILIES[family].runs:
-        ours = " and ".join(each.title for each in FAMILIES.values() if each.runs)
-        message = f"this version of `cav` cannot run {FAMILIES[family].title} models yet, such as `{name}`"
-        raise Incompatible(message, hint=f"it runs {ours} models: see `cav models list`")
 
 
 def check_complete(folder: Path, family: str, name: str, hint: str) -> None:

@@ -22,7 +22,7 @@ from cavtool.system.safetensors import find_weights, tensor_shapes
 DESCRIPTION = "cav.json"
 WORDS = "words.json"  # the words alone, in folders without `cav.json`
 _DENOISERS = ("unet", ADAPTER, "transformer", "transformer_2")
-_WHOLE_NUMBERS = ("num_frames", "enlarge", "steps")
+_WHOLE_NUMBERS = ("num_frames", "enlarge", "steps", "width", "height")
 _MAY_BE_ZERO = ("guidance", "noise_from")
 _ENDS = {"noise_from": 1.0}
 _NUMBERS = ("fps", "guidance", "noise_from")
@@ -30,7 +30,10 @@ _NUMBERS = ("fps", "guidance", "noise_from")
 
 @dataclass(frozen=True)
 class Description:
-    """The content of `cav.json`; None for what it does not say. `words` is None if any word will do."""
+    """The content of `cav.json`; None for what it does not say. `words` is None if any word will do.
+
+    `width` and `height` are for models without a UNet, whose config would say them.
+    """
 
     num_frames: int | None = None
     fps: float | None = None
@@ -38,6 +41,8 @@ class Description:
     guidance: float | None = None
     noise_from: float | None = None
     enlarge: int = 1
+    width: int | None = None
+    height: int | None = None
     words: frozenset[str] | None = None
 
 
@@ -63,12 +68,14 @@ def read_native(folder: Path, description: Description, usual: Native, *, known_
     """How the model in the folder is used: `usual`, changed by its UNet's config, then by its `cav.json`.
 
     Unless the size is known, it is the UNet's `sample_size` in latents times the VAE's downscale factor; models without
-    a UNet have the usual one. Raises IntegrityFailure if a config cannot be read.
+    a UNet have that of their `cav.json`, or the usual one. Raises IntegrityFailure if a config cannot be read.
     """
     clip = replace(usual.clip, **_stated(description, "num_frames", "fps"))
     if (folder / "unet").is_dir():
         size = _unet_size(folder)
         clip = replace(clip, **({"multiple": size["multiple"]} if known_size else size))
+    else:
+        clip = replace(clip, **_stated(description, "width", "height"))
     return replace(usual, clip=clip, **_stated(description, "steps", "guidance", "noise_from"))
 
 
@@ -93,9 +100,12 @@ def _unet_size(folder: Path) -> dict[str, int]:
 def fingerprint(folder: Path) -> str:
     """A hash of the denoiser's tensor names and shapes, 16 hex digits. Raises IntegrityFailure.
 
-    An image UNet beside a motion adapter has the fingerprint of the `UNetMotionModel` that the two make.
+    An image UNet beside a motion adapter has the fingerprint of the `UNetMotionModel` that the two make. A model of two
+    experts has another fingerprint than a model that is like its first expert.
     """
     shapes = tensor_shapes(_denoiser_files(folder))
+    if (folder / "transformer_2").is_dir():
+        shapes["transformer_2"] = []
     return hashlib.sha256(json.dumps(shapes, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -9,7 +9,7 @@ from cavtool.errors import CavError, Conflict, Incompatible, IntegrityFailure, I
 from cavtool.errors import closest as closest_name
 from cavtool.models import hub
 from cavtool.models.catalogue import CATALOGUE, Entry, entry_of
-from cavtool.models.family import PICKLES, check_complete, check_runs, detect_family
+from cavtool.models.family import PICKLES, check_complete, detect_family
 from cavtool.models.model import Model
 from cavtool.names import check_name
 from cavtool.system.files import write_atomic, writing_to
@@ -68,7 +68,6 @@ class Models:
         if pointer := self.pointer(name):
             return self._open(pointer)
         if name in CATALOGUE:
-            check_runs(CATALOGUE[name].family, name)
             raise _not_pulled(name)
         path = _as_path(name)
         for known in CATALOGUE.values():
@@ -163,8 +162,6 @@ class Models:
         return (self.cache or Path()) / "models" / _slug(name)
 
     def _open(self, pointer: Pointer) -> Model:
-        if pointer.family:
-            check_runs(pointer.family, pointer.name)
         folder = self.folder(pointer)
         if not pointer.is_pulled or (not folder.exists() and (pointer.prepared or pointer.commit)):
             raise _not_pulled(pointer.name)
@@ -192,12 +189,11 @@ def find_model(name: str, *, cache: Path | None = None) -> Model:
 
 
 def check_usable(folder: Path, name: str, command: str = "download it again") -> None:
-    """Check that a pipeline folder is complete and that this version runs it.
+    """Check that a pipeline folder is complete and of a family that `cav` runs.
 
     Raises IntegrityFailure, with the command in the hint, and Incompatible.
     """
     family = detect_family(folder, name)
-    check_runs(family, name)
     check_complete(folder, family, name, f"{command} finishes the download" if "`" in command else command)
 
 

@@ -12,7 +12,7 @@ from cavtool.errors import CavError, Incompatible, InvalidInput
 from cavtool.events import Note, OnEvent, Warn
 from cavtool.models import CATALOGUE, hub
 from cavtool.models.catalogue import SD15
-from cavtool.models.family import ADAPTER, FAMILIES, PICKLES, PIPELINE, check_complete, detect_family
+from cavtool.models.family import ADAPTER, PICKLES, PIPELINE, check_complete, detect_family
 from cavtool.models.folder import DESCRIPTION, WORDS
 from cavtool.models.store import Pointer, is_remote, single_file
 from cavtool.system.files import writing_to
@@ -100,14 +100,11 @@ def _base(base: str) -> str:
 
 
 def _describe(pointer: Pointer, on_event: OnEvent) -> None:
-    """Report the licence, and that the family does not run yet."""
+    """Report the licence."""
     if entry := CATALOGUE.get(pointer.name):
         report = Note if entry.commercial else Warn
         suffix = "" if entry.commercial else ": not for commercial use"
         on_event(report(f"`{pointer.name}` is licensed under {entry.licence}{suffix}"))
-    if pointer.family and not FAMILIES[pointer.family].runs:
-        title = FAMILIES[pointer.family].title
-        on_event(Warn(f"this version of `cav` cannot run {title} models yet: `{pointer.name}` can only be downloaded"))
 
 
 def _download(pointer: Pointer, revision: str, on_event: OnEvent) -> Pointer:

@@ -100,7 +100,7 @@ def test_the_catalogue_says_what_a_model_needs_and_may_be_used_for(cav: Cav) -> 
     assert "CC-BY-NC-4.0 (not for commercial use)" in shown
     assert "24 frames of 576x320, 8 fps" in shown
     assert "estimates" in shown
-    assert "not yet run by this version" in cav("models", "show", "wan-1.3b").stdout
+    assert "of 832x480, 16 fps" in cav("models", "show", "wan-1.3b").stdout
     assert "64.0 GB" in cav("doctor", "--plan", "learn", "--model", "zeroscope").stdout
 
 
@@ -355,7 +355,7 @@ def test_folders_and_files_that_are_no_model(cav: Cav, copied: Path, tmp_path: P
     shutil.rmtree(copied / "unet")
     (copied / "transformer").mkdir()
     (copied / "transformer" / "config.json").write_text('{"_class_name": "WanTransformer3DModel", "in_channels": 16}')
-    assert error_of(copied) == (1, "error: this version of `cav` cannot run Wan models yet, such as `copied`")
+    assert error_of(copied) == (5, "error: `copied` is not complete: weights of its `transformer` are missing")
 
 
 def test_an_added_folder_that_is_gone_or_damaged(cav: Cav, copied: Path, home: Path) -> None:

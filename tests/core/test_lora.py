@@ -20,8 +20,8 @@ def random_state(backbone: Backbone, targets: list[str], seed: int, rank: int = 
     for name in targets:
         layer: Any = backbone.denoiser.get_submodule(name)
         out_features, in_features = layer.weight.shape
-        state[f"unet.{name}.lora_A.weight"] = torch.randn(rank, in_features, generator=generator) / 4
-        state[f"unet.{name}.lora_B.weight"] = torch.randn(out_features, rank, generator=generator) / 4
+        state[f"{lora.key_of(name)}.lora_A.weight"] = torch.randn(rank, in_features, generator=generator) / 4
+        state[f"{lora.key_of(name)}.lora_B.weight"] = torch.randn(out_features, rank, generator=generator) / 4
     return state
 
 

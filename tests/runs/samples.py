@@ -10,7 +10,7 @@ from cavtool.recipes import LearnRecipe
 from cavtool.runs import Run, Runs
 from tests.registry.samples import CLIP
 
-RECIPE = LearnRecipe(prompt="it twirls", start=0.5)
+RECIPE = LearnRecipe(prompt="it twirls", start=0.5, steps=250, noise_from=0.7)
 SIZE = 300_000  # bytes of a state
 
 

@@ -32,7 +32,7 @@ def test_a_record_of_schema_1_is_read(run: Run) -> None:
         ("steps = 250", "steps = 250\nmomentum = 0.9", "has an unknown key: `recipe.momentum`"),
         ("replace = false", "replace = false\ncolour = 1", "has an unknown key: `colour`"),
         ("steps = 250", "steps = 2.5", "has no valid `recipe.steps`: expected `int`, got `float`"),
-        ("steps = 250", "steps = 0", "has no valid `recipe`: `--steps` must be at least 1"),
+        ("steps = 250", "steps = -1", "has no valid `recipe`: `--steps` must be 0 or more"),
         ('absorber_kind = "dual"', 'absorber_kind = "both"', "has no valid `recipe.absorber_kind`: invalid enum value"),
         ("fps = 8.0", "", "has no `clip.fps`"),
         ("schema = 3", "schema = 4", "was written by a newer `cav`"),

@@ -10,7 +10,6 @@ from cavtool.cli.completion.offers import model_names
 from cavtool.cli.output import Output
 from cavtool.errors import CavError, InvalidInput
 from cavtool.models import CATALOGUE
-from cavtool.models.family import FAMILIES
 from cavtool.recipes import LearnRecipe
 from cavtool.workspace import Workspace
 
@@ -61,7 +60,7 @@ def _show_plan(out: Output, workspace: Workspace, name: str, model: str) -> None
     if task is None:
         raise InvalidInput(f"cannot plan `{name}`", hint=f"use one of {', '.join(_TASKS)}")
     entry, pointer = CATALOGUE.get(model), workspace.models.pointer(model)
-    if entry and not entry.folder and not (pointer and FAMILIES[entry.family].runs):
+    if entry and not entry.folder and not pointer:
         needs = entry.needs
         data = [{"part": "total (estimate)", "bf16_gb": getattr(needs, task), "fp32_gb": None}]
         out.note(f"`{model}` cannot be opened here: the figure is that of `cav models show {model}`")

@@ -211,7 +211,6 @@ def _describe(workspace: Workspace, name: str, pointer: "Pointer | None") -> dic
         "name": name,
         "family": family,
         "state": _state(pointer, entry, folder),
-        "runs": _runs(family),
         "licence": entry.licence if entry else "",
         "commercial_use": entry.commercial if entry else None,
         "source": pointer.source if pointer else entry.source if entry else "",
@@ -244,12 +243,6 @@ def _state(pointer: "Pointer | None", entry: "Entry | None", folder: Path | None
     return "pulled" if pointer.commit else "added"
 
 
-def _runs(family: str) -> bool | None:
-    from cavtool.models.family import FAMILIES
-
-    return FAMILIES[family].runs if family in FAMILIES else None
-
-
 def _clip_text(data: dict[str, Any]) -> str:
     """The native clip: 24 frames of 576x320, 8 fps."""
     if not data["native"]:
@@ -262,7 +255,7 @@ def _clip_text(data: dict[str, Any]) -> str:
 def _lines(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """The lines of `cav models show`."""
     yield "name", data["name"]
-    yield "family", f"{data['family'] or 'unknown'}{' (not yet run by this version)' if data['runs'] is False else ''}"
+    yield "family", data["family"] or "unknown"
     yield "state", data["state"]
     for key in ("source", "adapter", "commit", "path"):
         if data[key]:

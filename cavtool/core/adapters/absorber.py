@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from cavtool.core.adapters import lora
+from cavtool.core.adapters.heads import Heads, restrict
 from cavtool.core.backbones.protocol import Backbone, FramesFHWC
 from cavtool.core.losses import denoising_loss
 from cavtool.core.noise import step_generator
@@ -51,12 +52,23 @@ def crop_bank(
 
 
 def new_absorber(
-    backbone: Backbone, appearance: str, *, with_lora: bool, with_token: bool, rank: int, seed: int
+    backbone: Backbone,
+    appearance: str,
+    *,
+    with_lora: bool,
+    with_token: bool,
+    rank: int,
+    seed: int,
+    heads: Heads | None = None,
 ) -> Params:
-    """Add an untrained absorber to the backbone; returns its parameters."""
+    """Add an untrained absorber to the backbone; returns its parameters.
+
+    `heads` are the spatial ones, for models in which only some heads of a layer are.
+    """
     params: Params = {}
     if with_lora:
         params |= lora.inject(backbone.denoiser, ADAPTER, backbone.spatial_targets(), rank, seed=seed)
+        restrict(params, heads or {})
     if with_token:
         params[TOKEN] = nn.Parameter(backbone.token_like(appearance.replace("*", " "), TOKEN_VECTORS))
     return params

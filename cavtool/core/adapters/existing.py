@@ -100,7 +100,7 @@ def _fit_loras(
             unused.append(key)
             continue
         _check_shape(layer, (B.shape[0], A.shape[1]), _flattened(layers[layer]), name, model)
-        state |= {f"unet.{layer}.lora_A.weight": A, f"unet.{layer}.lora_B.weight": B * weight}
+        state |= lora.state_of({layer: (A, B * weight)})
     return state, unused
 
 
@@ -128,7 +128,7 @@ def _check_shape(layer: str, shape: tuple[int, ...], of_model: tuple[int, ...], 
     if shape != of_model:
         raise Incompatible(
             f"`{name}` was made for another base model: its `{layer}` has shape {shape}, that of `{model}` {of_model}",
-            hint="Stable Diffusion 1.5 fits AnimateDiff, Stable Diffusion 2.1 fits ModelScope",
+            hint="Stable Diffusion 1.5 fits AnimateDiff, 2.1 fits ModelScope, and Wan fits Wan of the same size",
         )
 
 

@@ -1,7 +1,8 @@
 """LoRA on a denoiser: inject it with peft to train it, extract it, save it. `merge.py` applies it for sampling.
 
 W' = W + s·BA (Ren et al. 2024, equation 2; Hu et al. 2021). Files hold PEFT's keys, `unet.<layer>.lora_A.weight`
-(R, in) and `unet.<layer>.lora_B.weight` (out, R), with alpha = rank, so that s is the weight a user gives.
+(R, in) and `unet.<layer>.lora_B.weight` (out, R), with alpha = rank, so that s is the weight a user gives. In place of
+`unet`, keys of a transformer (Wan) begin with `transformer` or `transformer_2`, which are part of the layer's name.
 """
 
 import json
@@ -16,7 +17,8 @@ from torch import Tensor, nn
 
 from cavtool.errors import Incompatible, IntegrityFailure
 
-_PREFIX = "unet."
+_UNET = "unet."
+_TRANSFORMERS = ("transformer.", "transformer_2.")
 _A, _B = ".lora_A.weight", ".lora_B.weight"
 
 LoraState = dict[str, Tensor]
@@ -79,7 +81,13 @@ def save(state: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -
 
 def targets(state: Mapping[str, Tensor]) -> tuple[str, ...]:
     """The layers that a file's LoRA changes, sorted; empty if it holds no LoRA."""
-    return tuple(sorted(key[len(_PREFIX) : -len(_A)] for key in state if key.startswith(_PREFIX) and key.endswith(_A)))
+    keys = (key.removesuffix(_A) for key in state if key.startswith((_UNET, *_TRANSFORMERS)) and key.endswith(_A))
+    return tuple(sorted(key.removeprefix(_UNET) for key in keys))
+
+
+def key_of(layer: str) -> str:
+    """The name of a layer in the keys of a file: with the name of its model in front, as diffusers expects it."""
+    return layer if layer.startswith(_TRANSFORMERS) else _UNET + layer
 
 
 @contextmanager
@@ -110,7 +118,7 @@ def remove_all(denoiser: nn.Module) -> None:
 def _adapter_params(denoiser: nn.Module, name: str) -> dict[str, nn.Parameter]:
     marker = f".{name}.weight"
     return {
-        _PREFIX + key.replace(marker, ".weight"): param
+        key_of(key.replace(marker, ".weight")): param
         for key, param in denoiser.named_parameters()
         if key.endswith(marker)
     }
@@ -120,22 +128,22 @@ def pairs_of(state: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
     """The matrices A and B by layer. Raises IntegrityFailure if there are none, or if two do not fit each other."""
     if not (names := targets(state)):
         raise IntegrityFailure("the file holds no LoRA weights")
-    pairs = {name: (state[_PREFIX + name + _A], state.get(_PREFIX + name + _B)) for name in names}
-    return {name: (A, _fitting(name, A, B)) for name, (A, B) in pairs.items()}
+    pairs = {name: (state.get(key_of(name) + _A), state.get(key_of(name) + _B)) for name in names}
+    return {name: _fitting(name, A, B) for name, (A, B) in pairs.items()}
 
 
 def state_of(pairs: Mapping[str, tuple[Tensor, Tensor]]) -> LoraState:
     """The tensors of a file from the matrices A and B by layer: the inverse of `pairs_of`."""
     state: LoraState = {}
     for name, (A, B) in pairs.items():
-        state |= {_PREFIX + name + _A: A, _PREFIX + name + _B: B}
+        state |= {key_of(name) + _A: A, key_of(name) + _B: B}
     return state
 
 
-def _fitting(name: str, A: Tensor, B: Tensor | None) -> Tensor:
-    if B is None or A.ndim != 2 or B.ndim != 2 or len(A) != B.shape[1]:
+def _fitting(name: str, A: Tensor | None, B: Tensor | None) -> tuple[Tensor, Tensor]:
+    if A is None or B is None or A.ndim != 2 or B.ndim != 2 or len(A) != B.shape[1]:
         raise IntegrityFailure(f"the file holds a damaged LoRA: the matrices of `{name}` do not fit each other")
-    return B
+    return A, B
 
 
 def check_fit(denoiser: nn.Module, pairs: Mapping[str, tuple[Tensor, Tensor]]) -> None:

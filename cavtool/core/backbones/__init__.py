@@ -12,18 +12,21 @@ _FAMILIES = {  # the backbone for each class of denoiser, by name so that only t
     "UNet3DConditionModel": "unet3d:UNet3DBackbone",
     "UNetMotionModel": "animatediff:AnimateDiffBackbone",
     "UNet2DConditionModel": "animatediff:AnimateDiffBackbone",
+    "WanTransformer3DModel": "wan:WanBackbone",
 }
+_DENOISERS = ("unet", "transformer")  # the folder of the denoiser
 
 
 def open_backbone(folder: Path, *, device: str = "auto", dtype: str = "auto", training: bool = False) -> Backbone:
     """Open a diffusers pipeline folder. Raises Incompatible for an unknown family, IntegrityFailure if damaged."""
+    part = next((name for name in _DENOISERS if (folder / name).is_dir()), _DENOISERS[0])
     try:
-        denoiser = json.loads((folder / "unet" / "config.json").read_text(encoding="utf-8"))["_class_name"]
+        denoiser = json.loads((folder / part / "config.json").read_text(encoding="utf-8"))["_class_name"]
     except (OSError, ValueError, KeyError) as error:
         raise IntegrityFailure(f"`{folder}` is not a complete diffusers pipeline folder") from error
     if denoiser not in _FAMILIES:
         raise Incompatible(
-            f"cannot use `{folder.name}`: its UNet is a {denoiser}", hint=f"supported: {', '.join(_FAMILIES)}"
+            f"cannot use `{folder.name}`: its denoiser is a {denoiser}", hint=f"supported: {', '.join(_FAMILIES)}"
         )
     device = resolve_device(device)
     family = resolve_name(f"{__name__}.{_FAMILIES[denoiser]}")

@@ -103,7 +103,13 @@ class Backbone(Protocol):
         """Names of the parameters of all layers that do not mix frames, those of an image model."""
 
     def without_time(self) -> AbstractContextManager[None]:
-        """Bypass every layer that mixes frames."""
+        """Bypass every layer that mixes frames; with joint attention, each frame is processed as a clip of its own."""
+
+    def classify_heads(self, latents_BCFHW: Tensor, prompt: str) -> dict[str, Tensor]:
+        """Which heads (H,) look across frames, by attention layer; {} for families with temporal layers.
+
+        `core.adapters.heads.restrict` takes the result.
+        """
 
     # Memory
 

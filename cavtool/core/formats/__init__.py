@@ -8,12 +8,13 @@ from pathlib import Path
 
 from torch import Tensor
 
-from cavtool.core.formats import dreambooth, kohya, peft, textual_inversion
+from cavtool.core.formats import comfy, dreambooth, kohya, peft, textual_inversion
 from cavtool.core.formats.files import read_tensors
 from cavtool.errors import IntegrityFailure
 
 SUPPORTED = (
-    "supported: a LoRA in the layout of diffusers, PEFT or kohya, a textual inversion, the folder of a DreamBooth UNet"
+    "supported: a LoRA in the layout of diffusers, PEFT, kohya or ComfyUI, a textual inversion, "
+    "the folder of a DreamBooth UNet"
 )
 
 
@@ -41,6 +42,7 @@ def read_absorber(path: Path) -> AbsorberFile:
     state, metadata = read_tensors(path)
     token, others = textual_inversion.read(state)
     loras, others = peft.read(others, peft.scales(path, metadata))
+    loras = {comfy.layer_of(layer): pair for layer, pair in loras.items()}
     if not loras:
         loras, others = kohya.read(others)
     if not loras and token is None:

@@ -25,6 +25,7 @@ from cavtool.workspace import Workspace
 
 NUM_CROPS = 64
 ABSORBER = "absorber."  # the prefix of an existing absorber in the inputs, which a resumed run reads again
+HEADS = "heads."  # the prefix of the masks of the heads that look across frames
 _STILL = 0.25  # mean change between frames, of 255; compressed still videos have 0.0 to 0.1
 
 
@@ -44,6 +45,8 @@ def prepare_run(
         _warn_about_truncation(name, recipe, session, on_event)
         given = load_absorbers(recipe.absorbers, session, workspace, on_event)
         inputs = _encode_inputs(session, frames, recipe.seed if recipe.trains_absorber else None)
+        heads = _temporal_heads(session, inputs["latents"], recipe.prompt_for(name), on_event)
+    inputs |= {f"{HEADS}{layer}": mask_H for layer, mask_H in heads.items()}
     inputs |= {f"{ABSORBER}{key}": value for key, value in combine([each.state for each in given]).items()}
     noise_from = model.native.noise_from if recipe.noise_from is None else recipe.noise_from
     used = tuple(each.used for each in given)
@@ -86,6 +89,15 @@ def _read_clip(file: Path, recipe: LearnRecipe, model: Model, on_event: OnEvent)
     with file.open("rb") as opened:
         sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
     return Clip(sha256=sha256, start=start, duration=duration, fps=native.fps, **size), frames
+
+
+def _temporal_heads(session: Session, latents: Tensor, prompt: str, on_event: OnEvent) -> dict[str, Tensor]:
+    """The heads that look across frames, by attention layer, for models in which only some of a layer do."""
+    heads = session.backbone.classify_heads(latents, prompt)
+    if heads and not any(mask_H.any() for mask_H in heads.values()):
+        on_event(Warn("no attention head looks across frames: the motion and the absorber both train all heads"))
+        return {}
+    return heads
 
 
 def _encode_inputs(session: Session, frames: video.Frames, crop_seed: int | None) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from cavtool.registry.record import WEIGHTS, Record, UsedAbsorber
 from cavtool.runs import Run, RunRecord
 from cavtool.schema import to_table
 from cavtool.studio.learn.train import Training
-from cavtool.studio.weights import file_metadata
+from cavtool.studio.weights import file_metadata, heads_metadata
 
 _SEPARATE = {"prompt", "appearance", "model", "absorbers"}  # in fields of their own, not in the table of the recipe
 _OF_STAGE_1 = {"absorber_kind", "absorber_steps", "absorber_lr"}  # without effect if existing absorbers are used
@@ -43,7 +43,7 @@ def save_results(
         clips = {"reference.mp4": Path(folder, "reference.mp4"), "preview.mp4": Path(folder, "preview.mp4")}
         for path, pixels in zip(clips.values(), (training.inputs["frames"].numpy(), preview), strict=True):
             video.encode(pixels, path, fps=model.clip.fps, scale=model.enlarge)
-        save = partial(_put, registry, run, asked, Path(folder))
+        save = partial(_put, registry, run, asked, Path(folder), heads_metadata(training.temporal_heads))
         if absorber:
             draft = _draft(asked, model, "absorber", absorber)
             save(draft, absorber, {"reference.mp4": clips["reference.mp4"]})
@@ -64,12 +64,13 @@ def _put(
     run: Run,
     asked: RunRecord,
     folder: Path,
+    metadata: Mapping[str, str],
     draft: Record,
     state: LoraState,
     files: Mapping[str, Path],
 ) -> Asset:
     weights = folder / f"{draft.name}.safetensors"
-    lora.save(state, weights, file_metadata(draft, lora.targets(state)))
+    lora.save(state, weights, {**file_metadata(draft, lora.targets(state)), **metadata})
     is_ours = _has_weights(registry, draft.name, weights)  # put there by this run before it was interrupted
     if not is_ours:
         check_still_free(registry, draft.name, run, replace=asked.replace)

@@ -20,6 +20,7 @@ from cavtool import video
 from cavtool.core.adapters import lora
 from cavtool.core.adapters.absorber import ADAPTER, absorber_loss, load_absorber, motion_loss, new_absorber
 from cavtool.core.adapters.existing import applied, token_of
+from cavtool.core.adapters.heads import Heads, other_heads, restrict
 from cavtool.core.adapters.lora import LoraState
 from cavtool.core.backbones.protocol import Backbone
 from cavtool.core.trainer import Trainer
@@ -28,7 +29,7 @@ from cavtool.events import Event, Interrupted, Note, OnEvent, Stage, Step, Warn,
 from cavtool.recipes import AbsorberKind, AbsorbRecipe, LearnRecipe
 from cavtool.runs import Run
 from cavtool.studio.learn.choose import EVERY, Trials
-from cavtool.studio.learn.prepare import ABSORBER
+from cavtool.studio.learn.prepare import ABSORBER, HEADS
 from cavtool.studio.session import Motion, Session
 
 MOTION_ADAPTER = "cav_motion"
@@ -61,6 +62,11 @@ class Training:
         asked = self.recipe.noise_from
         return self.session.model.native.noise_from if asked is None else asked
 
+    @property
+    def temporal_heads(self) -> Heads:
+        """The heads that the motion trains, {} for models whose layers are temporal as a whole."""
+        return _under(HEADS, self.inputs)
+
     def begin(self, stage: str) -> None:
         """Report the start of a stage."""
         stages = [*_STAGES] if self.recipe.trains_absorber else ["motion", "preview"]
@@ -87,7 +93,8 @@ class Training:
             batch_size=recipe.batch_size,
             seed=recipe.seed,
         )
-        trainer = absorber_trainer(self.session.backbone, absorb, self.inputs["crops"])
+        spatial = other_heads(self.temporal_heads)
+        trainer = absorber_trainer(self.session.backbone, absorb, self.inputs["crops"], spatial)
         self._train(trainer, "absorber")
         state = lora.extract(trainer.params)
         lora.remove_all(self.session.backbone.denoiser)
@@ -109,6 +116,7 @@ class Training:
         backbone.release("text_encoder")
         targets = backbone.temporal_targets()
         params = lora.inject(backbone.denoiser, MOTION_ADAPTER, targets, recipe.rank, seed=recipe.seed)
+        restrict(params, self.temporal_heads)
         trainer = Trainer(params, loss_at, recipe.motion_steps, recipe.lr)
         finished = {f"{ABSORBER}{key}": value for key, value in absorber.items()}
         trials = self._trials()
@@ -206,8 +214,13 @@ class Training:
         return smoothed
 
 
-def absorber_trainer(backbone: Backbone, recipe: AbsorbRecipe, crops_NCFHW: Tensor) -> Trainer:
-    """The trainer of stage 1, over the parameters of a new absorber that it adds to the backbone."""
+def absorber_trainer(
+    backbone: Backbone, recipe: AbsorbRecipe, crops_NCFHW: Tensor, heads: Heads | None = None
+) -> Trainer:
+    """The trainer of stage 1, over the parameters of a new absorber that it adds to the backbone.
+
+    `heads` as in `new_absorber`.
+    """
     params = new_absorber(
         backbone,
         recipe.prompt,
@@ -215,6 +228,7 @@ def absorber_trainer(backbone: Backbone, recipe: AbsorbRecipe, crops_NCFHW: Tens
         with_token=recipe.kind is not AbsorberKind.S_LORA,
         rank=recipe.rank,
         seed=recipe.seed,
+        heads=heads,
     )
     batch = 8 * recipe.batch_size  # a single frame costs little
     loss_at = absorber_loss(backbone, params, crops_NCFHW, recipe.prompt, batch_size=batch, seed=recipe.seed)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from diffusers.utils import logging as diffusers_logging
 from safetensors import SafetensorError
-from transformers import CLIPTextModel
+from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from cavtool.errors import IntegrityFailure
@@ -18,7 +18,7 @@ from cavtool.system.safetensors import find_weights
 
 def load_model(kind: Any, folder: Path, dtype: torch.dtype, device: str) -> Any:
     """One model of the pipeline, frozen and in evaluation mode. Raises IntegrityFailure if it cannot be loaded."""
-    key = "dtype" if kind is CLIPTextModel else "torch_dtype"
+    key = "dtype" if issubclass(kind, PreTrainedModel) else "torch_dtype"
     with explain_load_errors(folder), quiet():
         weights = find_weights(folder)
         variant = weights.variant if weights else None
@@ -30,10 +30,10 @@ def freeze(model: Any, device: str) -> Any:
     return model.to(device).eval().requires_grad_(False)
 
 
-def class_name(folder: Path) -> str:
-    """The class of the model saved in the folder, from its config.json. Raises IntegrityFailure."""
+def class_name(folder: Path, config: str = "config.json") -> str:
+    """The class of the model or scheduler saved in the folder, from its config. Raises IntegrityFailure."""
     with explain_load_errors(folder):
-        return str(json.loads((folder / "config.json").read_text(encoding="utf-8"))["_class_name"])
+        return str(json.loads((folder / config).read_text(encoding="utf-8"))["_class_name"])
 
 
 @contextmanager
@@ -41,7 +41,7 @@ def explain_load_errors(folder: Path) -> Iterator[None]:
     """Turn the libraries' errors about a damaged or incomplete folder into an IntegrityFailure."""
     try:
         yield
-    except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, TypeError, KeyError, NotImplementedError, SafetensorError) as error:
         raise IntegrityFailure(f"cannot load the model's `{folder.name}`: {error}") from error
 
 

@@ -20,21 +20,21 @@ def encode_prompts(tokenizer: Any, text_encoder: Any, prompts: Sequence[str], to
     first_id = text_encoder.config.vocab_size
     learned_ids = range(first_id, first_id + len(token_ND))
     ids_BL = torch.stack([_ids_with_token(tokenizer, prompt, learned_ids) for prompt in prompts])
-    with _learned_rows(text_encoder, token_ND):
+    with learned_rows(text_encoder, token_ND):
         return _encode_ids(text_encoder, ids_BL)
 
 
 def mean_embedding(tokenizer: Any, text_encoder: Any, text: str) -> Tensor:
     """The mean (1, D) of the embeddings of the text's words; of an empty text, the embedding of "a"."""
     table = text_encoder.get_input_embeddings()
-    ids_L = torch.tensor(_word_ids(tokenizer, text) or _word_ids(tokenizer, "a"), device=table.weight.device)
+    ids_L = torch.tensor(word_ids(tokenizer, text) or word_ids(tokenizer, "a"), device=table.weight.device)
     rows_LD: Tensor = table(ids_L)
     return rows_LD.detach().float().mean(0, keepdim=True)
 
 
 def truncated(tokenizer: Any, prompt: str) -> str:
     """The end of the prompt that does not fit the text encoder and is cut off; empty if all of it fits."""
-    return str(tokenizer.decode(_word_ids(tokenizer, prompt)[tokenizer.model_max_length - 2 :])).strip()
+    return str(tokenizer.decode(word_ids(tokenizer, prompt)[tokenizer.model_max_length - 2 :])).strip()
 
 
 def _encode_ids(text_encoder: Any, ids_BL: Tensor) -> Tensor:
@@ -55,18 +55,19 @@ def _ids_with_token(tokenizer: Any, prompt: str, learned_ids: Sequence[int]) -> 
     if room < 0:
         message = f"the learned tokens have {len(learned_ids)} vectors, and a prompt has room for {length - 2}"
         raise Incompatible(message, hint="use fewer learned tokens at once")
-    before, after = (_word_ids(tokenizer, part) for part in prompt.partition("*")[::2])
+    before, after = (word_ids(tokenizer, part) for part in prompt.partition("*")[::2])
     inner = [*before[:room], *learned_ids, *after[: max(0, room - len(before))]]
     ids = [tokenizer.bos_token_id, *inner, tokenizer.eos_token_id]
     return torch.tensor([*ids, *[tokenizer.pad_token_id] * (length - len(ids))])
 
 
-def _word_ids(tokenizer: Any, text: str) -> list[int]:
+def word_ids(tokenizer: Any, text: str) -> list[int]:
+    """The ids of the text's words, without those that mark its start and end."""
     return list(tokenizer(text, add_special_tokens=False).input_ids)
 
 
 @contextmanager
-def _learned_rows(text_encoder: Any, token_ND: Tensor) -> Iterator[None]:
+def learned_rows(text_encoder: Any, token_ND: Tensor) -> Iterator[None]:
     """Map the ids just past the end of the vocabulary to the rows of `token_ND`; the model's table is not changed."""
     table = text_encoder.get_input_embeddings()
     text_encoder.set_input_embeddings(_LongerTable(table, token_ND))

@@ -157,6 +157,11 @@ class UNetBackbone(ABC):
     def without_time(self) -> AbstractContextManager[None]:
         """Bypass every layer that mixes frames."""
 
+    def classify_heads(self, latents_BCFHW: Tensor, prompt: str) -> dict[str, Tensor]:
+        """None: every layer is either temporal or spatial as a whole."""
+        del latents_BCFHW, prompt
+        return {}
+
     # Memory
 
     def release(self, part: Part) -> None:

@@ -1,0 +1,63 @@
+"""The diffusion process of models that are trained with flow matching (Lipman et al. 2023), the timesteps shifted.
+
+At the noise level n in [0, 1], x_n = (1 - n) x_0 + n ε; the model predicts the velocity ε - x_0, and its timestep is n
+times the number of timesteps. Schedules are uniform in a share u, with n = s u / (1 + (s - 1) u) for the shift s of the
+model (Esser et al. 2024, section 5.3.2). Shapes: B batch, F frames, C channels, H W of latents.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from diffusers import FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
+from torch import Tensor
+
+from cavtool.core.backbones.parts.loading import class_name, explain_load_errors
+from cavtool.errors import Incompatible
+
+
+class _FlowMatchEuler(FlowMatchEulerDiscreteScheduler):  # type: ignore[misc]
+    """With the two members that other schedulers have and the sampling loop uses."""
+
+    init_noise_sigma = 1.0
+
+    def scale_model_input(self, sample: Tensor, *_: Any) -> Tensor:
+        return sample
+
+
+_KINDS = {"UniPCMultistepScheduler": UniPCMultistepScheduler, "FlowMatchEulerDiscreteScheduler": _FlowMatchEuler}
+
+
+def load_flow_scheduler(folder: Path) -> Any:
+    """A fresh scheduler with the model's settings.
+
+    Raises Incompatible if it is of another class or not for flow matching, IntegrityFailure if it cannot be read.
+    """
+    name = class_name(folder, "scheduler_config.json")
+    if name not in _KINDS:
+        raise Incompatible(
+            f"cannot use the model's `scheduler`: it is a {name}", hint=f"supported: {', '.join(_KINDS)}"
+        )
+    with explain_load_errors(folder):
+        scheduler = _KINDS[name].from_pretrained(folder)
+    if not scheduler.config.get("use_flow_sigmas", True):
+        hint = "its config needs `use_flow_sigmas` and `flow_prediction`, as in Wan's own pipeline folders"
+        raise Incompatible("cannot use the model's `scheduler`: it is not for flow matching", hint=hint)
+    return scheduler
+
+
+def noise_level(scheduler: Any, share: Any) -> Any:
+    """The noise level at a share of the schedule, from clean (0) to pure noise (1)."""
+    config = scheduler.config
+    shift = config["flow_shift"] if "flow_shift" in config else config["shift"]
+    return shift * share / (1 + (shift - 1) * share)
+
+
+def add_noise(latents_BCFHW: Tensor, noise_BCFHW: Tensor, noise_level_B: Tensor) -> Tensor:
+    """The latents at these noise levels."""
+    level = noise_level_B.view(-1, 1, 1, 1, 1)
+    return (1 - level) * latents_BCFHW + level * noise_BCFHW
+
+
+def velocity(latents_BCFHW: Tensor, noise_BCFHW: Tensor) -> Tensor:
+    """The value that the model is trained to predict, the same at every noise level."""
+    return noise_BCFHW - latents_BCFHW

@@ -1,0 +1,97 @@
+"""Wan models through the workflows, on small random weights."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import DiffusionPipeline
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from cavtool.core.formats import comfy
+from cavtool.errors import Incompatible
+from cavtool.events import Event, Warn
+from cavtool.models import DESCRIPTION
+from cavtool.recipes import Blend, DType, LearnRecipe, SampleRecipe
+from cavtool.studio.generate import generate
+from cavtool.studio.learn import learn
+from cavtool.studio.session import motion_of, open_session
+from cavtool.workspace import Workspace
+from tests.small_models import save_wan
+
+pytestmark = pytest.mark.usefixtures("quick_preview")
+
+
+def described(folder: Path, *, num_frames: int) -> Path:
+    """The folder, with a description of its clips."""
+    values = {"num_frames": num_frames, "fps": 8, "width": 32, "height": 32}
+    (folder / DESCRIPTION).write_text(json.dumps(values))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def two_experts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small Wan 2.2 A14B with clips of 21 frames of 32 x 32 pixels."""
+    folder = save_wan(tmp_path_factory.mktemp("wan") / "a14b", "a14b")
+    return described(folder, num_frames=21)
+
+
+def recipe_for(folder: Path, **changes: Any) -> LearnRecipe:
+    short = {"steps": 2, "absorber_steps": 1, "rank": 2, "batch_size": 2, "noise_from": 0.0, "lr": 0.05, "seed": 3}
+    return LearnRecipe("a lantern twirls", dtype=DType.FP32, model=str(folder), **(short | changes))
+
+
+def test_a_motion_is_learned_on_both_experts_and_applied(two_experts: Path, circle: Path, tmp_path: Path) -> None:
+    events: list[Event] = []
+    asset = learn("circle", circle, recipe_for(two_experts), on_event=events.append)
+    assert not [event for event in events if isinstance(event, Warn)]
+    motion, absorber = (load_file(Workspace().registry.get(name).weights) for name in ("circle", "circle-look"))
+    parts = {"transformer", "transformer_2"}
+    assert {key.partition(".")[0] for key in motion} == parts
+    assert {key.partition(".")[0] for key in absorber} == parts | {"token"}
+    with safe_open(asset.weights, "pt") as file:
+        metadata = file.metadata()
+    heads = json.loads(metadata["cav.temporal_heads"])
+    for layer, numbers in heads.items():
+        for projection in "qk":
+            rows = motion[f"{layer}.to_{projection}.lora_B.weight"].abs().sum(1).view(3, -1).sum(1)
+            assert set(rows.nonzero().flatten().tolist()) <= set(numbers)
+            rows = absorber[f"{layer}.to_{projection}.lora_B.weight"].abs().sum(1).view(3, -1).sum(1)
+            assert not set(rows.nonzero().flatten().tolist()) & set(numbers)
+    assert set(json.loads(metadata["lora_adapter_metadata"])) >= {f"{part}.lora_alpha" for part in parts}
+    recipe = SampleRecipe("a red cat", seed=1, steps=2, dtype=DType.FP32, model=str(two_experts))
+    moved = SampleRecipe("a red cat", (Blend("circle"),), seed=1, steps=2, dtype=DType.FP32, model=str(two_experts))
+    (plain,), (video,) = (generate(each, output=tmp_path / f"{i}.mp4") for i, each in enumerate((recipe, moved)))
+    assert plain.read_bytes() != video.read_bytes()
+
+
+def test_an_exported_motion_gives_our_video_in_diffusers(two_experts: Path, circle: Path, tmp_path: Path) -> None:
+    """One file an expert, since nothing in a file of this layout says which expert it is for."""
+    motion = motion_of(learn("circle", circle, recipe_for(two_experts)))
+    session = open_session(str(two_experts), dtype="fp32")
+    prompt, negative, steps = "a red cat", "a car", 4
+    ours = session.generate(prompt, 1, [motion], negative=negative, steps=steps, guidance=5.0)
+    plain = session.generate(prompt, 1, negative=negative, steps=steps, guidance=5.0)
+    files = comfy.write(motion.state)
+    assert list(files) == ["high_noise", "low_noise"]
+    assert all(any(value.any() for key, value in file.items() if "lora_B" in key) for file in files.values())
+    pipeline = DiffusionPipeline.from_pretrained(two_experts)
+    pipeline.load_lora_weights(files["high_noise"], adapter_name="high")
+    pipeline.load_lora_weights(files["low_noise"], adapter_name="low", load_into_transformer_2=True)
+    pipeline.set_progress_bar_config(disable=True)
+    noise = torch.randn(session.backbone.latent_shape(21, 32, 32), generator=torch.Generator().manual_seed(1))
+    options = {"num_frames": 21, "height": 32, "width": 32, "latents": noise, "num_inference_steps": steps}
+    frames = pipeline(prompt, negative_prompt=negative, guidance_scale=5.0, **options).frames[0]
+    assert abs(ours / 255.0 - frames).max() < 1.5 / 255
+    assert abs(ours.astype(int) - plain).max() > 2
+
+
+def test_a_clip_length_that_does_not_fit_is_refused_with_the_nearest(circle: Path, tmp_path: Path) -> None:
+    folder = described(save_wan(tmp_path / "wan"), num_frames=16)
+    with pytest.raises(Incompatible, match="16 frames") as caught:
+        learn("circle", circle, recipe_for(folder))
+    assert caught.value.hint == "use 17 frames"
+    with pytest.raises(Incompatible, match="16 frames"):
+        generate(SampleRecipe("a red cat", seed=1, steps=2, model=str(folder)), output=tmp_path / "made.mp4")
