@@ -52,7 +52,8 @@ class WanBackbone:
     """A pipeline folder of diffusers' `WanPipeline`, opened for training and sampling.
 
     Weights are kept in `dtype`, but the VAE and what diffusers excepts in fp32, and nothing is autocast, as in the
-    pipeline. `flow_shift` replaces that of the scheduler. `motion_layers` are the endings of the names of the layers that a motion trains.
+    pipeline. `flow_shift` replaces that of the scheduler. `motion_layers` are the endings of the names of the layers
+    that a motion trains.
     """
 
     motion_layers: tuple[str, ...] = _MOTION
