@@ -9,7 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler, WanTransformer3DModel
+from diffusers import (
+    DiffusionPipeline,
+    FlowMatchEulerDiscreteScheduler,
+    UniPCMultistepScheduler,
+    WanTransformer3DModel,
+)
 
 from cavtool.core.adapters import lora
 from cavtool.core.adapters.existing import fit_absorber
@@ -100,6 +105,17 @@ def test_the_euler_scheduler_samples_as_in_the_pipeline(folder_of: Any, tmp_path
     backbone = opened(folder)
     noise = clip_noise(backbone)
     torch.testing.assert_close(ours(backbone, noise, 4), theirs(pipeline, noise, 4), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("kind", [UniPCMultistepScheduler, FlowMatchEulerDiscreteScheduler])
+def test_another_shift_replaces_that_of_the_scheduler(folder_of: Any, tmp_path: Path, kind: Any) -> None:
+    folder = Path(shutil.copytree(folder_of("2.1"), tmp_path / "shifted", ignore=shutil.ignore_patterns("scheduler")))
+    unipc = {"prediction_type": "flow_prediction", "use_flow_sigmas": True}
+    kind(**(unipc if kind is UniPCMultistepScheduler else {})).save_pretrained(folder / "scheduler")
+    first = [
+        open_backbone(folder, device="cpu", dtype="fp32", flow_shift=shift).first_timestep(0.5) for shift in (None, 9.0)
+    ]
+    assert first == [500, 900]
 
 
 def test_the_first_of_two_equal_timesteps_is_where_sampling_starts(folder_of: Any) -> None:

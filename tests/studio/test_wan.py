@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from cavtool.core.formats import comfy
 from cavtool.errors import Incompatible
 from cavtool.events import Event, Warn
-from cavtool.models import DESCRIPTION
+from cavtool.models import DESCRIPTION, find_model
 from cavtool.recipes import Blend, DType, LearnRecipe, SampleRecipe
 from cavtool.studio.generate import generate
 from cavtool.studio.learn import learn
@@ -95,3 +95,22 @@ def test_a_clip_length_that_does_not_fit_is_refused_with_the_nearest(circle: Pat
     assert caught.value.hint == "use 17 frames"
     with pytest.raises(Incompatible, match="16 frames"):
         generate(SampleRecipe("a red cat", seed=1, steps=2, model=str(folder)), output=tmp_path / "made.mp4")
+
+
+def test_without_temporal_heads_all_are_trained_with_a_warning(circle: Path, tmp_path: Path) -> None:
+    """Random weights attend evenly: with two frames of latents and 16 places, mostly within a frame."""
+    folder = save_wan(tmp_path / "wan")
+    (folder / DESCRIPTION).write_text(json.dumps({"num_frames": 5, "fps": 8, "width": 64, "height": 64}))
+    events: list[Event] = []
+    asset = learn("circle", circle, recipe_for(folder), on_event=events.append)
+    assert any("no attention head looks across frames" in event.text for event in events if isinstance(event, Warn))
+    rows = load_file(asset.weights)["transformer.blocks.0.attn1.to_q.lora_B.weight"].abs().sum(1).view(3, -1).sum(1)
+    assert (rows > 0).all()
+
+
+def test_a_model_of_two_experts_is_another_architecture_than_its_first_expert(
+    two_experts: Path, tmp_path: Path
+) -> None:
+    one = find_model(str(described(save_wan(tmp_path / "wan"), num_frames=21)))
+    assert one.fingerprint != find_model(str(two_experts)).fingerprint
+    assert (one.clip.num_frames, one.clip.width, one.clip.height) == (21, 32, 32)

@@ -17,8 +17,13 @@ _FAMILIES = {  # the backbone for each class of denoiser, by name so that only t
 _DENOISERS = ("unet", "transformer")  # the folder of the denoiser
 
 
-def open_backbone(folder: Path, *, device: str = "auto", dtype: str = "auto", training: bool = False) -> Backbone:
-    """Open a diffusers pipeline folder. Raises Incompatible for an unknown family, IntegrityFailure if damaged."""
+def open_backbone(
+    folder: Path, *, device: str = "auto", dtype: str = "auto", training: bool = False, flow_shift: float | None = None
+) -> Backbone:
+    """Open a diffusers pipeline folder. Raises Incompatible for an unknown family, IntegrityFailure if damaged.
+
+    `flow_shift` is for models of flow matching; None leaves that of the folder's scheduler.
+    """
     part = next((name for name in _DENOISERS if (folder / name).is_dir()), _DENOISERS[0])
     try:
         denoiser = json.loads((folder / part / "config.json").read_text(encoding="utf-8"))["_class_name"]
@@ -30,5 +35,7 @@ def open_backbone(folder: Path, *, device: str = "auto", dtype: str = "auto", tr
         )
     device = resolve_device(device)
     family = resolve_name(f"{__name__}.{_FAMILIES[denoiser]}")
-    backbone: Backbone = family(folder, device=device, dtype=resolve_dtype(dtype, device, training=training))
+    options = {} if flow_shift is None else {"flow_shift": flow_shift}
+    compute = resolve_dtype(dtype, device, training=training)
+    backbone: Backbone = family(folder, device=device, dtype=compute, **options)
     return backbone

@@ -52,12 +52,13 @@ class WanBackbone:
     """A pipeline folder of diffusers' `WanPipeline`, opened for training and sampling.
 
     Weights are kept in `dtype`, but the VAE and what diffusers excepts in fp32, and nothing is autocast, as in the
-    pipeline. `motion_layers` are the endings of the names of the layers that a motion trains.
+    pipeline. `flow_shift` replaces that of the scheduler. `motion_layers` are the endings of the names of the layers
+    that a motion trains.
     """
 
     motion_layers: tuple[str, ...] = _MOTION
 
-    def __init__(self, folder: Path, *, device: str, dtype: torch.dtype) -> None:
+    def __init__(self, folder: Path, *, device: str, dtype: torch.dtype, flow_shift: float | None = None) -> None:
         self.device, self.dtype = device, dtype
         self.vae = video_vae.load_vae(folder / "vae", device)
         boundary_ratio = self._check_kind(folder)
@@ -67,7 +68,7 @@ class WanBackbone:
         self.text_encoder = load_model(UMT5EncoderModel, folder / "text_encoder", dtype, device)
         with explain_load_errors(folder / "tokenizer"):
             self.tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
-        self._scheduler_folder = folder / "scheduler"
+        self._scheduler_folder, self._flow_shift = folder / "scheduler", flow_shift
         self._noise = self.scheduler()
         self._boundary = boundary_ratio * self._num_timesteps
         self._frames_alone = False
@@ -213,7 +214,7 @@ class WanBackbone:
         if inverse:
             message = "videos cannot be inverted with Wan models yet"
             raise Incompatible(message, hint="use a ModelScope or AnimateDiff model")
-        return flow.load_flow_scheduler(self._scheduler_folder)
+        return flow.load_flow_scheduler(self._scheduler_folder, self._flow_shift)
 
     @property
     def _num_timesteps(self) -> int:

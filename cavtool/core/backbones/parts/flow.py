@@ -27,8 +27,8 @@ class _FlowMatchEuler(FlowMatchEulerDiscreteScheduler):  # type: ignore[misc]
 _KINDS = {"UniPCMultistepScheduler": UniPCMultistepScheduler, "FlowMatchEulerDiscreteScheduler": _FlowMatchEuler}
 
 
-def load_flow_scheduler(folder: Path) -> Any:
-    """A fresh scheduler with the model's settings.
+def load_flow_scheduler(folder: Path, shift: float | None = None) -> Any:
+    """A fresh scheduler with the model's settings, and with another shift unless it is None.
 
     Raises Incompatible if it is of another class or not for flow matching, IntegrityFailure if it cannot be read.
     """
@@ -39,6 +39,8 @@ def load_flow_scheduler(folder: Path) -> Any:
         )
     with explain_load_errors(folder):
         scheduler = _KINDS[name].from_pretrained(folder)
+        if shift is not None:
+            scheduler = _KINDS[name].from_config(scheduler.config, **{_shift_key(scheduler): shift})
     if not scheduler.config.get("use_flow_sigmas", True):
         hint = "its config needs `use_flow_sigmas` and `flow_prediction`, as in Wan's own pipeline folders"
         raise Incompatible("cannot use the model's `scheduler`: it is not for flow matching", hint=hint)
@@ -47,9 +49,12 @@ def load_flow_scheduler(folder: Path) -> Any:
 
 def noise_level(scheduler: Any, share: Any) -> Any:
     """The noise level at a share of the schedule, from clean (0) to pure noise (1)."""
-    config = scheduler.config
-    shift = config["flow_shift"] if "flow_shift" in config else config["shift"]
+    shift = scheduler.config[_shift_key(scheduler)]
     return shift * share / (1 + (shift - 1) * share)
+
+
+def _shift_key(scheduler: Any) -> str:
+    return "flow_shift" if "flow_shift" in scheduler.config else "shift"
 
 
 def add_noise(latents_BCFHW: Tensor, noise_BCFHW: Tensor, noise_level_B: Tensor) -> Tensor:
