@@ -67,7 +67,8 @@ def _read(path: Path, scan: Scan, start: float, length: float, rate: float, aspe
     before = scan.keyframes[scan.keyframes <= start][:-1]
     for seek in [*before[-1:].tolist(), 0.0]:  # some files cannot be entered but at their beginning
         job = (
-            sample_frames(path, scan, seek=seek, start=start, rate=rate, num_frames=num_frames)
+            sample_frames(path, scan, seek=seek, start=start, rate=rate, num_frames=num_frames, quick=True)
+            .filter("scale")  # a change of size in the file must not reach the crop
             .filter("crop", f"min(iw,ih*{aspect}/sar)", f"min(ih,iw*sar/{aspect})")
             .filter("scale", _SCAN_SIZE, _SCAN_SIZE, flags="area")
             .output("pipe:", format="rawvideo", pix_fmt="rgb24", vframes=num_frames)
