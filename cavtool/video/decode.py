@@ -175,7 +175,7 @@ def _tone_map(job: Any, stream: Stream) -> Any:
         .filter("zscale", t="linear", npl=203, **guessed)
         .filter("format", "gbrpf32le")
         .filter("zscale", p="709")
-        .filter("tonemap", "clip")
+        .filter("tonemap", "clip", desat=0)  # newer versions desaturate what is bright
         .filter("zscale", t="709", m="gbr", r="pc")
         .filter("format", "gbrp")
     )

@@ -52,7 +52,7 @@ class _Listing:
     """
 
     header: dict[str, str]
-    frames_F4: NDArray[np.float64]
+    frames: NDArray[np.float64]  # (F, 4)
     first: float
     unit: float
 
@@ -78,14 +78,14 @@ def scan_frames(path: Path) -> Scan:
     (decoded,), _ = _list_frames(path, stream, vframes=2)
     if packets.header["codec_id"] in _TEXT_ART:
         raise MediaError(f"`{path}` is a text file, not a video")
-    if min(len(packets.frames_F4), len(decoded.frames_F4)) < 2:
+    if min(len(packets.frames), len(decoded.frames)) < 2:
         raise MediaError(f"`{path}` has fewer than two readable frames", hint="a motion needs a video")
     check_colours(path, stream)
     delay = _measure_delay(path, stream, packets, contents.start) if contents.container in _OWN_ZERO else 0.0
     width, height = map(int, decoded.header["dimensions"].split("x"))
     numerator, denominator = map(int, decoded.header["sar"].split("/"))
     pixel_aspect = numerator / denominator if numerator else 1
-    coded_F4 = packets.frames_F4 + (delay, 0, 0, 0)
+    coded_F4 = packets.frames + np.array([delay, 0, 0, 0])
     times_F = coded_F4[:, 0]
     end = times_F[-1] + (coded_F4[-1, 1] or np.diff(times_F).mean())
     fps = len(times_F) / (end - times_F[0])
@@ -97,7 +97,7 @@ def scan_frames(path: Path) -> Scan:
 
 def _rank(packets: _Listing, stream: Stream) -> tuple[bool, bool, int]:
     """The stream with the highest rank is read, and the first of equal ones; a stream of one frame is a thumbnail."""
-    num_frames = len(packets.frames_F4)
+    num_frames = len(packets.frames)
     return num_frames > 1, stream.is_default, num_frames
 
 
@@ -107,7 +107,7 @@ def _slack(packets: _Listing) -> float:
     GIF rounds times to 10 ms, WebM and Matroska to 1 ms, and the error remains when they are copied to a finer unit. A
     unit as long as a frame, as in Ogg, rounds nothing.
     """
-    interval = np.median(np.diff(packets.frames_F4[:, 0]))
+    interval = np.median(np.diff(packets.frames[:, 0]))
     return 1e-3 if interval < 1.5 * packets.unit else min(max(1e-3, packets.unit / 2), 5e-3)
 
 

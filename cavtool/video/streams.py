@@ -11,7 +11,6 @@ HDR = {"arib-std-b67": "HLG", "smpte2084": "PQ"}  # transfer functions whose col
 _CONVERTIBLE = {"", "unknown", "gbr", "bt709", "fcc", "bt470bg", "smpte170m", "smpte240m", "bt2020nc"}
 _TO_BT709 = {"bt2020c": "zscale=pin=2020:tin=2020_10:p=709:t=709:m=709"}  # others need the matrix only
 _WITH_ALPHA = re.compile(r"yuva|gbrap|rgba|bgra|argb|abgr|ya\d|pal8|ayuv|vuya")
-_ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # ffmpeg's own decoders ignore the alpha of these codecs
 
 
 @dataclass(frozen=True)
@@ -66,9 +65,7 @@ def _parse(block: str) -> Stream | None:
     name, details = (pixels[1], pixels[2] or "") if pixels else ("", "")
     colours = re.search(r"([\w-]+)/([\w-]+)/([\w-]+)", details)  # a single name if all three are the same
     matrix, primaries, transfer = colours.groups() if colours else ("", "", "")
-    decoder = _ALPHA_DECODERS.get(line[2], "") if re.search(r"^ +alpha_mode +: 1$", block, re.MULTILINE | re.I) else ""
-    if decoder and not supports("decoders", decoder):
-        decoder = ""
+    decoder = _alpha_decoder(line[2]) if re.search(r"^ +alpha_mode +: 1$", block, re.MULTILINE | re.IGNORECASE) else ""
     return Stream(
         specifier=line[1],
         matrix=matrix,
@@ -79,6 +76,12 @@ def _parse(block: str) -> Stream | None:
         decoder=decoder,
         is_default="(default)" in line[3],
     )
+
+
+def _alpha_decoder(codec: str) -> str:
+    """The decoder that reads the alpha of this codec, "" if ffmpeg's default does, or if this ffmpeg has none."""
+    decoder = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(codec, "")
+    return decoder if decoder and supports("decoders", decoder) else ""
 
 
 def check_colours(path: Path, stream: Stream) -> None:
