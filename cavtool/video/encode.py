@@ -59,7 +59,12 @@ def _write_mp4(frames_FHWC: Frames, path: Path, fps: float, comment: str | None)
     options: dict[str, Any] = {"movflags": "+faststart", "crf": 16, "preset": "slow", **tags}
     if comment:
         options["metadata"] = f"comment={comment}"
-    stream = _raw_video(frames_FHWC, fps).filter("scale", out_color_matrix="bt709", out_range="tv", flags=EXACT)
+    stream = (
+        _raw_video(frames_FHWC, fps)
+        .filter("scale", out_color_matrix="bt709", out_range="tv", flags=EXACT)
+        .filter("format", "yuv420p")
+        .filter("setparams", **tags, range="tv")  # newer ffmpeg ignores the options
+    )
     _pour(frames_FHWC, stream.output(_target(path), format="mp4", vcodec="libx264", pix_fmt="yuv420p", **options))
 
 
@@ -87,7 +92,8 @@ def _write_webp(frames_FHWC: Frames, path: Path, fps: float, comment: str | None
         exif[ExifTags.Base.ImageDescription] = comment
     first, *others = [Image.fromarray(frame) for frame in frames_FHWC]
     durations = np.diff(np.rint(np.arange(len(frames_FHWC) + 1) * 1000 / fps)).astype(int).tolist()  # ms, no drift
-    first.save(path, save_all=True, append_images=others, duration=durations, loop=0, quality=90, exif=exif)
+    tiff = exif.tobytes().removeprefix(b"Exif\0\0") if comment else b""  # the prefix belongs into JPEG only
+    first.save(path, save_all=True, append_images=others, duration=durations, loop=0, quality=90, exif=tiff)
 
 
 def _raw_video(frames_FHWC: Frames, fps: float) -> Any:

@@ -80,7 +80,7 @@ def describe(path: Path) -> str:
 
 
 def _finished(command: list[str], data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    """Run ffmpeg in its own session: the caller decides what a Ctrl-C stops, which a terminal sends to the others."""
+    """Run ffmpeg in its own session, so that a Ctrl-C in the terminal does not stop it: the caller decides that."""
     return subprocess.run(command, input=data, capture_output=True, check=False, start_new_session=True)
 
 
