@@ -90,8 +90,10 @@ def input_path(path: Path) -> str:
         return str(path.absolute())
     if path.is_dir():
         raise MediaError(f"`{path}` is a folder")
-    if re.match(r"\w{2,}:[/\\]", str(path)):
-        raise MediaError(f"cannot read `{path}`: it is a URL, not a file", hint="download the video first")
+    if url := re.fullmatch(r"(\w{2,}:)[/\\]+(.+)", str(path)):  # a Path keeps one slash
+        raise MediaError(f"cannot read `{url[1]}//{url[2]}`: it is a URL, not a file", hint="download the video first")
     if path.exists() or str(path) == "-":
-        raise MediaError(f"cannot read `{path}`: it is a pipe or a device, not a file", hint="save the video first")
+        raise MediaError(
+            f"cannot read `{path}`: it is a pipe or a device, not a file", hint="save the video as a file first"
+        )
     raise MediaError(f"no such file: `{path}`")

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from cavtool.errors import MediaError
 from cavtool.video.ffmpeg import describe, supports
@@ -90,5 +91,5 @@ def check_colours(path: Path, stream: Stream) -> None:
         convert = _TO_BT709.get(stream.matrix, "zscale=m=709")
         raise MediaError(
             f"cannot convert the colours of `{path}`: its matrix is `{stream.matrix}`",
-            hint=f"convert the file first: `ffmpeg -i {path.name} -vf {convert} new.mp4`",
+            hint=f"convert the file first: `ffmpeg -i {quote(path.name)} -vf {convert} new.mp4`",
         )
