@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,12 @@ def scan_frames(path: Path) -> Scan:
 
     Of several video streams, the one with the default disposition is read, otherwise the one with the most frames.
     """
+    status = Path(input_path(path)).stat()
+    return _scan(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=2)  # choosing the part of a video and decoding it both need the scan of the whole file
+def _scan(path: Path, _mtime: int, _size: int) -> Scan:
     contents = read_contents(path)
     streams = contents.streams or (Stream("V:0"),)
     listings, log = _list_frames(path, *streams, c="copy")

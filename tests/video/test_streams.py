@@ -4,6 +4,7 @@ import os
 import shlex
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from cavtool.video import Frames
 from tests.video.films import FFMPEG, H264, LOSSY, Make, clock, corners, read_clock, shown_at
 
 GREEN, RED, WHITE = (90, 110, 100), (220, 30, 30), (235, 235, 235)
-WHOLE = {"start": 0.0, "duration": 2.0, "num_frames": 16}
+WHOLE: dict[str, Any] = {"start": 0.0, "duration": 2.0, "num_frames": 16}
 
 
 def flag(num_frames: int = 16) -> Frames:
