@@ -1,5 +1,7 @@
 """Arguments and options that several commands share."""
 
+import re
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,3 +23,10 @@ Replace = Annotated[bool, typer.Option("--replace", help="Replace an existing on
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Overwrite existing files.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be removed.")]
+
+
+def existing(path: Path) -> Path:
+    """Refuse a missing file; a URL or `-` for a pipe passes, because the workflow has a better message for these."""
+    if path.exists() or str(path) == "-" or re.match(r"\w{2,}:/", str(path)):
+        return path
+    raise typer.BadParameter(f"Path '{path}' does not exist.")

@@ -74,7 +74,7 @@ def _frames_of(source: Path, clip: NativeClip, on_event: OnEvent) -> list[video.
         return [still]
     duration = video.probe(source).duration
     size = {"num_frames": clip.num_frames, "width": clip.width, "height": clip.height}
-    return [*video.decode(source, start=0.0, duration=duration, **size)]
+    return [*video.decode(source, start=0.0, duration=duration, moving=False, on_event=on_event, **size)]
 
 
 def _pictures_in(folder: Path, aspect: float, on_event: OnEvent) -> list[video.Frames]:

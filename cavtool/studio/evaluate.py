@@ -268,8 +268,10 @@ def _read(source: _Source, num_frames: int) -> tuple[video.Frames, Motion]:
     """Frames of a whole video, evenly spaced, and its motion. Raises MediaError."""
     media = source.media
     scale = _SIDE / min(media.width, media.height)
-    size = {"width": round(media.width * scale), "height": round(media.height * scale)}
-    frames = video.decode(source.path, start=0, duration=media.duration, num_frames=num_frames, **size)
+    width, height = round(media.width * scale), round(media.height * scale)
+    frames = video.decode(
+        source.path, start=0, duration=media.duration, num_frames=num_frames, width=width, height=height
+    )
     motion = read_motion(frames)
     if not len(motion.tracks):
         raise MediaError(f"nothing can be followed in `{source.name}`", hint="its frames are black, or of one colour")

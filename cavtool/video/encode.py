@@ -18,6 +18,8 @@ from cavtool.video.metadata import to_comment
 from cavtool.video.probe import probe, sound_codec
 from cavtool.video.sheet import draw_sheet
 
+_TAGS = dict.fromkeys(("colorspace", "color_primaries", "color_trc"), "bt709")  # without them, players guess
+
 
 def encode(
     frames_FHWC: Frames, path: Path, *, fps: float, scale: int = 1, recipe: Mapping[str, object] | None = None
@@ -85,14 +87,14 @@ def _write_mp4(frames_FHWC: Frames, path: Path, fps: float, comment: str | None)
 
 
 def _to_yuv(stream: Any, *size: int) -> Any:
-    return stream.filter("scale", *size, out_color_matrix="bt709", out_range="tv", flags=EXACT)
+    scaled = stream.filter("scale", *size, out_color_matrix="bt709", out_range="tv", flags=EXACT)
+    return scaled.filter("format", "yuv420p").filter("setparams", **_TAGS, range="tv")  # newer ffmpeg ignores options
 
 
 def _mp4_options(comment: str | None) -> dict[str, Any]:
-    tags = dict.fromkeys(("colorspace", "color_primaries", "color_trc"), "bt709")  # players guess if these are missing
     metadata = {"metadata": f"comment={comment}"} if comment else {}
     x264 = {"vcodec": "libx264", "pix_fmt": "yuv420p", "crf": 16, "preset": "slow"}
-    return {"format": "mp4", "movflags": "+faststart", **x264, **tags, **metadata}
+    return {"format": "mp4", "movflags": "+faststart", **x264, **_TAGS, **metadata}
 
 
 def _write_gif(frames_FHWC: Frames, path: Path, fps: float, comment: str | None) -> None:
@@ -119,7 +121,8 @@ def _write_webp(frames_FHWC: Frames, path: Path, fps: float, comment: str | None
         exif[ExifTags.Base.ImageDescription] = comment
     first, *others = [Image.fromarray(frame) for frame in frames_FHWC]
     durations = np.diff(np.rint(np.arange(len(frames_FHWC) + 1) * 1000 / fps)).astype(int).tolist()  # ms, no drift
-    first.save(path, save_all=True, append_images=others, duration=durations, loop=0, quality=90, exif=exif)
+    tiff = exif.tobytes().removeprefix(b"Exif\0\0") if comment else b""  # the prefix belongs into JPEG only
+    first.save(path, save_all=True, append_images=others, duration=durations, loop=0, quality=90, exif=tiff)
 
 
 def _raw_video(frames_FHWC: Frames, fps: float) -> Any:

@@ -51,29 +51,49 @@ def _codecs(exe: str) -> frozenset[str] | None:
     return frozenset(decoders | set(re.findall(rf"\b{_ENCODER}\b", listing)))
 
 
+@cache
+def supports(kind: str, name: str) -> bool:
+    """Whether the ffmpeg in use has this one of its `filters` or `decoders`."""
+    listing = subprocess.run([ffmpeg_exe(), "-hide_banner", f"-{kind}"], capture_output=True, text=True, check=False)
+    return re.search(rf"^ *\S+ {re.escape(name)} ", listing.stdout, re.MULTILINE) is not None
+
+
 def run(job: Any, failure: str, data: bytes = b"") -> bytes:
     """Feed `data` to an ffmpeg-python job and return its output; MediaError(`failure`: ffmpeg's reason) if it fails."""
-    done = _finished(job, data)
+    return run_logged(job, failure, data)[0]
+
+
+def run_logged(job: Any, failure: str, data: bytes = b"", level: str = "error") -> tuple[bytes, str]:
+    """As `run`, and the log: each message with its level, for example `[error]`, those below `level` left out."""
+    done = _finished(job.global_args("-loglevel", f"level+{level}").compile(ffmpeg_exe(), overwrite_output=True), data)
+    log = done.stderr.decode(errors="replace")
     if done.returncode:
-        lines = done.stderr.decode(errors="replace").splitlines() or [f"ffmpeg ended with code {done.returncode}"]
-        reason = re.sub(r"^(\[.*?\] )+", "", lines[0]).rstrip(".")
-        raise MediaError(f"{failure}: {reason}")
-    return done.stdout
+        reasons = re.findall(r"\[(?:error|fatal|panic)\] (.*)", log) or [f"ffmpeg ended with code {done.returncode}"]
+        raise MediaError(f"{failure}: {reasons[0].rstrip('.')}")
+    return done.stdout, log
 
 
-def messages(job: Any) -> str:
-    """The error messages of an ffmpeg-python job, which it may print even if it succeeds."""
-    return _finished(job).stderr.decode(errors="replace")
+def describe(path: Path) -> str:
+    """What ffmpeg logs about a file: its format, streams and metadata."""
+    done = _finished([ffmpeg_exe(), "-hide_banner", "-i", input_path(path)])
+    return done.stderr.decode(errors="replace")
 
 
-def _finished(job: Any, data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    """Run a job in its own session, which a Ctrl-C in the terminal does not reach: the caller decides what it stops."""
-    command = job.global_args("-loglevel", "error").compile(ffmpeg_exe(), overwrite_output=True)
+def _finished(command: list[str], data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    """Run ffmpeg in its own session, so that a Ctrl-C in the terminal does not stop it: the caller decides that."""
     return subprocess.run(command, input=data, capture_output=True, check=False, start_new_session=True)
 
 
 def input_path(path: Path) -> str:
     """The absolute path: ffmpeg takes `-x.mp4` for an option and `a:b.mp4` for a protocol. Raises MediaError."""
-    if not path.is_file():
-        raise MediaError(f"`{path}` is a folder" if path.is_dir() else f"no such file: `{path}`")
-    return str(path.absolute())
+    if path.is_file():
+        return str(path.absolute())
+    if path.is_dir():
+        raise MediaError(f"`{path}` is a folder")
+    if url := re.fullmatch(r"(\w{2,}:)[/\\]+(.+)", str(path)):  # a Path keeps one slash
+        raise MediaError(f"cannot read `{url[1]}//{url[2]}`: it is a URL, not a file", hint="download the video first")
+    if path.exists() or str(path) == "-":
+        raise MediaError(
+            f"cannot read `{path}`: it is a pipe or a device, not a file", hint="save the video as a file first"
+        )
+    raise MediaError(f"no such file: `{path}`")

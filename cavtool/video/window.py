@@ -1,5 +1,6 @@
 """The busiest part of a video."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -9,13 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cavtool.errors import MediaError
-from cavtool.video.decode import Frames, sample_frames
+from cavtool.events import OnEvent, Stage, Step
+from cavtool.video.decode import MOTION, Frames, sample_frames
 from cavtool.video.ffmpeg import run
 from cavtool.video.probe import Scan, scan_frames
 
 _SCAN_FPS, _SCAN_SIZE = 12.0, 48
 _LONG = 180.0  # seconds; of a longer video, only the most promising parts are decoded
 _NUM_PARTS = 16  # of a long video
+_STAGE = "looking for the busiest part"
 _CUT, _REACH, _NOISE = 0.1, 0.33, 0.03  # a cut's mean change, the share of the pixels that change, what is no change
 _BLANK = 0.02  # contrast (standard deviation, from 0 to 1) of a black or white frame that shows nothing
 
@@ -36,20 +39,23 @@ class Window:
     num_cuts: int = 0
 
 
-def busiest_window(path: Path, seconds: float, aspect: float = 1.0) -> Window:
+def busiest_window(path: Path, seconds: float, aspect: float = 1.0, on_event: OnEvent = lambda _: None) -> Window:
     """The busiest part of a video, `seconds` long; the whole video if it is not longer.
 
     Only the part of a frame that `decode` keeps counts: its centre, `aspect` times as wide as high. Movement near the
     middle of the part counts up to twice, so that it does not touch the ends. A part without cuts, flashes and blank
-    frames is preferred to any part with one; fades and other changes of brightness do not count as movement. Raises
-    what `probe` raises.
+    frames is preferred to any part with one; fades and other changes of brightness do not count as movement. With a
+    long video, `on_event` receives the progress. Raises what `probe` raises, and MediaError for a longer video of which
+    no part has the four frames that a motion needs.
     """
     scan = scan_frames(path)
-    duration, rate = scan.media.duration, min(_SCAN_FPS, scan.media.fps)
+    duration, rate = scan.media.duration, min(_SCAN_FPS, max(scan.media.fps, MOTION / seconds))
     whole = duration <= seconds or round(seconds * rate) >= round(duration * rate) - 1
+    if duration > seconds:
+        _check_rate(path, scan, seconds)
     parts = [(0.0, duration)] if duration <= _LONG or whole else list(_promising_parts(scan, seconds))
     found = []
-    for start, length in parts:
+    for start, length in _with_progress(parts, on_event):
         frames_FHWC = _read(path, scan, start, length, rate, aspect)
         motion, cuts = _movement(frames_FHWC)
         if whole:
@@ -61,13 +67,36 @@ def busiest_window(path: Path, seconds: float, aspect: float = 1.0) -> Window:
     return max(found, key=lambda pair: (-pair[1].num_cuts, pair[0]))[1]
 
 
+def _check_rate(path: Path, scan: Scan, seconds: float) -> None:
+    """Raise MediaError if every part of this length shows fewer frames than a motion needs."""
+    most = np.searchsorted(scan.times, scan.times + seconds) - np.arange(len(scan.times))
+    if most.max() < MOTION:
+        raise MediaError(
+            f"`{path}` shows a new frame only every {1 / scan.media.fps:.3g} s: {seconds:g} s of it hold no motion",
+            hint=f"choose a longer part, of at least {MOTION / scan.media.fps:.3g} s",
+        )
+
+
+def _with_progress(parts: list[tuple[float, float]], on_event: OnEvent) -> Iterator[tuple[float, float]]:
+    """The parts, reported as the steps of a stage if there are several."""
+    if len(parts) == 1:
+        yield parts[0]
+        return
+    began = time.monotonic()
+    on_event(Stage(_STAGE, 1, 1))
+    for number, part in enumerate(parts, 1):
+        yield part
+        on_event(Step(_STAGE, number, len(parts), None, time.monotonic() - began))
+
+
 def _read(path: Path, scan: Scan, start: float, length: float, rate: float, aspect: float) -> Frames:
     """Small frames (F, 48, 48, 3) of a part of a video."""
     num_frames = max(2, round(length * rate))
     before = scan.keyframes[scan.keyframes <= start][:-1]
     for seek in [*before[-1:].tolist(), 0.0]:  # some files cannot be entered but at their beginning
         job = (
-            sample_frames(path, scan, seek=seek, start=start, rate=rate, num_frames=num_frames)
+            sample_frames(path, scan, seek=seek, start=start, rate=rate, num_frames=num_frames, quick=True)
+            .filter("scale")  # a change of size in the file must not reach the crop
             .filter("crop", f"min(iw,ih*{aspect}/sar)", f"min(ih,iw*sar/{aspect})")
             .filter("scale", _SCAN_SIZE, _SCAN_SIZE, flags="area")
             .output("pipe:", format="rawvideo", pix_fmt="rgb24", vframes=num_frames)

@@ -50,8 +50,7 @@ def main() -> None:
                 "a blue car", motions=(cavtool.Blend(f"{name}-m", 0.7),), seed=5, steps=4, model=model
             )
             (made,) = cavtool.generate(sample, output=Path(folder, f"{name}.gif"), workspace=workspace)
-            size = {"num_frames": 16, "width": 64, "height": 64}
-            frames = video.decode(made, start=0, duration=2, **size)
+            frames = video.decode(made, start=0, duration=2, num_frames=16, width=64, height=64)
             found[f"{name}: frames"] = hashlib.sha256(frames.tobytes()).hexdigest()
     print(json.dumps(found, indent=1))
 

@@ -92,7 +92,7 @@ def text(folder: Path) -> Path:
         (three_frames, "has 3 frames"),
         (black, "nothing can be followed in `black.mp4`"),
         (sound, "holds no video"),
-        (truncated, "cannot read `{path}` as a video"),
+        (truncated, "`{path}`: it is cut short, its index is missing"),
         (text, "cannot read `{path}` as a video"),
         (lambda folder: folder, "`{path}` is a folder"),
         (lambda folder: folder / "nothing.mp4", "no such file: `{path}`"),

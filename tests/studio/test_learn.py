@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -139,6 +140,24 @@ def test_a_clip_without_motion_is_learned_with_a_warning(tmp_path: Path) -> None
     recipe = dataclasses.replace(SHORT, steps=1, absorber_kind=AbsorberKind.NONE)
     learn("still", tmp_path / "still.mp4", recipe, on_event=events.append)
     assert "hardly anything moves: there is little to learn" in [e.text for e in events if isinstance(e, Warn)]
+
+
+def test_a_black_clip_is_warned_of_before_the_training(tmp_path: Path) -> None:
+    video.encode(np.full((16, 64, 64, 3), 5, np.uint8), tmp_path / "black.mp4", fps=world.FPS)
+
+    def stop(event: Event) -> None:
+        if isinstance(event, Warn):
+            raise KeyboardInterrupt(event.text)
+
+    with pytest.raises(KeyboardInterrupt, match="this part is black"):
+        learn("black", tmp_path / "black.mp4", SHORT, on_event=stop)
+
+
+def test_a_clip_of_three_frames_is_refused_before_any_work(tmp_path: Path) -> None:
+    video.encode(world.render(world.reference("circle", "lantern", "white", "moon"))[:3], tmp_path / "three.mp4", fps=2)
+    with pytest.raises(MediaError, match="a motion needs at least four"):
+        learn("three", tmp_path / "three.mp4", SHORT)
+    assert Workspace().runs.list() == []
 
 
 def test_a_file_without_video_is_refused_before_any_work(tmp_path: Path) -> None:

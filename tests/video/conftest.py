@@ -1,10 +1,12 @@
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from cavtool import video
 from cavtool.video import Frames
+from cavtool.video.ffmpeg import supports
 from tests.video.films import FFMPEG, H264, Make, clock
 
 
@@ -32,3 +34,13 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
 @pytest.fixture
 def film(make: Make) -> Path:
     return make("h264.mp4", clock(16), *H264)
+
+
+@pytest.fixture
+def fresh_choice() -> Iterator[None]:
+    """Look for an ffmpeg anew in this test, and again afterwards."""
+    video.ffmpeg_exe.cache_clear()
+    supports.cache_clear()
+    yield
+    video.ffmpeg_exe.cache_clear()
+    supports.cache_clear()

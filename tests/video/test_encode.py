@@ -48,10 +48,18 @@ def test_mp4_plays_everywhere(tmp_path: Path) -> None:
     video.encode(colourful(), path, fps=7.5)
     described = subprocess.run([FFMPEG, "-i", str(path)], capture_output=True, text=True, check=False).stderr
     assert "h264 (High)" in described
-    assert "yuv420p(tv, bt709" in described
+    assert "yuv420p(tv, bt709, progressive)" in described  # matrix, primaries and transfer are the same
     assert "7.50 fps" in described
     data = path.read_bytes()
     assert data.index(b"moov") < data.index(b"mdat")
+
+
+def test_the_metadata_of_a_webp_is_valid_exif(tmp_path: Path) -> None:
+    video.encode(colourful(), tmp_path / "out.webp", fps=8, recipe=RECIPE)
+    data = (tmp_path / "out.webp").read_bytes()
+    start = data.index(b"EXIF") + 8  # after the name and the size of the chunk
+    assert data[start : start + 4] in {b"MM\0*", b"II*\0"}  # TIFF 6.0, section 2
+    assert video.read_recipe(tmp_path / "out.webp") == RECIPE
 
 
 def test_odd_sizes_are_padded_with_the_edge(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,13 +10,6 @@ import pytest
 from cavtool import video
 from cavtool.errors import RequirementError
 from tests.video.films import FFMPEG
-
-
-@pytest.fixture
-def fresh_choice() -> Iterator[None]:
-    video.ffmpeg_exe.cache_clear()
-    yield
-    video.ffmpeg_exe.cache_clear()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="makes shell scripts")

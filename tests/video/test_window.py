@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from cavtool import video
+from cavtool.events import Event, Stage, Step
 from cavtool.video import Frames
 from tests.video.films import FORMATS, H264, Make, clock
 
@@ -63,8 +64,12 @@ def test_if_every_part_has_a_cut_the_window_says_how_many(make: Make) -> None:
 
 def test_the_busiest_part_of_a_long_video_is_found(make: Make) -> None:
     positions = [0.5] * 1200 + [0.4 + 0.02 * (k % 8) for k in range(24)] + [0.5] * 500
-    window = video.busiest_window(make("long.mp4", ball(positions), *H264), 2)
+    events: list[Event] = []
+    window = video.busiest_window(make("long.mp4", ball(positions), *H264), 2, on_event=events.append)
     assert window.start == pytest.approx(150.5, abs=1)
+    stage, *steps = events
+    assert isinstance(stage, Stage)
+    assert [(step.step, step.num_steps) for step in steps if isinstance(step, Step)] == [(k, 16) for k in range(1, 17)]
 
 
 def test_a_video_shorter_than_the_window_is_taken_whole(make: Make) -> None:

@@ -9,7 +9,7 @@ from cavtool.cli.command import command, new_app
 from cavtool.cli.completion.offers import absorber_names, video_files
 from cavtool.cli.format import describe, size_text
 from cavtool.cli.output import Output
-from cavtool.cli.params import Device, Model
+from cavtool.cli.params import Device, Model, existing
 from cavtool.errors import InvalidInput
 from cavtool.recipes import AbsorberKind, DType, parse_absorber
 from cavtool.recipes import LearnRecipe as Recipe
@@ -30,7 +30,9 @@ def learn(
     video: Annotated[
         Path,
         typer.Argument(
-            exists=True, help="Video with the motion, in any format that ffmpeg reads.", autocompletion=video_files
+            callback=existing,
+            help="Video with the motion, in any format that ffmpeg reads.",
+            autocompletion=video_files,
         ),
     ],
     *,

@@ -27,6 +27,7 @@ NUM_CROPS = 64
 ABSORBER = "absorber."  # the prefix of an existing absorber in the inputs, which a resumed run reads again
 HEADS = "heads."  # the prefix of the masks of the heads that look across frames
 _STILL = 0.25  # mean change between frames, of 255; compressed still videos have 0.0 to 0.1
+_BLACK = 24  # of 255; film grain and compression reach about 20 in a black part
 
 
 def prepare_run(
@@ -75,7 +76,7 @@ def _read_clip(file: Path, recipe: LearnRecipe, model: Model, on_event: OnEvent)
     native = model.clip
     start, duration = recipe.start, recipe.duration or native.seconds
     if start is None:
-        window = video.busiest_window(file, duration, native.width / native.height)
+        window = video.busiest_window(file, duration, native.width / native.height, on_event)
         start, duration = window.start, window.duration
         on_event(Note(f"learning from {start:.2f} s to {start + duration:.2f} s, the busiest part"))
         if window.num_cuts:
@@ -83,8 +84,10 @@ def _read_clip(file: Path, recipe: LearnRecipe, model: Model, on_event: OnEvent)
     if abs(duration - native.seconds) > 0.5 / native.fps:
         on_event(Note(f"its {duration:.2f} s are played in {native.seconds:g} s, the clip length of `{model.name}`"))
     size = {"num_frames": native.num_frames, "width": native.width, "height": native.height}
-    frames = video.decode(file, start=start, duration=duration, **size)
-    if np.abs(np.diff(frames.astype(np.int16), axis=0)).mean() < _STILL:
+    frames = video.decode(file, start=start, duration=duration, moving=True, on_event=on_event, **size)
+    if frames.max() < _BLACK:
+        on_event(Warn("this part is black: there is nothing to learn"))
+    elif np.abs(np.diff(frames.astype(np.int16), axis=0)).mean() < _STILL:
         on_event(Warn("hardly anything moves: there is little to learn"))
     with file.open("rb") as opened:
         sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
