@@ -84,6 +84,17 @@ def test_sampling_and_decoding_equal_the_pipeline_of_diffusers(folder_of: Any, k
     assert np.abs(backbone.decode(made) / 255.0 - frames).max() < 1 / 255
 
 
+def test_a_model_that_trained_in_bf16_can_sample_in_fp32(folder_of: Any) -> None:
+    backbone, exact = open_backbone(folder_of("2.1"), device="cpu", dtype="bf16"), opened(folder_of("2.1"))
+    assert isinstance(backbone, WanBackbone)
+    noise, t, text = clip_noise(exact), torch.tensor([400.0]), exact.encode_text([PROMPT])
+    with torch.no_grad():
+        expected, rounded = exact.predict(noise, t, text), backbone.predict(noise, t, text)
+        backbone.dtype = torch.float32
+        assert torch.equal(backbone.predict(noise, t, backbone.encode_text([PROMPT])), expected)
+    assert 0 < (rounded - expected).abs().max() < 0.1
+
+
 def test_the_two_experts_of_wan_2_2_share_the_timesteps(folder_of: Any) -> None:
     backbone = opened(folder_of("a14b"))
     noise, text = clip_noise(backbone).repeat(3, 1, 1, 1, 1), backbone.encode_text([PROMPT])

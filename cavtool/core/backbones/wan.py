@@ -10,6 +10,7 @@ Shapes: B batch, F frames (of latents, if not of pixels), C channels, H W of lat
 """
 
 import json
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -51,21 +52,22 @@ class Experts(nn.Module):
 class WanBackbone:
     """A pipeline folder of diffusers' `WanPipeline`, opened for training and sampling.
 
-    Weights are kept in `dtype`, but the VAE and what diffusers excepts in fp32, and nothing is autocast, as in the
-    pipeline. `flow_shift` replaces that of the scheduler. `motion_layers` are the endings of the names of the layers
-    that a motion trains.
+    On the CPU weights are kept in fp32 and computations are autocast to `dtype`. On an accelerator weights are kept in
+    `dtype`, but the VAE and what diffusers excepts in fp32, and nothing is autocast, as in the pipeline. `flow_shift`
+    replaces that of the scheduler. `motion_layers` are the endings of the names of the layers that a motion trains.
     """
 
     motion_layers: tuple[str, ...] = _MOTION
 
     def __init__(self, folder: Path, *, device: str, dtype: torch.dtype, flow_shift: float | None = None) -> None:
         self.device, self.dtype = device, dtype
+        self._stored = torch.float32 if device == "cpu" else dtype
         self.vae = video_vae.load_vae(folder / "vae", device)
         boundary_ratio = self._check_kind(folder)
         names = EXPERTS if boundary_ratio else EXPERTS[:1]
-        transformers = [load_model(WanTransformer3DModel, folder / name, dtype, device) for name in names]
+        transformers = [load_model(WanTransformer3DModel, folder / name, self._stored, device) for name in names]
         self.denoiser: Any = Experts(*transformers)
-        self.text_encoder = load_model(UMT5EncoderModel, folder / "text_encoder", dtype, device)
+        self.text_encoder = load_model(UMT5EncoderModel, folder / "text_encoder", self._stored, device)
         with explain_load_errors(folder / "tokenizer"):
             self.tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
         self._scheduler_folder, self._flow_shift = folder / "scheduler", flow_shift
@@ -96,7 +98,8 @@ class WanBackbone:
 
     def encode_text(self, prompts: Sequence[str], token: Tensor | None = None) -> Tensor:
         """Prompts to (B, L, D). A learned `token` (N, D) replaces `*` in a prompt; without a `*` it is appended."""
-        return t5.encode_prompts(self.tokenizer, self.text_encoder.to(self.device), prompts, token)
+        with self._autocast():
+            return t5.encode_prompts(self.tokenizer, self.text_encoder.to(self.device), prompts, token)
 
     def token_like(self, text: str, num_vectors: int) -> Tensor:
         """Initial value (num_vectors, D) of a learned token: the mean embedding of the text's words."""
@@ -191,9 +194,17 @@ class WanBackbone:
         return predicted
 
     def _denoise(self, expert: nn.Module, latents_BCFHW: Tensor, timesteps_B: Tensor, text_BLD: Tensor) -> Tensor:
-        inputs = latents_BCFHW.to(self.dtype), timesteps_B, text_BLD.to(self.dtype)
-        predicted: Tensor = expert(*inputs, return_dict=False)[0]
+        inputs = latents_BCFHW.to(self._stored), timesteps_B, text_BLD.to(self._stored)
+        with self._autocast():
+            predicted: Tensor = expert(*inputs, return_dict=False)[0]
         return predicted.float()
+
+    @contextmanager
+    def _autocast(self) -> Iterator[None]:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Mismatch dtype between input and weight")  # of norms: only slower
+            with torch.autocast(self.device.split(":")[0], self.dtype, enabled=self.dtype != self._stored):
+                yield
 
     def predict_guided(
         self,
