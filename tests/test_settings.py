@@ -111,3 +111,11 @@ def test_the_home_of_an_unknown_user_is_refused_and_a_relative_folder_made_absol
 def test_a_value_in_place_of_a_table_is_ignored(settings: Settings) -> None:
     write(settings, "generate = 1")
     assert settings.get("generate.steps").source == "default"
+
+
+def test_the_commands_that_settings_apply_to_read_them(home: Path) -> None:
+    from cavtool.cli.app import _CONFIGURABLE
+
+    settings = Settings(home / "settings.toml")
+    settings.put("device", "cpu")
+    assert settings.option_defaults().keys() == _CONFIGURABLE

@@ -53,8 +53,7 @@ COMMANDS = {
     "completion": Entry("completion", "Print the completion script of a shell."),
     "demo": Entry("demo", "Learn two motions, mix them, apply the mix to a new subject, and edit a video."),
 }
-_CONFIGURABLE = {"learn", "absorb", "generate"}  # commands whose defaults can be set
-_CONFIGURABLE = {"learn", "generate", "edit"}  # commands whose defaults can be set
+_CONFIGURABLE = {"absorb", "edit", "generate", "learn"}  # commands whose defaults can be set
 
 
 class CavGroup(FastGroup):

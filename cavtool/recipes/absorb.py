@@ -5,9 +5,9 @@ import re
 from dataclasses import dataclass
 
 from cavtool.errors import InvalidInput
-from cavtool.recipes.common import DEFAULT_MODEL, AbsorberKind, DType, check, check_seed
+from cavtool.recipes.common import DEFAULT_MODEL, MAX_RANK, AbsorberKind, DType, check, check_seed
 
-_ABSORBER = re.compile(r"(?P<name>[^:].*?)(?::(?P<weight>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?))?")
+_ABSORBER = re.compile(r"(?P<name>[^:].*?)(?::(?P<weight>[-+]?(?:nan|inf|(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)))?")
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class AbsorbRecipe:
     def __post_init__(self) -> None:
         check(self.kind is not AbsorberKind.NONE, "`--kind` must be dual, s-lora or textinv")
         check(self.steps > 0, "`--steps` must be at least 1")
-        check(self.rank > 0, "`--rank` must be at least 1")
+        check(1 <= self.rank <= MAX_RANK, f"`--rank` must be from 1 to {MAX_RANK}")
         check(0 < self.lr < math.inf, "`lr` must be above 0")
         check(self.batch_size > 0, "`batch_size` must be at least 1")
         check_seed(self.seed)

@@ -5,6 +5,7 @@ from enum import StrEnum
 from cavtool.errors import InvalidInput
 
 DEFAULT_MODEL = "cav-mini"
+MAX_RANK = 1024  # of a LoRA to train: more is no low rank, and takes more memory than the model
 
 
 class AbsorberKind(StrEnum):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from cavtool.names import absorber_name
 from cavtool.recipes.absorb import Absorber
-from cavtool.recipes.common import DEFAULT_MODEL, AbsorberKind, DType, check, check_seed
+from cavtool.recipes.common import DEFAULT_MODEL, MAX_RANK, AbsorberKind, DType, check, check_seed
 
 MAX_STEPS = 300  # of the motion
 
@@ -46,7 +46,7 @@ class LearnRecipe:
         check(self.steps >= 0, "`--steps` must be 0 or more")
         check(self.absorber_steps > 0, "`--absorber-steps` must be at least 1", "`--absorber-kind none` trains none")
         check(self.noise_from is None or 0 <= self.noise_from < 1, "`--noise-from` must be at least 0 and below 1")
-        check(self.rank > 0, "`--rank` must be at least 1")
+        check(1 <= self.rank <= MAX_RANK, f"`--rank` must be from 1 to {MAX_RANK}")
         check(self.batch_size > 0, "`--batch-size` must be at least 1")
         check(0 < self.lr < math.inf, "`--lr` must be above 0")
         check(0 < self.absorber_lr < math.inf, "`absorber_lr` must be above 0")

@@ -22,7 +22,7 @@ from cavtool.names import is_name
 from cavtool.registry import Asset, Registry
 from cavtool.studio.alignment import align
 from cavtool.studio.report import Row, draw_report
-from cavtool.system.files import write_atomic
+from cavtool.system.files import make_folder, write_atomic
 from cavtool.workspace import Workspace
 
 _SIDE = 256  # pixels of the shorter side at which videos are decoded
@@ -192,7 +192,7 @@ def _check_report(report: Path, asked: Sequence[_Target], *, overwrite: bool) ->
         raise Conflict(f"`{report}` exists", hint="pass `--overwrite`, or name another file with `-o`")
     if len({each.reference for each in asked}) > 1:
         raise InvalidInput("a report compares with one reference", hint="evaluate one motion, or pass `--reference`")
-    report.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(report.parent)
 
 
 def _groups(asked: Sequence[_Target]) -> list[list[_Target]]:

@@ -24,9 +24,11 @@ from cavtool.registry.record import Record
 from cavtool.schema import to_table
 from cavtool.studio.appearance import Appearance, load_absorbers
 from cavtool.studio.session import Motion, Session, check_model, motion_of, open_session
+from cavtool.system.files import make_folder
 from cavtool.workspace import Workspace
 
 AnyRecipe = TypeVar("AnyRecipe", SampleRecipe, EditRecipe)
+_MAX_SIDE = 16384  # pixels
 
 
 def generate(
@@ -52,13 +54,15 @@ def generate(
     motions = [load_motion(workspace.registry, blend, model, on_event) for blend in recipe.motions]
     for style in recipe.styles:  # before the model is loaded
         find_absorber(workspace.registry, style)
+    enlarge = scale or model.enlarge
+    if enlarge * max(model.clip.width, model.clip.height) > _MAX_SIDE:
+        raise InvalidInput(f"`--scale {enlarge}` makes videos of more than {_MAX_SIDE} pixels a side")
     files = [_file_for(recipe, seed, output) for seed in recipe.seeds]
     check_files(files, overwrite=overwrite)
     with explain_oom():
         session = session or open_session(model, device=recipe.device, dtype=recipe.dtype)
     styles = load_styles(recipe, session, workspace, on_event)
     warn_about(recipe, session, on_event)
-    enlarge = scale or model.enlarge
     if enlarge > 1:
         size = f"{model.clip.width}x{model.clip.height}"
         on_event(Note(f"`{model.name}` makes {size}; written {enlarge} times as large"))
@@ -167,13 +171,16 @@ def slug(text: str) -> str:
 
 
 def check_files(files: Sequence[Path], *, overwrite: bool) -> None:
-    """Create the folders of the files. Raises InvalidInput for an unknown suffix, Conflict if a file exists."""
+    """Create the folders of the files.
+
+    Raises InvalidInput for an unknown suffix and for a folder that cannot be written, Conflict if a file exists.
+    """
     for file in files:
         if file.suffix.lower() not in video.SUFFIXES:
             raise InvalidInput(f"cannot write `{file.name}`", hint=f"use one of {', '.join(video.SUFFIXES)}")
         if file.exists() and not overwrite:
             raise Conflict(f"`{file}` exists", hint="pass `--overwrite`, or name another file with `-o`")
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(file.parent)
 
 
 def warn_about(recipe: AnyRecipe, session: Session, on_event: OnEvent) -> None:

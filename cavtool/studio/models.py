@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from cavtool.errors import CavError, Incompatible, InvalidInput
+from cavtool.errors import CavError, Incompatible, InvalidInput, NotFound
 from cavtool.events import Note, OnEvent, Warn
 from cavtool.models import CATALOGUE, hub
 from cavtool.models.catalogue import SD15
@@ -96,6 +96,8 @@ def _base(base: str) -> str:
     path = Path(base).expanduser()
     if path.is_file() and (path.suffix.lower() in PICKLES or path.suffix.lower() != ".safetensors"):
         raise single_file(path)
+    if not path.exists() and path.suffix.lower() in {*PICKLES, ".safetensors"}:
+        raise NotFound(f"no file or folder `{base}`", hint="give a folder, a .safetensors file or OWNER/NAME")
     return str(path.resolve()) if path.exists() else base
 
 

@@ -7,6 +7,7 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
@@ -19,7 +20,7 @@ from cavtool.core.backbones.protocol import Backbone, FramesFHWC
 from cavtool.core.devices import resolve_dtype
 from cavtool.core.noise import seeded_noise
 from cavtool.core.sampling import Predict, sample
-from cavtool.errors import Incompatible, IntegrityFailure
+from cavtool.errors import Incompatible, IntegrityFailure, InvalidInput
 from cavtool.events import OnEvent, Warn
 from cavtool.models import CATALOGUE, Model, find_model
 from cavtool.registry import Asset, Record
@@ -111,7 +112,10 @@ class Session:
         start: int = 0,
         on_step: Callable[[int], None] = lambda _: None,
     ) -> Tensor:
-        """Sample from the step with index `start` to the end, motions merged for their steps, styles for all."""
+        """Sample from the step with index `start` to the end, motions merged for their steps, styles for all.
+
+        Raises InvalidInput if weights or guidance are so large that the result is not finite.
+        """
         spans = [self.span_of(motion, scheduler) for motion in motions]
         loras = [(state, 1.0) for state in styles if targets(state)]
         cuts = {*chain.from_iterable(spans), len(scheduler.timesteps)}
@@ -124,6 +128,9 @@ class Session:
             with merged(self.backbone.denoiser, [*loras, *active]):
                 latents_BCFHW = sample(predict, scheduler, latents_BCFHW, start=start, stop=stop, on_step=on_step)
             start = stop
+        if not torch.isfinite(latents_BCFHW).all():
+            hint = "use smaller weights or a lower `--guidance`; learn a motion with a lower `--lr`"
+            raise InvalidInput("the model gave values that are not finite, so there is no video to write", hint=hint)
         return latents_BCFHW
 
     @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cavtool.errors import RequirementError
+from cavtool.errors import InvalidInput, RequirementError
 from cavtool.system import platform
 
 
@@ -56,3 +56,16 @@ def failpoint(label: str) -> None:
     """Kill this process, as `kill -9` does, if CAV_FAILPOINT is `label`; for tests of killed processes."""
     if os.environ.get("CAV_FAILPOINT") == label:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def make_folder(folder: Path) -> None:
+    """Create the folder of a file to write. Raises InvalidInput if that is not possible or it cannot be written."""
+    hint = "name another file or folder with `-o`"
+    if folder.exists() and not folder.is_dir():
+        raise InvalidInput(f"`{folder}` is not a folder", hint=hint)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(f"cannot create the folder `{folder}`: {error.strerror}", hint=hint) from error
+    if not os.access(folder, os.W_OK):
+        raise InvalidInput(f"cannot write into `{folder}`: permission denied", hint=hint)

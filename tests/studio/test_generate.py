@@ -7,7 +7,7 @@ import torch
 
 from cavtool import video
 from cavtool.core.adapters import lora
-from cavtool.errors import Conflict, Incompatible, IntegrityFailure, NotFound
+from cavtool.errors import Conflict, Incompatible, IntegrityFailure, InvalidInput, NotFound
 from cavtool.events import Event, Note, Warn
 from cavtool.models import find_model
 from cavtool.recipes import Blend, SampleRecipe
@@ -189,3 +189,23 @@ def test_a_folder_of_every_family_generates(family: str, tmp_path: Path, request
     recorded = video.read_recipe(file)
     assert recorded is not None
     assert recorded["model"] == family
+
+
+def test_weights_too_large_for_a_video_are_refused_and_nothing_is_written(
+    session: Session, shaky: str, tmp_path: Path
+) -> None:
+    recipe = dataclasses.replace(QUICK, motions=(Blend(shaky, 1e30),))
+    with pytest.raises(InvalidInput, match="not finite"):
+        generate(recipe, output=tmp_path / "black.mp4", session=session)
+    assert not list(tmp_path.glob("*.mp4"))
+    assert not Workspace().history.entries()
+
+
+def test_what_cannot_be_written_is_refused_before_the_model_is_opened(tmp_path: Path) -> None:
+    (tmp_path / "text").touch()
+    with pytest.raises(InvalidInput, match=r"`.*text` is not a folder"):
+        generate(QUICK, output=tmp_path / "text" / "x.mp4")
+    with pytest.raises(InvalidInput, match=r"cannot create the folder"):
+        generate(QUICK, output=Path("/proc/nowhere/x.mp4"))
+    with pytest.raises(InvalidInput, match="`--scale 10000` makes videos of more than 16384 pixels a side"):
+        generate(QUICK, output=tmp_path / "x.mp4", scale=10_000)

@@ -115,6 +115,9 @@ def _recipe_in(video: Path) -> Recipe:
     if (values := read_recipe(video)) is None:
         hint = "`cav generate` writes one into each video unless `--no-metadata` is given"
         raise InvalidInput(f"no recipe in `{video}`", hint=hint)
+    if "edit" in values:
+        hint = "`cav history` lists it, and `cav history --again N` makes it again"
+        raise InvalidInput(f"`{video}` was made by `cav edit`", hint=hint)
     hint = "it was not written by `cav generate`"
     return read(values, Recipe, f"the recipe in `{video}`", error=InvalidInput, hint=hint)
 

@@ -155,7 +155,7 @@ def rm(
     """
     from cavtool.studio import models as studio
 
-    if not (yes or dry_run):
+    if not (yes or dry_run) and any(workspace.models.pointer(name) for name in names):
         question = f"Delete what was downloaded for {', '.join(names)} from the Hub's cache, and forget the names?"
         out.confirm(question, if_declined="nothing was removed")
 

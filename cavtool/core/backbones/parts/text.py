@@ -63,7 +63,7 @@ def _ids_with_token(tokenizer: Any, prompt: str, learned_ids: Sequence[int]) -> 
 
 def word_ids(tokenizer: Any, text: str) -> list[int]:
     """The ids of the text's words, without those that mark its start and end."""
-    return list(tokenizer(text, add_special_tokens=False).input_ids)
+    return list(tokenizer(text, add_special_tokens=False, verbose=False).input_ids)
 
 
 @contextmanager
