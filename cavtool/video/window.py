@@ -153,10 +153,12 @@ def _promising_parts(scan: Scan, seconds: float) -> Iterator[tuple[float, float]
         yield from ((float(edge), length) for edge in edges[:: max(1, len(edges) // _NUM_PARTS)])
         return
     times, sizes = scan.times[is_delta], scan.sizes[is_delta]
-    sizes = np.minimum(sizes, 4 * np.median(sizes))  # a cut is one large frame
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(sizes, 4, mode="edge"), 9)
+    # A cut or a flash is one or two large frames. Others may be small because they repeat the frame before.
+    sizes = np.minimum(sizes, 2 * np.sort(around, axis=1)[:, -3])
     spent = np.concatenate([[0.0], np.cumsum(sizes)])
     scores = spent[np.searchsorted(times, edges + length)] - spent[np.searchsorted(times, edges)]
     for _ in range(min(_NUM_PARTS, len(edges))):
         best = int(np.argmax(scores))
         yield float(edges[best]), length
-        scores[max(0, best - 2) : best + 3] = -1
+        scores[max(0, best - 1) : best + 2] = -1  # the next but one goes on where this one ends
