@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from cavtool.core.sampling import Predict
+from cavtool.errors import Incompatible
 
 _TOLERANCE = 0.003  # standard deviations
 _SMALL = 0.01  # a scheduler that clips the predicted latents leaves such a small one as it is
@@ -32,8 +33,11 @@ def invert(
 
     A and B come from the scheduler that samples. `DDIMInverseScheduler` of diffusers takes a prediction of v as if it
     had been made at the noise level of x_s instead of x_t, an error of one step. `on_step` gets the number of steps
-    done.
+    done. Raises Incompatible for schedulers whose steps depend on the steps before.
     """
+    if hasattr(scheduler, "step_index"):
+        hint = "use a ModelScope or AnimateDiff model"
+        raise Incompatible("videos cannot be inverted with this model yet", hint=hint)
     for done, t in enumerate(reversed(scheduler.timesteps[start:]), 1):
         A, B = _coefficients(scheduler, t)
         noisier_BCFHW = latents_BCFHW

@@ -85,7 +85,7 @@ FAMILIES = {
         "Wan",
         "transformer",
         ("transformer", "vae", "text_encoder"),
-        Native(NativeClip(33, 16, 832, 480, multiple=16), 50, 5.0, 0.5, flow_shift=3.0),
+        Native(NativeClip(33, 16, 832, 480, multiple=16), 50, 5.0, 0.5),
     ),
 }
 _DENOISERS = {

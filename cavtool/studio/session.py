@@ -159,4 +159,5 @@ def open_session(model: Model | str, *, device: str = "auto", dtype: str = "auto
     Raises NotFound, RequirementError, IntegrityFailure.
     """
     model = find_model(model) if isinstance(model, str) else model
-    return Session(model, open_backbone(model.folder, device=device, dtype=dtype, training=training))
+    shift = model.native.flow_shift
+    return Session(model, open_backbone(model.folder, device=device, dtype=dtype, training=training, flow_shift=shift))

@@ -220,11 +220,8 @@ class WanBackbone:
             return conditional
         return classifier_free(self.predict(latents_BCFHW, timesteps_B, negative), conditional, guidance_scale)
 
-    def scheduler(self, *, inverse: bool = False) -> Any:
-        """A fresh scheduler of the model's class and settings. Raises Incompatible for `inverse`."""
-        if inverse:
-            message = "videos cannot be inverted with Wan models yet"
-            raise Incompatible(message, hint="use a ModelScope or AnimateDiff model")
+    def scheduler(self) -> Any:
+        """A fresh scheduler of the model's class and settings."""
         return flow.load_flow_scheduler(self._scheduler_folder, self._flow_shift)
 
     @property
