@@ -145,7 +145,7 @@ def test_times_are_exact_if_the_unit_of_time_is_a_frame(make: Make) -> None:
 
 @pytest.mark.parametrize("name", ["late.ts", "late.mkv", "late.mp4"])
 def test_time_0_is_the_start_of_the_file_if_the_picture_begins_later(name: str, make: Make) -> None:
-    film = make("keyframes.mp4", clock(16), *H264, "-g", "4")
+    film = make("many-keyframes.mp4", clock(16), *H264, "-g", "4")
     sound = ("-f", "lavfi", "-i", "sine=duration=3.5", "-map", "0:v", "-map", "1:a", "-c:v", "copy")
     path = make(name, film, *sound, before=("-itsoffset", "1.5"))
     assert video.probe(path).duration == pytest.approx(3.5, abs=0.05)
