@@ -136,7 +136,7 @@ class _Part:
         return frames_FHWC
 
     def _run(self, shown: tuple[int, int]) -> tuple[Frames, list[tuple[int, int]]]:
-        """The frames, scaled for frames that a player shows at the width and height `shown`; and these of each frame."""
+        """The frames, scaled for a display size of `shown` (width, height), and the display size of each."""
         width, height = self.size
         cover = max(width / shown[0], height / shown[1])
         job = sample_frames(
