@@ -54,9 +54,9 @@ def measure(video: Path, reference: Path) -> float:
 
 
 def change_subject(video: Path, folder: Path) -> Path:
-    """Edit a video, with one sampling step."""
+    """Edit a video, with few sampling steps."""
     recipe = cavtool.EditRecipe(
-        "a red cat on the moon", source_prompt="a white lantern on the moon", start=cavtool.EditStart.DDIM, steps=1
+        "a red cat on the moon", source_prompt="a white lantern on the moon", start=cavtool.EditStart.DDIM, steps=4
     )
     return cavtool.edit(video, recipe, output=folder / "cat.mp4", workspace=cavtool.Workspace(folder))
 

@@ -129,7 +129,7 @@ class Session:
                 latents_BCFHW = sample(predict, scheduler, latents_BCFHW, start=start, stop=stop, on_step=on_step)
             start = stop
         if not torch.isfinite(latents_BCFHW).all():
-            hint = "use smaller weights or a lower `--guidance`; learn a motion with a lower `--lr`"
+            hint = "use smaller weights, a lower `--guidance` or more `--steps`; learn a motion with a lower `--lr`"
             raise InvalidInput("the model gave values that are not finite, so there is no video to write", hint=hint)
         return latents_BCFHW
 

@@ -154,7 +154,7 @@ class _Part:
         return frames_FHWC
 
     def _run(self, shown: tuple[int, int]) -> tuple[Frames, list[tuple[int, int]]]:
-        """The frames, scaled as it fits a width and height of `shown` on a player; and those of each frame."""
+        """The frames, scaled for a display size of `shown` (width, height), and the display size of each."""
         width, height = self.size
         cover = max(width / shown[0], height / shown[1])
         job = sample_frames(
@@ -173,7 +173,8 @@ class _Part:
         )
         output, log = run_logged(job, f"cannot decode `{self.path}`", level="info")
         frames_FHWC = np.frombuffer(output, np.uint8).reshape(-1, height, width, 4 if pixels == "rgba" else 3)
-        return frames_FHWC.copy(), _shapes(log)[: len(frames_FHWC)]  # the copy is writable
+        shapes = _shapes(log)[: len(frames_FHWC)]  # none if another version of ffmpeg logs them differently
+        return frames_FHWC.copy(), shapes if len(shapes) == len(frames_FHWC) else []  # the copy is writable
 
 
 def _shapes(log: str) -> list[tuple[int, int]]:

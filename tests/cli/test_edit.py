@@ -76,7 +76,7 @@ def test_an_edit_is_written_listed_and_made_again(
     refused = cav("edit", "clip.mp4", prompt, *options)
     assert (refused.returncode, f"`{made}` exists" in refused.stderr) == (4, True)
     refused = cav("generate", "--like", str(made))
-    assert (refused.returncode, "was not written by `cav generate`" in refused.stderr) == (2, True)
+    assert (refused.returncode, "was made by `cav edit`" in refused.stderr) == (2, True)
     video.unlink()
     gone = cav("history", "--again", "1", "-o", "third.mp4")
     assert (gone.returncode, "no such file" in gone.stderr) == (1, True)

@@ -16,7 +16,7 @@ from tests.cli.conftest import Cav
     [
         ("learn twirl pyproject.toml", 4, "error: `twirl` exists already"),
         ("learn Bounce pyproject.toml", 2, "error: `Bounce` cannot be a name"),
-        ("learn bounce pyproject.toml --rank 0", 2, "error: `--rank` must be at least 1"),
+        ("learn bounce pyproject.toml --rank 0", 2, "error: `--rank` must be from 1 to 1024"),
         ("learn bounce pyproject.toml --absorber-kind all", 2, "error: invalid value for `--absorber-kind`"),
         ("learn bounce gone.mp4", 2, "error: invalid value for `video`: path `gone.mp4` does not exist"),
         ("learn bounce pyproject.toml --absorber twirl-lok", 3, "hint: did you mean `twirl-look`?"),
@@ -30,7 +30,7 @@ from tests.cli.conftest import Cav
         ),
         ("absorb twirl-look pyproject.toml", 4, "error: `twirl-look` exists already"),
         ("absorb x pyproject.toml --kind none", 2, "error: invalid value for `--kind`"),
-        ("absorb x pyproject.toml --rank 0", 2, "error: `--rank` must be at least 1"),
+        ("absorb x pyproject.toml --rank 0", 2, "error: `--rank` must be from 1 to 1024"),
         ("absorb x gone.png", 2, "error: invalid value for `SOURCE`: path `gone.png` does not exist"),
         ("generate", 2, "error: the prompt is empty"),
         ("generate ironman --style twirl-lok:0.5", 3, "hint: did you mean `twirl-look`?"),
