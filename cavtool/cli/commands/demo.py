@@ -22,7 +22,7 @@ def demo(
 ) -> None:
     """Learn two motions, mix them, apply the mix to a new subject, and edit a video.
 
-    Takes less than five minutes on two cores. Motions that exist already are not learned again.
+    Takes several minutes on two cores. Motions that exist already are not learned again.
 
     Example: `cav demo -o my-demo`
     """
