@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cavtool.cli.completion.offers import asset_names, model_names
+from cavtool.cli.completion.offers import absorber_names, asset_names, model_names, motion_names
 
 Name = Annotated[str, typer.Argument(help="Name of a motion or absorber.", autocompletion=asset_names)]
 Names = Annotated[
@@ -30,3 +30,28 @@ def existing(path: Path) -> Path:
     if path.exists() or str(path) == "-" or re.match(r"\w{2,}:/", str(path)):
         return path
     raise typer.BadParameter(f"Path '{path}' does not exist.")
+
+
+Motions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--motion",
+        "-m",
+        metavar="NAME[:WEIGHT][@A-B]",
+        help="Motion to apply, from A to B of the sampling (0 to 1; default: the motion's); can be repeated.",
+        autocompletion=motion_names,
+    ),
+]
+Styles = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--style",
+        metavar="NAME_OR_FILE[:WEIGHT]",
+        help="Absorber whose appearance to use; can be repeated.",
+        autocompletion=absorber_names,
+    ),
+]
+SamplingSteps = Annotated[int | None, typer.Option(help="Sampling steps (default: the model's).")]
+Guidance = Annotated[float | None, typer.Option(help="Guidance scale (default: the model's).")]
+Negative = Annotated[str, typer.Option(help="Negative prompt.")]
+NoMetadata = Annotated[bool, typer.Option("--no-metadata", help="Do not write the recipe into the file.")]

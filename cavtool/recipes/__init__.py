@@ -2,11 +2,11 @@
 
 from cavtool.recipes.absorb import Absorber, AbsorbRecipe, parse_absorber
 from cavtool.recipes.blend import Blend, parse_blend
-from cavtool.recipes.common import DEFAULT_MODEL, AbsorberKind, DType
+from cavtool.recipes.common import DEFAULT_MODEL, MAX_SAMPLING_STEPS, AbsorberKind, DType
 from cavtool.recipes.edit import EditRecipe, EditStart
 from cavtool.recipes.learn import LearnRecipe
 from cavtool.recipes.mix import MixRecipe
-from cavtool.recipes.sample import MAX_SAMPLING_STEPS, SampleRecipe
+from cavtool.recipes.sample import SampleRecipe
 
 __all__ = [
     "DEFAULT_MODEL",

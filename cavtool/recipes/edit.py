@@ -1,13 +1,11 @@
 """How a video is edited."""
 
-import math
 from dataclasses import dataclass
 from enum import StrEnum
 
 from cavtool.recipes.absorb import Absorber
 from cavtool.recipes.blend import Blend
-from cavtool.recipes.common import DEFAULT_MODEL, DType, check, check_seed
-from cavtool.recipes.sample import MAX_SAMPLING_STEPS
+from cavtool.recipes.common import DEFAULT_MODEL, DType, check, check_sampling, check_seed
 
 
 class EditStart(StrEnum):
@@ -44,10 +42,8 @@ class EditRecipe:
 
     def __post_init__(self) -> None:
         check(bool(self.prompt.strip()), "the prompt is empty", 'say what to show: `cav edit VIDEO "a red cat"`')
-        steps, guidance = 1 if self.steps is None else self.steps, self.guidance or 0.0
-        check(1 <= steps <= MAX_SAMPLING_STEPS, f"`--steps` must be from 1 to {MAX_SAMPLING_STEPS}")
+        check_sampling(self.steps, self.guidance)
         check(0 <= self.strength <= 1, "`--strength` must be from 0 to 1")
-        check(math.isfinite(guidance) and guidance >= 0, "`--guidance` must be 0 or more")
         check_seed(self.seed or 0)
 
     def first_step(self, num_steps: int) -> int:

@@ -1,13 +1,10 @@
 """How videos are generated."""
 
-import math
 from dataclasses import dataclass
 
 from cavtool.recipes.absorb import Absorber
 from cavtool.recipes.blend import Blend
-from cavtool.recipes.common import DEFAULT_MODEL, DType, check, check_seed
-
-MAX_SAMPLING_STEPS = 500  # up to here, schedulers that space 1000 timesteps by whole numbers are exact
+from cavtool.recipes.common import DEFAULT_MODEL, DType, check, check_sampling, check_seed
 
 
 @dataclass(frozen=True)
@@ -34,10 +31,8 @@ class SampleRecipe:
 
     def __post_init__(self) -> None:
         check(bool(self.prompt.strip()), "the prompt is empty", 'say what to show: `cav generate "a red cat"`')
-        steps, guidance = 1 if self.steps is None else self.steps, self.guidance or 0.0
-        check(1 <= steps <= MAX_SAMPLING_STEPS, f"`--steps` must be from 1 to {MAX_SAMPLING_STEPS}")
+        check_sampling(self.steps, self.guidance)
         check(self.num_videos > 0, "`-n` must be at least 1")
-        check(math.isfinite(guidance) and guidance >= 0, "`--guidance` must be 0 or more")
         check_seed(self.seeds[0])
         check_seed(self.seeds[-1])
 

@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from cavtool.cli.command import command, new_app
-from cavtool.cli.completion.offers import absorber_names, motion_names, video_files
+from cavtool.cli.completion.offers import video_files
 from cavtool.cli.output import Output
-from cavtool.cli.params import Device, Model, Overwrite
+from cavtool.cli.params import Device, Guidance, Model, Motions, Negative, NoMetadata, Overwrite, SamplingSteps, Styles
 from cavtool.recipes import EditRecipe as Recipe
 from cavtool.recipes import EditStart, parse_absorber, parse_blend
 from cavtool.workspace import Workspace
@@ -26,25 +26,8 @@ def edit(
     ],
     prompt: Annotated[str, typer.Argument(help="Description of the edited video.", show_default=False)],
     *,
-    motions: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--motion",
-            "-m",
-            metavar="NAME[:WEIGHT][@A-B]",
-            help="Motion to apply, from A to B of the sampling (0 to 1); can be repeated.",
-            autocompletion=motion_names,
-        ),
-    ] = None,
-    styles: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--style",
-            metavar="NAME_OR_FILE[:WEIGHT]",
-            help="Absorber whose appearance to use; can be repeated.",
-            autocompletion=absorber_names,
-        ),
-    ] = None,
+    motions: Motions = None,
+    styles: Styles = None,
     source_prompt: Annotated[str, typer.Option(help="Description of the video as it is.")] = Recipe.source_prompt,
     strength: Annotated[float, typer.Option(help="How much may change, from 0 to 1.")] = Recipe.strength,
     start: Annotated[
@@ -53,16 +36,16 @@ def edit(
     seed: Annotated[
         int | None, typer.Option(help="Seed of the noise of `--start noise` (default: random).")
     ] = Recipe.seed,
-    steps: Annotated[int | None, typer.Option(help="Sampling steps (default: the model's).")] = Recipe.steps,
-    guidance: Annotated[float | None, typer.Option(help="Guidance scale (default: the model's).")] = Recipe.guidance,
-    negative: Annotated[str, typer.Option(help="Negative prompt.")] = Recipe.negative,
+    steps: SamplingSteps = Recipe.steps,
+    guidance: Guidance = Recipe.guidance,
+    negative: Negative = Recipe.negative,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Folder, or file: .mp4 (default: VIDEO-PROMPT-MOTION-SEED.mp4)."),
     ] = None,
     model: Model = Recipe.model,
     device: Device = Recipe.device,
-    no_metadata: Annotated[bool, typer.Option("--no-metadata", help="Do not write the recipe into the file.")] = False,
+    no_metadata: NoMetadata = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Change what a video shows, with a prompt and learned motions.

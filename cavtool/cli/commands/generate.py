@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from cavtool.cli.command import command, new_app
-from cavtool.cli.completion.offers import absorber_names, motion_names, video_files
+from cavtool.cli.completion.offers import video_files
 from cavtool.cli.output import Output
-from cavtool.cli.params import Device, Model, Overwrite
+from cavtool.cli.params import Device, Guidance, Model, Motions, Negative, NoMetadata, Overwrite, SamplingSteps, Styles
 from cavtool.errors import InvalidInput
 from cavtool.recipes import SampleRecipe as Recipe
 from cavtool.recipes import parse_absorber, parse_blend
@@ -25,32 +25,15 @@ def generate(
     workspace: Workspace,
     prompt: Annotated[str, typer.Argument(help="Description of the video.", show_default=False)] = "",
     *,
-    motions: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--motion",
-            "-m",
-            metavar="NAME[:WEIGHT][@A-B]",
-            help="Motion to apply, from A to B of the sampling (0 to 1; default: the motion's); can be repeated.",
-            autocompletion=motion_names,
-        ),
-    ] = None,
-    styles: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--style",
-            metavar="NAME_OR_FILE[:WEIGHT]",
-            help="Absorber whose appearance to use; can be repeated.",
-            autocompletion=absorber_names,
-        ),
-    ] = None,
+    motions: Motions = None,
+    styles: Styles = None,
     num_videos: Annotated[
         int, typer.Option("-n", help="Number of videos, with seeds SEED, SEED+1, ...")
     ] = Recipe.num_videos,
     seed: Annotated[int | None, typer.Option(help="Seed of the first video (default: random).")] = Recipe.seed,
-    steps: Annotated[int | None, typer.Option(help="Sampling steps (default: the model's).")] = Recipe.steps,
-    guidance: Annotated[float | None, typer.Option(help="Guidance scale (default: the model's).")] = Recipe.guidance,
-    negative: Annotated[str, typer.Option(help="Negative prompt.")] = Recipe.negative,
+    steps: SamplingSteps = Recipe.steps,
+    guidance: Guidance = Recipe.guidance,
+    negative: Negative = Recipe.negative,
     scale: Annotated[int | None, typer.Option(min=1, help="Enlargement factor (default: the model's).")] = None,
     output: Annotated[
         Path | None,
@@ -60,7 +43,7 @@ def generate(
     ] = None,
     model: Model = Recipe.model,
     device: Device = Recipe.device,
-    no_metadata: Annotated[bool, typer.Option("--no-metadata", help="Do not write the recipe into the file.")] = False,
+    no_metadata: NoMetadata = False,
     like: Annotated[
         Path | None,
         typer.Option(exists=True, help="Video whose recipe to use; options override it.", autocompletion=video_files),
