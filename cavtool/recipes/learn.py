@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from cavtool.names import absorber_name
+from cavtool.names import absorber_name, check_learned
 from cavtool.recipes.absorb import Absorber
 from cavtool.recipes.common import DEFAULT_MODEL, MAX_RANK, AbsorberKind, DType, check, check_seed
 
@@ -74,5 +74,11 @@ class LearnRecipe:
         return self.prompt or name.replace("_", " ").replace("-", " ")
 
     def leaves(self, name: str) -> tuple[str, ...]:
-        """The names of the assets that learning `name` adds: the motion and its absorber, if one is trained."""
-        return (name, absorber_name(name)) if self.trains_absorber else (name,)
+        """The names of the assets that learning `name` adds: the motion and its absorber, if one is trained.
+
+        Raises InvalidInput for a name that leaves no room for that of the absorber.
+        """
+        if not self.trains_absorber:
+            return (name,)
+        check_learned(name)
+        return (name, absorber_name(name))
