@@ -96,7 +96,7 @@ def _invalid(what: str, field: str, reason: str) -> str:
 
 
 def _bad_numbers(value: object, field: str = "") -> Iterator[tuple[str, str]]:
-    """The fields, and reasons, that hold an integer beyond 64 bits, which other TOML readers refuse, NaN or infinity."""
+    """Fields with an integer beyond 64 bits, which other TOML readers refuse, NaN or infinity; and what is wrong."""
     if isinstance(value, int):
         if abs(value) >= 2**63:
             yield field, "the number is too large"

@@ -46,7 +46,7 @@ class Setting:
         if isinstance(self.default, tuple):
             return tuple(filter(None, text.split(os.pathsep)))
         try:
-            value: Scalar = self._type(text)
+            value = self._type(text)
         except ValueError:
             raise self._wrong(text) from None
         return self._in_range(value)
@@ -55,15 +55,16 @@ class Setting:
         """The value as TOML gave it, if it is of the right type. Raises InvalidInput otherwise."""
         kind: Any = tuple[str, ...] if isinstance(self.default, tuple) else self._type
         try:
-            checked: Scalar | tuple[str, ...] = schema.read(value, kind, self.key)
+            checked = schema.read(value, kind, self.key)
         except IntegrityFailure:
             raise self._wrong(value) from None
         return self._in_range(checked)
 
-    def _in_range(self, value: Any) -> Any:
+    def _in_range(self, value: Any) -> Scalar | tuple[str, ...]:
         if not self.allowed(value):
             raise InvalidInput(f"`{self.key}` must be {self.range}, not `{value}`", hint="`cav config list` shows all")
-        return value
+        checked: Scalar | tuple[str, ...] = value
+        return checked
 
     @property
     def _type(self) -> Any:
@@ -85,7 +86,9 @@ class Value:
 SETTINGS = {
     setting.key: setting
     for setting in (
-        Setting("model", SampleRecipe.model, "base model: a name, or a pipeline's folder", str.strip, "a name or folder"),
+        Setting(
+            "model", SampleRecipe.model, "base model: a name, or a pipeline's folder", str.strip, "a name or a folder"
+        ),
         Setting(
             "device",
             SampleRecipe.device,

@@ -53,6 +53,8 @@ def test_odd_lines_are_named_and_the_rest_is_listed(history: History, tmp_path: 
         file.write("\n".join(odd) + "\n")
     history.add(RECIPE, [tmp_path / "b.mp4"])
     assert [each.number for each in history.entries()] == [1, 8]
-    assert [each.message.split(" of the history")[0] for each in history.damaged()] == [f"line {n}" for n in range(2, 8)]
+    assert [each.message.split(" of the history")[0] for each in history.damaged()] == [
+        f"line {n}" for n in range(2, 8)
+    ]
     assert history.clear() == 2
     assert (history.entries(), history.damaged()) == ([], [])

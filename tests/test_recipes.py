@@ -42,7 +42,9 @@ def test_every_blend_is_its_own_text_parsed() -> None:
     draw = random.Random(0)
     names = ("twirl", "dolly_zoom", "a-2", "0-1")
     for _ in range(2000):
-        weight = draw.choice((1.0, -1.0, 0.0, 0.7, draw.uniform(-2, 2), draw.uniform(-1, 1) * 10 ** draw.randint(-9, 2)))
+        weight = draw.choice(
+            (1.0, -1.0, 0.0, 0.7, draw.uniform(-2, 2), draw.uniform(-1, 1) * 10 ** draw.randint(-9, 2))
+        )
         start, end = sorted((draw.choice((0.0, draw.random())), draw.choice((1.0, draw.random()))))
         blend = Blend(draw.choice(names), weight, window=draw.choice((None, (start, end))))
         assert parse_blend(str(blend)) == blend

@@ -73,7 +73,7 @@ def test_a_whole_number_is_accepted_for_a_number(settings: Settings) -> None:
         ("learn.rank", "5000", "`learn.rank` must be from 1 to 1024, not `5000`"),
         ("learn.steps", "-1", "`learn.steps` must be 0 or more, not `-1`"),
         ("device", "gpu", "`device` must be one of auto, cpu, mps, cuda, or cuda:1, not `gpu`"),
-        ("model", " ", "`model` must be a name or folder, not ` `"),
+        ("model", " ", "`model` must be a name or a folder, not ` `"),
     ],
 )
 def test_an_invalid_value_is_refused(settings: Settings, key: str, text: str, message: str) -> None:

@@ -11,6 +11,7 @@ from cavtool.recipes.common import (
     AbsorberKind,
     DType,
     check,
+    check_prompt,
     check_seed,
     check_weight,
     read_weight,
@@ -85,6 +86,7 @@ class AbsorbRecipe:
 
     def __post_init__(self) -> None:
         check(self.kind is not AbsorberKind.NONE, "`--kind` must be dual, s-lora or textinv")
+        check_prompt(self.prompt)
         check(self.steps > 0, "`--steps` must be at least 1")
         check(1 <= self.rank <= MAX_RANK, f"`--rank` must be from 1 to {MAX_RANK}")
         check(0 < self.lr < math.inf, "`lr` must be above 0")

@@ -7,6 +7,7 @@ from cavtool.errors import InvalidInput
 
 DEFAULT_MODEL = "cav-mini"
 MAX_SAMPLING_STEPS = 500  # up to here, schedulers that space 1000 timesteps by whole numbers are exact
+MAX_PROMPT = 5000  # characters
 MAX_WEIGHT = 100.0  # of a motion or absorber: far less makes every video black
 MAX_GUIDANCE = 100.0  # models take 1 to 15; the rest gives colours without a picture
 MAX_RANK = 1024  # of a LoRA to train: more is no low rank, and takes more memory than the model
@@ -33,6 +34,12 @@ def check(ok: object, message: str, hint: str | None = None) -> None:
     """Raise InvalidInput unless `ok`."""
     if not ok:
         raise InvalidInput(message, hint=hint)
+
+
+def check_prompt(text: str, what: str = "the prompt") -> None:
+    """Raise InvalidInput for a text that is too long for the metadata of a video; models read far less."""
+    in_range = len(text) <= MAX_PROMPT
+    check(in_range, f"{what} has {len(text)} characters, at most {MAX_PROMPT} are possible", "models read about 100")
 
 
 def check_seed(seed: int) -> None:

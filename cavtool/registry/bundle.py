@@ -65,7 +65,8 @@ def unpack(registry: Registry, path: Path, *, to: str | None = None, replace_it:
             check_writable(record)
             files = {name: Path(bundle.extract(f"{record.name}/{name}", folder)) for name in record.files}
             verify(Asset(record, Path(folder, record.name)))
-            drafts.append((replace(record, name=record.name if to is None else check_name(to), origin="imported"), files))
+            name = record.name if to is None else check_name(to)
+            drafts.append((replace(record, name=name, origin="imported"), files))
         for draft, _ in drafts:
             registry.check_free(draft.name, draft.kind, replace=replace_it)
         return [registry.put(draft, files, replace=replace_it) for draft, files in drafts]

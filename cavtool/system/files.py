@@ -36,7 +36,7 @@ def write_atomic(path: Path, save: Callable[[Path], object]) -> Path:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary file next to `path`, which replaces it at the end, or is deleted after an error; as `write_atomic`."""
+    """A temporary file next to `path`, which replaces it at the end, as `write_atomic`; deleted after an error."""
     target = destination(path)
     part = target.with_name(f".part-{uuid4().hex[:12]}{target.suffix}")
     try:
@@ -148,7 +148,7 @@ def make_folder(folder: Path) -> None:
     """Create the folder of a file to write. Raises RequirementError if that is not possible or it cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK):
-            raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
     except OSError as error:
         raise unwritable(folder, error) from error
+    if not os.access(folder, os.W_OK):
+        raise unwritable(folder, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))

@@ -6,7 +6,7 @@ start of the file, as a player counts them; the frame "at" a time is the one a p
 
 from cavtool.video.decode import Frames, decode, decode_whole
 from cavtool.video.encode import SUFFIXES, contact_sheet, encode, encode_like
-from cavtool.video.ffmpeg import ffmpeg_exe
+from cavtool.video.ffmpeg import check_ffmpeg, ffmpeg_exe
 from cavtool.video.metadata import read_recipe
 from cavtool.video.probe import Media, is_cut_short, probe
 from cavtool.video.stills import read_still
@@ -18,6 +18,7 @@ __all__ = [
     "Media",
     "Window",
     "busiest_window",
+    "check_ffmpeg",
     "contact_sheet",
     "decode",
     "decode_whole",
