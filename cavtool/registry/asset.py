@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cavtool.errors import IntegrityFailure
 from cavtool.registry.record import WEIGHTS, Record, from_toml
-from cavtool.system.files import read_text
+from cavtool.system.files import open_regular, read_text
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class Asset:
         """The bytes of the weights. Raises IntegrityFailure unless their checksum is that of the record."""
         import hashlib  # 3 ms that a list does not need
 
-        data = self.weights.read_bytes()
+        with open_regular(self.weights) as file:
+            data = file.read()
         if hashlib.sha256(data).hexdigest() != self.record.content_id:
             hint = "learn or import it again with `--force`"
             raise IntegrityFailure(f"the weights of `{self.record.name}` are damaged", hint=hint)
@@ -79,7 +80,7 @@ def verify(asset: Asset) -> None:
 
     for name, expected in asset.record.files.items():
         try:
-            with (asset.folder / name).open("rb") as file:
+            with open_regular(asset.folder / name) as file:
                 actual = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise IntegrityFailure(f"`{name}` of `{asset.record.name}` cannot be read: {error.strerror}") from error
@@ -93,7 +94,7 @@ def copy_file(source: Path, target: Path) -> str:
     import hashlib
 
     digest = hashlib.sha256()
-    with source.open("rb") as reader, target.open("xb") as writer:
+    with open_regular(source) as reader, target.open("xb") as writer:
         while chunk := reader.read(1 << 20):
             digest.update(chunk)
             writer.write(chunk)

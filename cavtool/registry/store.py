@@ -34,10 +34,12 @@ from typing import TypeVar
 
 from cavtool.errors import Conflict, IntegrityFailure, NotFound, closest
 from cavtool.names import check_name, is_name
+from cavtool.recipes import LearnRecipe
 from cavtool.registry.asset import Asset, copy_file, link_file, load, verify
 from cavtool.registry.record import RECORD, WEIGHTS, Kind, Record, check_writable, from_toml, to_toml
 from cavtool.system.files import failpoint, sync, write_atomic, writing_to
 
+KINDS: tuple[Kind, Kind] = ("motion", "absorber")  # of what a training leaves
 _TMP, _NEW = ".tmp-", ".new-"
 _LISTED = "`cav list` shows what there is"
 _TRIES = 50  # of a reader: one or two are enough unless a writer replaces the asset without pause
@@ -143,6 +145,11 @@ class Registry:
             if kind and (there := _find_in(self.root, name)) and there.record.kind != kind:
                 hint = f"choose another name, or `cav rm {name}` first"
                 raise Conflict(f"`{name}` is an existing {there.record.kind}, not replaced by another kind", hint=hint)
+
+    def check_leaves(self, recipe: LearnRecipe, name: str, *, replace: bool = False) -> None:
+        """Raise what `check_free` raises unless the motion `name` and its absorber can be put."""
+        for each, kind in zip(recipe.leaves(name), KINDS, strict=False):
+            self.check_free(each, kind, replace=replace)
 
     def check_there(self, name: str) -> None:
         """Raise NotFound if the name does not exist, Conflict if it is shared; a damaged asset passes."""

@@ -55,6 +55,10 @@ class Runs:
             raise NotFound(f"no run `{run_id}`", hint=closest(run_id, runs, "`cav runs list` shows what there is"))
         return beginning[0]
 
+    def ids(self) -> builtins.list[str]:
+        """The ids of all runs, of damaged ones too, sorted."""
+        return sorted(run.id for run in self._all())
+
     def list(self) -> builtins.list[Run]:
         """The runs whose record can be read, the newest first."""
         dated = []

@@ -6,6 +6,7 @@ import signal
 import stat
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import NoReturn
 from uuid import uuid4
@@ -15,6 +16,7 @@ from cavtool.system import platform
 
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+NOT_WRITABLE = _FULL | _FORBIDDEN
 _LONGEST_NAME = 255  # bytes of a file name on most file systems
 
 
@@ -60,14 +62,19 @@ def destination(path: Path) -> Path:
     return target
 
 
-def read_text(path: Path) -> str:
-    """The UTF-8 text of a regular file. Raises OSError, also for a pipe, which could keep the reader waiting."""
+def open_regular(path: Path) -> BufferedReader:
+    """Open a regular file to read. Raises OSError, also for a pipe, which could keep the reader waiting."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(errno.EINVAL, "not a regular file", str(path))
-    with open(descriptor, encoding="utf-8") as file:  # noqa: PTH123 a descriptor
-        return file.read()
+    return open(descriptor, "rb")  # noqa: PTH123 a descriptor
+
+
+def read_text(path: Path) -> str:
+    """The UTF-8 text of a regular file. Raises OSError as `open_regular`, and UnicodeDecodeError."""
+    with open_regular(path) as file:
+        return file.read().decode("utf-8").replace("\r\n", "\n")
 
 
 def sync(path: Path) -> None:
@@ -117,7 +124,7 @@ def output_file(output: Path | None, name: str, suffixes: Collection[str]) -> Pa
 
     Raises InvalidInput for another suffix.
     """
-    if output is None or output.is_dir() or not output.suffix:
+    if output is None or os.path.isdir(output) or not output.suffix:  # noqa: PTH112 a Path raises for a long name
         file = (output or Path()) / name
         return file if str(output) != "-" else _refuse_stdout()
     if output.suffix.lower() not in suffixes:
