@@ -17,7 +17,7 @@ from cavtool.core.devices import explain_oom
 from cavtool.errors import InvalidInput, RequirementError
 from cavtool.events import Note, OnEvent, Stage, Step, Warn
 from cavtool.models import Model
-from cavtool.recipes import Absorber, Blend, EditRecipe, SampleRecipe
+from cavtool.recipes import Blend, EditRecipe, SampleRecipe
 from cavtool.registry import Asset, Registry
 from cavtool.registry.absorbers import find_absorber
 from cavtool.registry.record import Record
@@ -176,10 +176,9 @@ def file_for(recipe: SampleRecipe, seed: int, output: Path | None) -> Path:
     return file if recipe.num_videos == 1 or file.name == default else file.with_stem(f"{file.stem}-{seed}")
 
 
-def names_in(recipe: AnyRecipe) -> str:
+def names_in(recipe: SampleRecipe | EditRecipe) -> str:
     """The names of a recipe's motions and styles, with weights other than 1, as a part of a file name."""
-    used: Sequence[Absorber] = recipe.styles
-    styles = [str(replace(style, name=slug(Path(style.name).stem))) for style in used]
+    styles = [str(replace(style, name=slug(Path(style.name).stem))) for style in recipe.styles]
     return "-".join([*map(str, recipe.motions), *styles]).replace(":", "-")[:_MAX_NAMES].rstrip("-")
 
 
