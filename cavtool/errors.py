@@ -1,14 +1,18 @@
 """The errors a user can read: one message, one hint, one exit code.
 
 CavError (1)
-├─ InvalidInput (2)       a bad name, weight, setting or prompt; also a ValueError
-├─ NotFound (3)           no such motion, absorber, model or run; also a LookupError
-├─ Conflict (4)           a name is taken, a run or the registry is in use
+├─ InvalidInput (2)       a bad name, weight, setting, prompt or output; also a ValueError
+├─ NotFound (3)           no such motion, absorber, model, run or input file; also a LookupError
+├─ Conflict (4)           a name or an output file is taken, a run or the registry is in use
 ├─ IntegrityFailure (5)   a checksum differs, a newer schema, not a weights file
 ├─ Incompatible (1)       another base model, another shape; also a ValueError
-├─ MediaError (1)         an unreadable video, too few frames
+├─ MediaError (1)         a file that is no video or cannot be read as one, too few frames
 ├─ TrainingError (1)      a loss that is not finite, a damaged checkpoint; also a RuntimeError
-└─ RequirementError (6)   no ffmpeg, no accelerator, no memory, no such model on this machine
+└─ RequirementError (6)   no ffmpeg, no accelerator, no memory, no disk space, a file or folder that cannot be written
+                          (stdout too), no such model on this machine
+
+A process that a signal ends has 128 plus its number: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP, 141 if the reader
+of its output has gone.
 """
 # ruff: noqa: N818 - the names say what happened without the suffix `Error`
 

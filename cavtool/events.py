@@ -1,5 +1,6 @@
 """The events a long workflow reports: the command line draws them, scripts read them as JSON."""
 
+import signal
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
@@ -72,9 +73,17 @@ def from_json(fields: object) -> Event:
     return event
 
 
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C stopped a training run: `run_id` names what to resume."""
+class Terminated(KeyboardInterrupt):
+    """A signal ends this process: SIGINT, as Ctrl-C sends it, SIGTERM or SIGHUP."""
 
-    def __init__(self, run_id: str) -> None:
-        super().__init__(run_id)
+    def __init__(self, number: int = signal.SIGINT) -> None:
+        super().__init__(number)
+        self.number = int(number)
+
+
+class Interrupted(Terminated):
+    """A signal stopped a training run: `run_id` names what to resume."""
+
+    def __init__(self, run_id: str, number: int = signal.SIGINT) -> None:
+        super().__init__(number)
         self.run_id = run_id

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,25 +52,47 @@ class History:
 
     def entries(self) -> list[Entry | EditEntry]:
         """Every entry that can be read, the earliest first."""
-        return list(self._read())
+        return [each for each in self._read() if not isinstance(each, IntegrityFailure)]
+
+    def damaged(self) -> list[IntegrityFailure]:
+        """Why other lines cannot be read: they are cut short, or a newer version wrote them."""
+        return [each for each in self._read() if isinstance(each, IntegrityFailure)]
+
+    def clear(self) -> int:
+        """Forget all entries; returns how many there were. The videos stay. Raises RequirementError."""
+        num_entries = len(self.entries())
+        with writing_to(self.file.parent):
+            self.file.unlink(missing_ok=True)
+        return num_entries
 
     def entry(self, number: int) -> Entry | EditEntry:
         """The entry of that number. Raises NotFound."""
-        for each in self._read():
+        for each in self.entries():
             if each.number == number:
                 return each
         raise NotFound(f"no video number {number}", hint="`cav history` lists them")
 
-    def _read(self) -> Iterator[Entry | EditEntry]:
+    def _read(self) -> Iterator[Entry | EditEntry | IntegrityFailure]:
         try:
-            lines = self.file.read_text(encoding="utf-8", errors="replace").splitlines()
+            lines = self.file.read_text(encoding="utf-8", errors="replace").split("\n")
         except FileNotFoundError:
             return
         for number, line in enumerate(lines, 1):
-            with suppress(ValueError, TypeError, IntegrityFailure):  # cut short, or written by a newer version
-                fields = {**json.loads(line), "number": number}
-                kind: type[Entry | EditEntry] = EditEntry if "video" in fields else Entry
-                yield schema.read(fields, kind, f"line {number}")
+            if line:
+                yield _parse(number, line)
+
+
+def _parse(number: int, line: str) -> Entry | EditEntry | IntegrityFailure:
+    """The entry in a line, or why it cannot be read."""
+    what = f"line {number} of the history"
+    try:
+        fields = {**schema.parse_json(line), "number": number}
+        kind: type[Entry | EditEntry] = EditEntry if "video" in fields else Entry
+        return schema.read(fields, kind, what)
+    except (ValueError, TypeError) as error:
+        return IntegrityFailure(f"{what} is not a line of `cav`: {error}")
+    except IntegrityFailure as failure:
+        return failure
 
 
 def _ends_in_newline(file: Path) -> bool:

@@ -8,6 +8,7 @@ from cavtool.errors import InvalidInput
 _LONGEST = 64
 _NAME = re.compile(rf"[a-z0-9][a-z0-9_-]{{0,{_LONGEST - 1}}}")
 _ABSORBER_SUFFIX = "-look"
+_LONGEST_LEARNED = _LONGEST - len(_ABSORBER_SUFFIX)
 # Windows opens a device instead of a file with such a name.
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
 
@@ -31,7 +32,14 @@ def check_name(name: str) -> str:
 
 def absorber_name(motion: str) -> str:
     """The name of a motion's absorber; the longest motion names are cut to make room for the suffix."""
-    return f"{motion[: _LONGEST - len(_ABSORBER_SUFFIX)]}{_ABSORBER_SUFFIX}"
+    return f"{motion[:_LONGEST_LEARNED]}{_ABSORBER_SUFFIX}"
+
+
+def check_learned(motion: str) -> None:
+    """Raise InvalidInput for the name of a motion that leaves no room for the suffix of its absorber."""
+    if len(check_name(motion)) > _LONGEST_LEARNED:
+        message = f"`{motion}` is too long: its absorber is named like it, with `{_ABSORBER_SUFFIX}` at the end"
+        raise InvalidInput(message, hint=f"use at most {_LONGEST_LEARNED} characters")
 
 
 def _similar(name: str) -> str | None:

@@ -3,6 +3,7 @@
 Reading is strict: no text becomes a number, no number a bool; a whole number is accepted for a float.
 """
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import is_dataclass
@@ -32,14 +33,16 @@ def read(
     """
     import msgspec  # 8 ms that `cav --help` does not need
 
-    if (large := next(_large_numbers(value), None)) is not None:
-        raise error(_invalid(what, large, "the number is too large"), hint=hint)
-    if refuse_unknown and (unknown := next(_unknown_keys(value, kind), None)):
-        raise error(f"{what} has an unknown key: `{unknown}`", hint=hint)
     try:
+        if found := next(_bad_numbers(value), None):
+            raise error(_invalid(what, *found), hint=hint)
+        if refuse_unknown and (unknown := next(_unknown_keys(value, kind), None)):
+            raise error(f"{what} has an unknown key: `{unknown}`", hint=hint)
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as failure:
         raise error(_explain(what, str(failure)), hint=hint) from failure
+    except RecursionError as failure:
+        raise error(f"{what} is nested too deeply", hint=hint) from failure
 
 
 def to_table(value: object) -> dict[str, Any]:
@@ -58,6 +61,18 @@ def parse_toml(text: str, what: str) -> dict[str, Any]:
         return tomli.loads(text)
     except (ValueError, RecursionError) as error:
         raise IntegrityFailure(f"{what} is not TOML: {error}") from error
+
+
+def parse_json(text: str) -> Any:
+    """The value in a text of JSON, also one of strangers. Raises ValueError for every text that cannot be used."""
+    import json
+
+    try:
+        value = json.loads(text)
+        json.dumps(value, ensure_ascii=False).encode()  # refuses lone surrogates, which no file or terminal takes
+    except RecursionError as error:
+        raise ValueError("the text is nested too deeply") from error
+    return value
 
 
 def to_toml(value: object) -> str:
@@ -80,18 +95,21 @@ def _invalid(what: str, field: str, reason: str) -> str:
     return f"{what} has no valid `{field}`: {reason}" if field else f"{what} is not valid: {reason}"
 
 
-def _large_numbers(value: object, field: str = "") -> Iterator[str]:
-    """The fields that hold an integer beyond 64 bits, which no number of ours needs and other TOML readers refuse."""
+def _bad_numbers(value: object, field: str = "") -> Iterator[tuple[str, str]]:
+    """Fields with an integer beyond 64 bits, which other TOML readers refuse, NaN or infinity; and what is wrong."""
     if isinstance(value, int):
         if abs(value) >= 2**63:
-            yield field
+            yield field, "the number is too large"
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            yield field, f"{value} is not a finite number"
     elif isinstance(value, dict):
         for key, item in value.items():
             if not isinstance(item, str):  # most values are text, and a generator for each takes time
-                yield from _large_numbers(item, _joined(field, key))
+                yield from _bad_numbers(item, _joined(field, key))
     elif isinstance(value, list):
         for item in value:
-            yield from _large_numbers(item, field)
+            yield from _bad_numbers(item, field)
 
 
 def _unknown_keys(value: object, kind: Any, field: str = "") -> Iterator[str]:

@@ -4,17 +4,19 @@
 CAV_GENERATE_STEPS. A key of one word applies to every command that has an option of that name.
 """
 
+import math
 import os
-import tomllib
-from collections.abc import Mapping, MutableMapping
+import re
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from cavtool import schema
 from cavtool.errors import IntegrityFailure, InvalidInput, closest
-from cavtool.recipes import LearnRecipe, SampleRecipe
-from cavtool.system.files import write_atomic, writing_to
+from cavtool.recipes import MAX_GUIDANCE, MAX_RANK, MAX_SAMPLING_STEPS, LearnRecipe, SampleRecipe
+from cavtool.system.files import read_text, write_atomic, writing_to
 
 Scalar = str | int | float
 Source = Literal["environment", "file", "default"]
@@ -22,14 +24,16 @@ Source = Literal["environment", "file", "default"]
 
 @dataclass(frozen=True)
 class Setting:
-    """A key, its default and its description. A tuple is a list of folders.
+    """A key, its default and its description; `allowed` and `range` say which values commands take.
 
-    A default of None is the model's own; then `of_model` is the type of the value.
+    A tuple is a list of folders. A default of None is the model's own; then `of_model` is the type of the value.
     """
 
     key: str
     default: Scalar | tuple[str, ...] | None
     about: str
+    allowed: Callable[[Any], object] = lambda _: True
+    range: str = ""
     of_model: type[int] | type[float] = int
 
     @property
@@ -42,18 +46,24 @@ class Setting:
         if isinstance(self.default, tuple):
             return tuple(filter(None, text.split(os.pathsep)))
         try:
-            value: Scalar = self._type(text)
+            value = self._type(text)
         except ValueError:
             raise self._wrong(text) from None
-        return value
+        return self._in_range(value)
 
     def check(self, value: Any) -> Scalar | tuple[str, ...]:
         """The value as TOML gave it, if it is of the right type. Raises InvalidInput otherwise."""
         kind: Any = tuple[str, ...] if isinstance(self.default, tuple) else self._type
         try:
-            checked: Scalar | tuple[str, ...] = schema.read(value, kind, self.key)
+            checked = schema.read(value, kind, self.key)
         except IntegrityFailure:
             raise self._wrong(value) from None
+        return self._in_range(checked)
+
+    def _in_range(self, value: Any) -> Scalar | tuple[str, ...]:
+        if not self.allowed(value):
+            raise InvalidInput(f"`{self.key}` must be {self.range}, not `{value}`", hint="`cav config list` shows all")
+        checked: Scalar | tuple[str, ...] = value
         return checked
 
     @property
@@ -76,18 +86,44 @@ class Value:
 SETTINGS = {
     setting.key: setting
     for setting in (
-        Setting("model", SampleRecipe.model, "base model: a name, or a pipeline's folder"),
-        Setting("device", SampleRecipe.device, "cpu, cuda, mps, or auto"),
-        Setting("generate.steps", SampleRecipe.steps, "sampling steps"),
-        Setting("generate.guidance", SampleRecipe.guidance, "how closely to follow the prompt", float),
         Setting(
-            "learn.steps", LearnRecipe.steps, "training steps of the motion; 0 stops when trials show nothing better"
+            "model", SampleRecipe.model, "base model: a name, or a pipeline's folder", str.strip, "a name or a folder"
         ),
-        Setting("learn.rank", LearnRecipe.rank, "rank of the LoRAs"),
+        Setting(
+            "device",
+            SampleRecipe.device,
+            "cpu, cuda, mps, or auto",
+            re.compile(r"auto|cpu|mps|cuda(:\d+)?").fullmatch,
+            "one of auto, cpu, mps, cuda, or cuda:1",
+        ),
+        Setting(
+            "generate.steps",
+            SampleRecipe.steps,
+            "sampling steps",
+            lambda steps: 1 <= steps <= MAX_SAMPLING_STEPS,
+            f"from 1 to {MAX_SAMPLING_STEPS}",
+        ),
+        Setting(
+            "generate.guidance",
+            SampleRecipe.guidance,
+            "how closely to follow the prompt",
+            lambda guidance: 0 <= guidance <= MAX_GUIDANCE,
+            f"from 0 to {MAX_GUIDANCE:g}",
+            float,
+        ),
+        Setting(
+            "learn.steps",
+            LearnRecipe.steps,
+            "training steps of the motion; 0 stops when trials show nothing better",
+            lambda steps: 0 <= steps < math.inf,
+            "0 or more",
+        ),
+        Setting(
+            "learn.rank", LearnRecipe.rank, "rank of the LoRAs", lambda r: 1 <= r <= MAX_RANK, f"from 1 to {MAX_RANK}"
+        ),
         Setting("registry.paths", (), "folders of motions to share, read and never written"),
     )
 }
-_COMMANDS = ("absorb", "edit", "generate", "learn")  # those that a key of one word applies to
 
 
 def find(key: str) -> Setting:
@@ -107,40 +143,43 @@ class Settings:
         """The value of a setting. Raises InvalidInput, also for a bad value in the file or in a variable."""
         setting = find(key)
         if text := os.environ.get(setting.variable):
-            return Value(setting.parse(text), "environment")
+            with _naming(f"variable `{setting.variable}`"):
+                return Value(setting.parse(text), "environment")
         found: Any = self._read()
         for part in key.split("."):
             found = found.get(part) if isinstance(found, dict) else None
         if found is None:
             return Value(setting.default, "default")
-        return Value(setting.check(found), "file")
+        with _naming(f"`{self.file}`"):
+            return Value(setting.check(found), "file")
 
     def put(self, key: str, text: str) -> None:
         """Set a value in the file. Raises InvalidInput, RequirementError."""
         import tomlkit
 
-        value, document = find(key).parse(text), self._document()
-        table: Any = document
-        *tables, last = key.split(".")
-        for part in tables:
-            table = table.setdefault(part, tomlkit.table())
-            if not isinstance(table, Mapping):
-                raise InvalidInput(f"`{part}` in `{self.file}` is not a table", hint="`cav config edit` opens it")
-        table[last] = [_absolute(folder) for folder in value] if isinstance(value, tuple) else value
-        self._save(document.as_string())
+        value = find(key).parse(text)
+        with self._writing():
+            table = document = self._document()
+            *tables, last = key.split(".")
+            for part in tables:
+                table = table.setdefault(part, tomlkit.table())
+                if not isinstance(table, Mapping):
+                    raise InvalidInput(f"`{part}` in `{self.file}` is not a table", hint="`cav config edit` opens it")
+            table[last] = [_absolute(folder) for folder in value] if isinstance(value, tuple) else value
+            self._save(document.as_string())
 
     def drop(self, key: str) -> bool:
         """Remove a value from the file; returns whether the file had one."""
         find(key)
-        document = self._document()
-        table: Any = document
-        *tables, last = key.split(".")
-        for part in tables:
-            table = table.get(part, {}) if isinstance(table, Mapping) else {}
-        if not isinstance(table, MutableMapping) or last not in table:
-            return False
-        del table[last]
-        self._save(document.as_string())
+        with self._writing():
+            table = document = self._document()
+            *tables, last = key.split(".")
+            for part in tables:
+                table = table.get(part, {}) if isinstance(table, Mapping) else {}
+            if not isinstance(table, MutableMapping) or last not in table:
+                return False
+            del table[last]
+            self._save(document.as_string())
         return True
 
     def unknown_keys(self) -> list[str]:
@@ -155,27 +194,29 @@ class Settings:
         except RuntimeError as error:  # `~nobody`
             raise InvalidInput(f"`registry.paths` names the home of an unknown user: {error}") from error
 
-    def option_defaults(self) -> dict[str, dict[str, Any]]:
-        """Per command, the options whose default the user has set. Raises InvalidInput."""
-        defaults: dict[str, dict[str, Any]] = {}
+    def option_defaults(self, command: str) -> dict[str, Any]:
+        """The options of a command whose default the user has set. Raises InvalidInput."""
+        defaults = {}
         for key in SETTINGS:
-            command, _, option = key.rpartition(".")
-            if command in {"", *_COMMANDS} and (found := self.get(key)).source != "default":
-                for each in (command,) if command else _COMMANDS:
-                    defaults.setdefault(each, {})[option] = found.value
+            of, _, option = key.rpartition(".")
+            if of in {"", command} and (found := self.get(key)).source != "default":
+                defaults[option] = found.value
         return defaults
 
     def _text(self) -> str:
         try:
-            return self.file.read_text(encoding="utf-8")
+            return read_text(self.file)
         except FileNotFoundError:
             return ""
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InvalidInput(f"cannot read `{self.file}`: {reason}", hint="move it away, or mend it") from error
 
     def _read(self) -> dict[str, Any]:
         try:
-            return tomllib.loads(self._text())
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise InvalidInput(f"`{self.file}` is not TOML: {error}", hint="`cav config edit` opens it") from error
+            return schema.parse_toml(self._text(), f"`{self.file}`")
+        except IntegrityFailure as failure:
+            raise InvalidInput(failure.message, hint="`cav config edit` opens it") from failure
 
     def _document(self) -> Any:
         """The file with its comments, to be edited. Raises InvalidInput if it is not TOML."""
@@ -184,10 +225,27 @@ class Settings:
         self._read()
         return tomlkit.parse(self._text())
 
-    def _save(self, text: str) -> None:
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Hold the lock of the file, so that no change of another process is lost."""
+        from filelock import FileLock
+
         with writing_to(self.file.parent):
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(self.file, lambda part: part.write_text(text, encoding="utf-8", newline="\n"))
+            with FileLock(self.file.with_name(f".{self.file.name}.lock")):
+                yield
+
+    def _save(self, text: str) -> None:
+        write_atomic(self.file, lambda part: part.write_text(text, encoding="utf-8", newline="\n"))
+
+
+@contextmanager
+def _naming(source: str) -> Iterator[None]:
+    """Name the source of a setting in the error about its value."""
+    try:
+        yield
+    except InvalidInput as error:
+        raise InvalidInput(f"{error.message} (in {source})", hint=error.hint) from error
 
 
 def _absolute(folder: str) -> str:

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cavtool.errors import InvalidInput
 from cavtool.system import paths
 
 if TYPE_CHECKING:
@@ -20,12 +21,19 @@ class Workspace:
     """Everything `cav` keeps under `home` (default: CAV_HOME, else the platform's folders).
 
     Its parts are opened when they are first used, so that a command loads only what it needs. `on_wait` receives one
-    message if a writer has to wait for another process.
+    message if a writer has to wait for another process; `on_warning` receives why shared folders of motions are left
+    out if the settings are damaged, which otherwise raises InvalidInput.
     """
 
-    def __init__(self, home: Path | None = None, *, on_wait: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        home: Path | None = None,
+        *,
+        on_wait: Callable[[str], None] | None = None,
+        on_warning: Callable[[str], None] | None = None,
+    ) -> None:
         self.places = paths.places(home)
-        self._on_wait = on_wait
+        self._on_wait, self._on_warning = on_wait, on_warning
 
     @cached_property
     def settings(self) -> "Settings":
@@ -44,7 +52,13 @@ class Workspace:
     def _shared(self) -> Sequence[Path]:
         if "CAV_REGISTRY_PATHS" not in os.environ and not self.places.settings.exists():
             return ()  # without loading the settings, 5 ms of each start
-        return self.settings.shared_registries()
+        try:
+            return self.settings.shared_registries()
+        except InvalidInput as error:
+            if self._on_warning is None:
+                raise
+            self._on_warning(error.message)
+            return ()
 
     @cached_property
     def runs(self) -> "Runs":

@@ -31,7 +31,7 @@ def test_the_example_of_the_api_runs(circle: Path, tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
     Image.new("RGB", (40, 30), "white").save(tmp_path / "pictures" / "one.png")
     (styled,) = api.absorb_and_reuse(tmp_path / "pictures", tmp_path / "other")
-    assert styled.name == "ironman-lantern-1.mp4"
+    assert styled.name == "ironman-lantern-0.5-1.mp4"
     assert video.probe(file).width == 256
     assert api.measure(circle, circle) > 0.9
     edited = api.change_subject(circle, tmp_path / "home")

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import sys
 from importlib import import_module
 from typing import Annotated, Any, NamedTuple, NoReturn
@@ -13,6 +14,7 @@ from typer.main import get_command
 from cavtool._version import __version__
 from cavtool.cli.command import FastGroup, new_app
 from cavtool.cli.output import Output
+from cavtool.cli.streams import prepared_process
 from cavtool.errors import CavError, InvalidInput, closest
 from cavtool.workspace import Workspace
 
@@ -32,9 +34,9 @@ COMMANDS = {
     "mix": Entry("mix", "Save a weighted combination of motions as one motion."),
     "eval": Entry("eval_", "Measure how closely videos follow the motion of a reference, and how they look."),
     "edit": Entry("edit", "Change what a video shows, with a prompt and learned motions."),
-    "history": Entry("history", "List generated and edited videos, or make one of them again."),
+    "history": Entry("history", "List generated and edited videos, make one of them again, or forget them."),
     "list": Entry("list_", "List motions and absorbers."),
-    "show": Entry("show", "Show the record of a motion or absorber."),
+    "show": Entry("show", "Show what a motion or absorber is, and how it was made."),
     "rm": Entry("rm", "Move motions and absorbers to the trash."),
     "cp": Entry("cp", "Copy a motion or absorber."),
     "mv": Entry("mv", "Rename a motion or absorber."),
@@ -42,7 +44,7 @@ COMMANDS = {
     "note": Entry("note", "Show or set the note of a motion or absorber."),
     "trash": Entry("trash", "List, restore or delete removed motions and absorbers."),
     "export": Entry("export", "Write motions and absorbers to one file, to share them."),
-    "import": Entry("import_", "Import motions and absorbers from a file that `cav export` wrote."),
+    "import": Entry("import_", "Import motions and absorbers from files that `cav export` wrote."),
     "verify": Entry("verify", "Compare the files of motions and absorbers with their checksums."),
     "prune": Entry("prune", "Find and delete stale runs, partial files and unused absorbers."),
     "path": Entry("path", "Print the folder of the registry, or of a motion or absorber."),
@@ -53,11 +55,16 @@ COMMANDS = {
     "completion": Entry("completion", "Print the completion script of a shell."),
     "demo": Entry("demo", "Learn two motions, mix them, apply the mix to a new subject, and edit a video."),
 }
+_WITH_PROMPT = {"cav generate", "cav edit"}
 _CONFIGURABLE = {"absorb", "edit", "generate", "learn"}  # commands whose defaults can be set
 
 
 class CavGroup(FastGroup):
     """The commands of `cav`, each imported when it is called."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the command line; `version` is `--version`."""
+        return super().parse_args(ctx, ["--version"] if args == ["version"] else args)
 
     def list_commands(self, _ctx: Any) -> list[str]:
         """Return the names of all commands."""
@@ -74,8 +81,8 @@ class CavGroup(FastGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Find the command to run, and take its defaults from the user's settings."""
         name, found, rest = super().resolve_command(ctx, args)
-        if name in _CONFIGURABLE and not ctx.resilient_parsing:
-            ctx.default_map = Workspace().settings.option_defaults()
+        if name in _CONFIGURABLE and not ctx.resilient_parsing and not {"--help", "-h"} & set(rest):
+            ctx.default_map = {name: Workspace().settings.option_defaults(name)}
         return name, found, rest
 
     def format_commands(self, _ctx: Any, formatter: Any) -> None:
@@ -87,7 +94,7 @@ class CavGroup(FastGroup):
 app = new_app(
     "Learn a motion from one video and apply it to new subjects.\n\nStart with `cav demo`.",
     cls=CavGroup,
-    context_settings={"max_content_width": 100},
+    context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]},
 )
 
 
@@ -95,7 +102,7 @@ app = new_app(
 def _cav(
     ctx: typer.Context,
     *,
-    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+    version: Annotated[bool, typer.Option("--version", "-V", help="Show the version and exit.")] = False,
 ) -> None:
     if version:
         typer.echo(f"cav {__version__}")
@@ -107,20 +114,21 @@ def _cav(
 def main() -> NoReturn:
     """Run `cav` on the arguments of this process, and exit.
 
-    The exit code is 0, that of the error, 2 for a usage error, or 130 after Ctrl-C. Shells that complete a line call
-    `cav` with the variable _CAV_COMPLETE.
+    The exit code is 0, that of the error, 2 for a usage error, or 128 plus the number of a signal. Shells that complete
+    a line call `cav` with the variable _CAV_COMPLETE.
     """
     if "_CAV_COMPLETE" in os.environ:
         from typer.completion import completion_init  # type: ignore[attr-defined]
 
         completion_init()
-    with Output("cav", json="--json" in sys.argv):
+    with Output("cav", json="--json" in sys.argv), prepared_process():
         if any("\ud800" <= letter <= "\udfff" for argument in sys.argv for letter in argument):
             raise InvalidInput("the command line is not valid UTF-8", hint="give names and prompts in UTF-8")
         try:
             code = app(prog_name="cav", standalone_mode=False)
         except TyperException as error:
             raise _usage_error(error) from error
+        sys.stdout.flush()
     sys.exit(code)
 
 
@@ -129,6 +137,16 @@ def _usage_error(error: TyperException) -> CavError:
     context, option = getattr(error, "ctx", None), getattr(error, "option_name", None)
     hint = f"see `{context.command_path if context else 'cav'} --help`"
     if hasattr(error, "possibilities"):  # only the error of an unknown option has them
-        return InvalidInput(f"no such option `{option}`", hint=closest(str(option), error.possibilities or (), hint))
-    text = re.sub(r"'([^']+)'", r"`\1`", error.format_message()).rstrip(".")
+        return InvalidInput(f"no such option `{option}`", hint=_hint_on_option(str(option), error, hint))
+    text = error.format_message().replace("Value error, ", "").replace("Input should be", "must be")
+    text = re.sub(r"'([^']+)'", r"`\1`", text).rstrip(".")
     return InvalidInput(re.sub(r"(?:^|(?<=: ))[A-Z]", lambda capital: capital[0].lower(), text), hint=hint)
+
+
+def _hint_on_option(option: str, error: Any, otherwise: str) -> str:
+    """The closest option, or for a prompt that begins with `-`, how to write it."""
+    command = error.ctx.command_path if error.ctx else "cav"
+    given = next((arg for arg in sys.argv[1:] if arg.startswith(option)), option)
+    if " " in given or (command in _WITH_PROMPT and not error.possibilities):
+        return f"if it is a prompt, write `--` before it: `{command} … -- {shlex.quote(given)}`"
+    return closest(option, error.possibilities or (), otherwise)

@@ -12,9 +12,10 @@ _NO_WILDCARDS = str.maketrans("", "", _WILDCARDS)
 
 
 class Outcome(NamedTuple):
-    """The names that succeeded, and one error that counts the failures, of the first failure's type; None if none."""
+    """The names that succeeded, why others failed, and one error for all of them, of the first's type; None if none."""
 
     done: list[str]
+    failed: list[dict[str, str | None]]
     failure: CavError | None
 
 
@@ -38,16 +39,27 @@ def expand(requested: Iterable[str], known: Iterable[str], listed_by: str = "cav
 
 def for_each(out: Output, done: str, names: Iterable[str], act: Callable[[str], object]) -> Outcome:
     """Call `act` on each name; show an error and continue if it fails. `done` counts successes, as in "2 removed"."""
-    succeeded, failures = [], []
+    succeeded, failures, names = [], {}, list(names)
     for name in names:
         try:
             act(name)
             succeeded.append(name)
         except CavError as failure:
-            out.error(failure)
-            failures.append(failure)
-    if failures:
-        return Outcome(succeeded, type(failures[0])(f"{len(succeeded)} {done}, {len(failures)} failed"))
-    if len(succeeded) > 1:
+            failures[name] = failure
+            if len(names) > 1:
+                out.error(failure)
+    if len(succeeded) > 1 and not failures:
         out.note(f"{len(succeeded)} {done}")
-    return Outcome(succeeded, None)
+    described = [
+        {"name": name, "code": each.code, "message": each.message, "hint": each.hint} for name, each in failures.items()
+    ]
+    return Outcome(succeeded, described, _summary(len(succeeded), done, failures) if failures else None)
+
+
+def _summary(num_done: int, done: str, failures: dict[str, CavError]) -> CavError:
+    """One error for all: the failure itself if it is the only one and nothing succeeded."""
+    first = next(iter(failures.values()))
+    if not num_done and len(failures) == 1:
+        return first
+    names = ", ".join(f"`{name}`" for name in failures)
+    return type(first)(f"{num_done} {done}, {len(failures)} failed: {names}")

@@ -2,12 +2,14 @@
 
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from cavtool.cli.output import Output
+from cavtool.errors import InvalidInput
 from cavtool.workspace import Workspace
 
 Body = TypeVar("Body", bound=Callable[..., None])
@@ -15,8 +17,9 @@ Body = TypeVar("Body", bound=Callable[..., None])
 # Parameters of a command that are not on the command line, by their annotation.
 _PROVIDED: dict[Any, Callable[[Output], object]] = {
     Output: lambda out: out,
-    Workspace: lambda out: Workspace(on_wait=out.note),
+    Workspace: lambda out: Workspace(on_wait=out.note, on_warning=out.warning),
 }
+_FORMER_NAMES = {"--replace", "--overwrite"}  # of `--force`
 _ADDED = [
     inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation)
     for name, annotation in {
@@ -60,7 +63,9 @@ class FastCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the command line into `ctx.params`."""
+        args = _with_current_names(args, ctx)
         values, rest, given = self.make_parser(ctx).parse_args(args=args)
+        _refuse_empty_paths(values, self.get_params(ctx))
         params = dict.fromkeys([*given, *self.get_params(ctx)])  # in the order of the line, then the others
         for param in sorted(params, key=lambda param: not param.is_eager):
             if values.get(param.name) not in (None, ()) or (param.required and not ctx.resilient_parsing):
@@ -73,8 +78,50 @@ class FastCommand(TyperCommand):
         return rest
 
 
+def _refuse_empty_paths(values: dict[str, Any], params: list[Any]) -> None:
+    """Raise InvalidInput for an empty path, as of a variable that is not set: it would be the current folder."""
+    for param in params:
+        annotation = getattr(getattr(param, "type_descriptor", None), "annotation", None)
+        if Path in {annotation, *get_args(annotation)}:
+            given = values.get(param.name)
+            if "" in (given if isinstance(given, list | tuple) else (given,)):
+                named = param.opts[0] if param.param_type_name == "option" else param.name
+                raise InvalidInput(f"the path for `{named}` is empty", hint="write `.` for the current folder")
+
+
+def _with_current_names(args: list[str], ctx: Any) -> list[str]:
+    """The arguments with `--force` in place of its former names, if the command has it."""
+    if not any("--force" in param.opts for param in ctx.command.get_params(ctx)):
+        return args
+    end = args.index("--") if "--" in args else len(args)
+    return [*("--force" if arg in _FORMER_NAMES else arg for arg in args[:end]), *args[end:]]
+
+
 class FastGroup(TyperGroup):
-    """A group whose `--help` is False by default, which typer accepts without pydantic; its own default is None."""
+    """A group that shows its help if it is called without a command, and takes `ls` for `list`.
+
+    Its `--help` is False by default, which typer accepts without pydantic; typer's own default is None.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the command line of the group; `help COMMAND` is `COMMAND --help`."""
+        if args[:1] == ["help"]:
+            args = [*args[1:], "--help"]
+        if not (args or self.invoke_without_command or ctx.resilient_parsing):
+            args = ["--help"]
+        return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Find the command to run."""
+        if args[0] == "ls" and "list" in self.list_commands(ctx):
+            args = ["list", *args[1:]]
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """List the commands with the whole first line of their help."""
+        found = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, (each.help or "").partition("\n")[0]) for name, each in found.items() if each])
 
     def get_help_option(self, ctx: Any) -> Any:
         """Return the option `--help`."""

@@ -29,3 +29,10 @@ def shorten(text: str, length: int) -> str:
 def describe(asset: "Asset") -> dict[str, Any]:
     """The record of a motion or absorber, with its folder and size in bytes."""
     return {**asdict(asset.record), "path": str(asset.folder), "size": asset.size}
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Untrusted text with `?` in place of control characters, except those in `keep`."""
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() or letter in keep else "?" for letter in text)

@@ -1,35 +1,50 @@
 """Arguments and options that several commands share."""
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cavtool.cli.completion.offers import absorber_names, asset_names, model_names, motion_names
+from cavtool.cli.completion.offers import absorber_names, asset_names, devices, model_names, motion_names
+from cavtool.errors import NotFound
 
 Name = Annotated[str, typer.Argument(help="Name of a motion or absorber.", autocompletion=asset_names)]
 Names = Annotated[
     list[str], typer.Argument(help="Names of motions and absorbers, or globs: 'test-*'.", autocompletion=asset_names)
 ]
-Device = Annotated[str, typer.Option(help="Device: cpu, cuda, mps, or auto (the best available).")]
+Device = Annotated[
+    str, typer.Option(help="Device: cpu, cuda, mps, or auto (the best available).", autocompletion=devices)
+]
 Model = Annotated[
     str,
     typer.Option(
         help="Base model: a name of `cav models list`, or the folder of a pipeline.", autocompletion=model_names
     ),
 ]
-Replace = Annotated[bool, typer.Option("--replace", help="Replace an existing one, which goes to the trash.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Overwrite existing files.")]
+Replace = Annotated[bool, typer.Option("--force", "-f", help="Replace an existing one, which goes to the trash.")]
+Overwrite = Annotated[bool, typer.Option("--force", "-f", help="Replace existing files.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be removed.")]
 
 
 def existing(path: Path) -> Path:
-    """Refuse a missing file; a URL or `-` for a pipe passes, because the workflow has a better message for these."""
-    if path.exists() or str(path) == "-" or re.match(r"\w{2,}:/", str(path)):
-        return path
-    raise typer.BadParameter(f"Path '{path}' does not exist.")
+    """Raise NotFound for a missing file; a URL or `-` passes, because the workflow has a better message for these."""
+    # A Path would raise for a name that is too long.
+    if not (os.path.exists(path) or str(path) == "-" or re.match(r"\w{2,}:/", str(path))):  # noqa: PTH110
+        raise NotFound(f"no such file: `{path}`", hint="check the path")
+    return path
+
+
+def all_existing(paths: list[Path]) -> list[Path]:
+    """Raise NotFound if one of the files is missing."""
+    return [existing(path) for path in paths]
+
+
+def existing_or_none(path: Path | None) -> Path | None:
+    """Raise NotFound for a missing file."""
+    return path and existing(path)
 
 
 Motions = Annotated[

@@ -9,8 +9,12 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
+from cavtool.errors import MediaError
 from cavtool.video import decode, probe
 
+_LARGEST_FILE = 50_000_000  # bytes; clips of motions have less than one
+_LARGEST_FRAME = 4096**2  # pixels
+_WIDEST = 8.0  # width by height
 WIDTH = 18  # pixels per frame: four frames on a terminal of 80 columns
 
 
@@ -22,7 +26,11 @@ def draw(label: str, video: Path) -> None:
     console = Console(highlight=False)
     if console.color_system is None or console.no_color:
         return
+    if video.stat().st_size > _LARGEST_FILE:
+        raise MediaError("the file is too large for a picture")
     media = probe(video)
+    if media.width * media.height > _LARGEST_FRAME or not 1 / _WIDEST <= media.width / media.height <= _WIDEST:
+        raise MediaError(f"frames of {media.width}x{media.height} are too large for a picture")
     num_frames = max(1, console.width // (WIDTH + 1))
     frames_FHWC = decode(
         video,

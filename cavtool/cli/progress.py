@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-import typer
-
+from cavtool.cli.format import printable
+from cavtool.cli.streams import print_message
 from cavtool.events import Stage, Step, Transfer
 from cavtool.system.platform import resident_memory
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Bars:
     """A live display on stderr, with a bar and figures for each stage."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, shows_memory: bool) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
@@ -27,6 +27,7 @@ class Bars:
             console=Console(stderr=True),
         )
         self._downloads: dict[str, TaskID] = {}
+        self._shows_memory = shows_memory
 
     def __enter__(self) -> Self:
         self._starting = self._display.add_task("starting", total=None, figures="")  # while torch loads
@@ -42,7 +43,7 @@ class Bars:
         """Add a bar; its length is unknown until the first step."""
         self._fill()
         self._display.update(self._starting, visible=False)
-        self._figures = Figures()
+        self._figures = Figures(shows_memory=self._shows_memory)
         self._task = self._display.add_task(_title(stage), total=None, figures="")
 
     def step(self, step: Step) -> None:
@@ -66,7 +67,8 @@ class Bars:
 class Lines:
     """A line per stage and per tenth of its steps, for logs."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, shows_memory: bool) -> None:
+        self._shows_memory = shows_memory
         self._tenths: dict[str, int] = {}
 
     def __enter__(self) -> Self:
@@ -77,27 +79,28 @@ class Lines:
 
     def stage(self, stage: Stage) -> None:
         """Print the name of the stage."""
-        self._figures = Figures()
-        typer.echo(_title(stage), err=True)
+        self._figures = Figures(shows_memory=self._shows_memory)
+        print_message(_title(stage))
 
     def step(self, step: Step) -> None:
         """Print the figures after each tenth of the steps."""
         figures = self._figures.update(step)
         if step.step == step.num_steps or step.step % max(1, step.num_steps // 10) == 0:
-            typer.echo(f"{step.stage}  {figures}", err=True)
+            print_message(printable(f"{step.stage}  {figures}"))
 
     def transfer(self, transfer: Transfer) -> None:
         """Print the figures after each tenth of a download."""
         tenth = 10 * transfer.done // (transfer.total or 1)
         if self._tenths.get(transfer.source) != tenth:
             self._tenths[transfer.source] = tenth
-            typer.echo(f"{transfer.source}  {_transfer_figures(transfer)}", err=True)
+            print_message(printable(f"{transfer.source}  {_transfer_figures(transfer)}"))
 
 
 @dataclass
 class Figures:
-    """The figures of one stage: steps, smoothed loss, speed, time left, memory."""
+    """The figures of one stage: steps, smoothed loss, speed, time left, memory of this process."""
 
+    shows_memory: bool = True
     first: Step | None = None
     seen: int = 0
     loss: float = 0.0
@@ -117,7 +120,7 @@ class Figures:
             speed = num_steps / seconds
             left = (step.num_steps - step.step) / speed
             parts += [f"{speed:.1f} it/s", f"{_clock(left)} left" if left else f"in {_clock(step.seconds)}"]
-        if memory := resident_memory():
+        if self.shows_memory and (memory := resident_memory()):
             parts.append(f"{memory / 1e9:.1f} GB")
         return "  ".join(parts)
 
@@ -132,7 +135,7 @@ def _transfer_figures(transfer: Transfer) -> str:
 
 
 def _title(stage: Stage) -> str:
-    return f"[{stage.index}/{stage.count}] {stage.name}"
+    return printable(f"[{stage.index}/{stage.count}] {stage.name}")
 
 
 def _clock(seconds: float) -> str:

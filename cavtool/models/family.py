@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cavtool.errors import Incompatible, IntegrityFailure
+from cavtool.system.files import read_text
 from cavtool.system.safetensors import find_weights, is_whole
 
 PIPELINE = "model_index.json"
@@ -143,11 +144,12 @@ def check_complete(folder: Path, family: str, name: str, hint: str) -> None:
 def _read(file: Path) -> dict[str, Any]:
     """A config; empty if there is none. Raises IntegrityFailure if it is damaged."""
     try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
+        return dict(json.loads(read_text(file)))
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (OSError, ValueError, TypeError) as error:
-        raise IntegrityFailure(f"cannot read `{file}`: {error}") from error
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        hint = "the file is damaged: download or save the model again"
+        raise IntegrityFailure(f"cannot read `{file}`: {error}", hint=hint) from error
 
 
 def _image_to_video(name: str, kind: str) -> Incompatible:

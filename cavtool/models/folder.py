@@ -17,6 +17,7 @@ from typing import Any
 from cavtool.errors import IntegrityFailure
 from cavtool.models.family import ADAPTER, Native
 from cavtool.system.checksums import file_sha256
+from cavtool.system.files import read_text
 from cavtool.system.safetensors import find_weights, tensor_shapes
 
 DESCRIPTION = "cav.json"
@@ -50,7 +51,7 @@ def read_description(folder: Path) -> Description:
     """The folder's `cav.json`, with defaults for missing keys. Raises IntegrityFailure if it is damaged."""
     file = folder / DESCRIPTION
     with _explain(file):
-        values = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"words": _listed_words(folder)}
+        values = json.loads(read_text(file)) if file.exists() else {"words": _listed_words(folder)}
         numbers = {key: _number(key, values[key]) for key in (*_WHOLE_NUMBERS, *_NUMBERS) if key in values}
         words = values.get("words")
         return Description(**numbers, words=None if words is None else frozenset(words))
@@ -133,7 +134,7 @@ def _denoiser_files(folder: Path) -> list[Path]:
 
 def _listed_words(folder: Path) -> list[str] | None:
     file = folder / WORDS
-    return list(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else None
+    return list(json.loads(read_text(file))) if file.exists() else None
 
 
 def _number(key: str, value: Any) -> Any:
@@ -147,7 +148,7 @@ def _number(key: str, value: Any) -> Any:
 
 def _read_config(part: Path) -> dict[str, Any]:
     with _explain(part / "config.json"):
-        return dict(json.loads((part / "config.json").read_text(encoding="utf-8")))
+        return dict(json.loads(read_text(part / "config.json")))
 
 
 @contextmanager
@@ -155,5 +156,11 @@ def _explain(file: Path) -> Iterator[None]:
     """Raises IntegrityFailure in place of every error from reading a file of the model."""
     try:
         yield
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise IntegrityFailure(f"cannot read `{file}`: {error}") from error
+    except (OSError, ArithmeticError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        hint = "the file is damaged: download or save the model again"
+        raise IntegrityFailure(f"cannot read `{file}`: {_reason(error)}", hint=hint) from error
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong with a file, in words: the text of a KeyError is only the key."""
+    return f"it has no `{error.args[0]}`" if isinstance(error, KeyError) and error.args else str(error)

@@ -12,7 +12,7 @@ from cavtool.models.catalogue import CATALOGUE, Entry, entry_of
 from cavtool.models.family import PICKLES, check_complete, detect_family
 from cavtool.models.model import Model
 from cavtool.names import check_name
-from cavtool.system.files import write_atomic, writing_to
+from cavtool.system.files import read_text, write_atomic, writing_to
 
 SCHEMA = 1
 
@@ -63,6 +63,7 @@ class Models:
         The path of a model of the catalogue gives that model. Raises NotFound; RequirementError, with the command to
         run, if it is not downloaded; IntegrityFailure if it is incomplete; Incompatible if it cannot be used.
         """
+        _check_not_empty(name)
         if name in CATALOGUE and (folder := CATALOGUE[name].folder):
             return Model(name, folder, self.cache, named=name, entry=CATALOGUE[name])
         if pointer := self.pointer(name):
@@ -96,8 +97,12 @@ class Models:
         file = self._file(name)
         if file is None or not file.exists():
             return None
-        table = schema.parse_toml(file.read_text(encoding="utf-8"), f"`{file}`")
-        pointer = schema.read(table, Pointer, f"`{file}`", hint=f"delete it, then add or pull `{name}` again")
+        hint = f"delete it, then add or pull `{name}` again"
+        try:
+            table = schema.parse_toml(read_text(file), f"`{file}`")
+        except (OSError, UnicodeDecodeError) as error:
+            raise IntegrityFailure(f"cannot read `{file}`: {error}", hint=hint) from error
+        pointer = schema.read(table, Pointer, f"`{file}`", hint=hint)
         return pointer if pointer.name == name else None
 
     def add(self, name: str, source: str, adapter: str = "") -> Pointer:
@@ -105,6 +110,7 @@ class Models:
 
         Raises InvalidInput for a bad name, Conflict for a taken one, and what `find` raises for an unusable folder.
         """
+        _check_not_empty(source)
         if name in CATALOGUE or self.pointer(check_name(name)):
             raise Conflict(
                 f"there is a model `{name}` already", hint="choose another name, or `cav models rm` it first"
@@ -226,12 +232,17 @@ def _located(source: str) -> str:
 def _read(file: Path) -> Pointer | None:
     """A pointer; None if it is damaged."""
     with suppress(CavError, OSError, UnicodeDecodeError):
-        return schema.read(schema.parse_toml(file.read_text(encoding="utf-8"), ""), Pointer, "")
+        return schema.read(schema.parse_toml(read_text(file), ""), Pointer, "")
     return None
 
 
 def _not_pulled(name: str) -> RequirementError:
     return RequirementError(f"`{name}` is not on this machine", hint=f"download it: `cav models pull {name}`")
+
+
+def _check_not_empty(name: str) -> None:
+    if not name.strip():
+        raise InvalidInput("the name of the base model is empty", hint="see `cav models list`")
 
 
 def _as_path(name: str) -> Path:

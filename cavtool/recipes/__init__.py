@@ -2,7 +2,7 @@
 
 from cavtool.recipes.absorb import Absorber, AbsorbRecipe, parse_absorber
 from cavtool.recipes.blend import Blend, parse_blend
-from cavtool.recipes.common import DEFAULT_MODEL, MAX_SAMPLING_STEPS, AbsorberKind, DType
+from cavtool.recipes.common import DEFAULT_MODEL, MAX_GUIDANCE, MAX_RANK, MAX_SAMPLING_STEPS, AbsorberKind, DType
 from cavtool.recipes.edit import EditRecipe, EditStart
 from cavtool.recipes.learn import LearnRecipe
 from cavtool.recipes.mix import MixRecipe
@@ -10,6 +10,8 @@ from cavtool.recipes.sample import SampleRecipe
 
 __all__ = [
     "DEFAULT_MODEL",
+    "MAX_GUIDANCE",
+    "MAX_RANK",
     "MAX_SAMPLING_STEPS",
     "AbsorbRecipe",
     "Absorber",

@@ -5,9 +5,20 @@ import re
 from dataclasses import dataclass
 
 from cavtool.errors import InvalidInput
-from cavtool.recipes.common import DEFAULT_MODEL, MAX_RANK, AbsorberKind, DType, check, check_seed
+from cavtool.recipes.common import (
+    DEFAULT_MODEL,
+    MAX_RANK,
+    AbsorberKind,
+    DType,
+    check,
+    check_prompt,
+    check_seed,
+    check_weight,
+    read_weight,
+)
 
-_ABSORBER = re.compile(r"(?P<name>[^:].*?)(?::(?P<weight>[-+]?(?:nan|inf|(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)))?")
+WEIGHT_FILES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
+_NAME_AND_WINDOW = re.compile(r"(?P<name>[a-z0-9][a-z0-9_-]*)(?P<rest>[:@].*)")
 
 
 @dataclass(frozen=True)
@@ -24,7 +35,7 @@ class Absorber:
     kind: str = ""
 
     def __post_init__(self) -> None:
-        check(math.isfinite(self.weight), f"weight of `{self.name}` must be a finite number")
+        check_weight(self.name, self.weight)
 
     def __str__(self) -> str:
         return self.name if self.weight == 1.0 else f"{self.name}:{self.weight:g}"
@@ -36,11 +47,23 @@ class Absorber:
 
 
 def parse_absorber(text: str) -> Absorber:
-    """Read `NAME_OR_FILE[:WEIGHT]`, split at the last colon only if a number follows. Raises InvalidInput."""
-    match = _ABSORBER.fullmatch(text.strip())
-    if match is None:
+    """Read `NAME_OR_FILE[:WEIGHT]`; a path may contain colons. Raises InvalidInput."""
+    text = text.strip()
+    name, colon, weight = text.rpartition(":")
+    if "@" in text and (found := _NAME_AND_WINDOW.fullmatch(text)):
+        hint = "motions can: `--motion NAME@0-0.5`"
+        raise InvalidInput(f"`{found['name']}` cannot have a window: an absorber is used at all steps", hint=hint)
+    if not colon or _is_in_a_path(name, weight):
+        name, weight = text, "1"
+    if not name:
         raise InvalidInput("an absorber needs a name or a file", hint="write `twirl-look`, or `style.safetensors:0.7`")
-    return Absorber(match["name"], float(match["weight"] or 1.0))
+    return Absorber(name, read_weight(name, weight))
+
+
+def _is_in_a_path(before: str, after: str) -> bool:
+    """Whether the colon between these texts belongs to a path: that of a drive, or in the name of a file or folder."""
+    is_drive = len(before) == 1 and before.isalpha() and after[:1] in {"/", "\\"}
+    return is_drive or any(sign in after for sign in "/\\") or after.lower().endswith(WEIGHT_FILES)
 
 
 @dataclass(frozen=True)
@@ -63,6 +86,7 @@ class AbsorbRecipe:
 
     def __post_init__(self) -> None:
         check(self.kind is not AbsorberKind.NONE, "`--kind` must be dual, s-lora or textinv")
+        check_prompt(self.prompt)
         check(self.steps > 0, "`--steps` must be at least 1")
         check(1 <= self.rank <= MAX_RANK, f"`--rank` must be from 1 to {MAX_RANK}")
         check(0 < self.lr < math.inf, "`lr` must be above 0")

@@ -1,15 +1,14 @@
 """A motion, its weight and its window, as in `--motion twirl:0.7@0-0.5`."""
 
-import math
 import re
 from dataclasses import dataclass
 
 from cavtool.errors import InvalidInput
-from cavtool.recipes.common import check
+from cavtool.recipes.common import check, check_weight, read_weight
 
 _NUMBER = r"(?:[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf))"
-# `nan` and `inf` are read as numbers so that the error is about the number, not about an unknown name.
-_BLEND = re.compile(rf"(?P<name>[^:@].*?)(?::(?P<weight>{_NUMBER}))?(?:@(?P<window>(?:nan|inf|[-+.\deE])*))?")
+# `nan` and `inf` are read as numbers so that the error is about the number.
+_BLEND = re.compile(r"(?P<name>[^:@]+)(?::(?P<weight>[^@]*))?(?:@(?P<window>.*))?", re.DOTALL)
 _WINDOW = re.compile(rf"(?P<start>{_NUMBER})-(?P<end>{_NUMBER})")
 _EXAMPLE = "0 is the start of the sampling, pure noise, and 1 its end: `{}@0-0.5`"
 
@@ -20,7 +19,7 @@ class Blend:
 
     `window` is the part of the sampling in which the motion is active, from 0 (pure noise) to 1 (the end); None leaves
     that to the motion. `str` and `parse_blend` are inverse, except for the content id. Raises InvalidInput for a weight
-    that is not finite, and for a window that is reversed, empty or outside 0 to 1.
+    that is not finite or too large, and for a window that is reversed, empty or outside 0 to 1.
     """
 
     name: str
@@ -29,26 +28,25 @@ class Blend:
     window: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        check(math.isfinite(self.weight), f"weight of `{self.name}` must be a finite number")
+        check_weight(self.name, self.weight)
         if self.window is not None:
             start, end = self.window
             message = f"the window of `{self.name}` must be from 0 to 1 and end after its start"
             check(0 <= start < end <= 1, message, _EXAMPLE.format(self.name))
 
     def __str__(self) -> str:
-        match = _BLEND.fullmatch(self.name)
-        is_plain = match is not None and match["name"] == self.name  # not so for a name that ends like a weight
-        text = self.name if self.weight == 1.0 and is_plain else f"{self.name}:{_shortest(self.weight)}"
+        text = self.name if self.weight == 1.0 else f"{self.name}:{_shortest(self.weight)}"
         return text if self.window is None else f"{text}@{window_text(self.window)}"
 
 
 def parse_blend(text: str) -> Blend:
-    """Read `NAME[:WEIGHT][@A-B]`, split at the last colon only if a number follows. Raises InvalidInput."""
+    """Read `NAME[:WEIGHT][@A-B]`. Raises InvalidInput."""
     match = _BLEND.fullmatch(text.strip())
     if match is None:
         raise InvalidInput("a motion needs a name", hint="write `--motion twirl` or `--motion twirl:0.7`")
-    name, window = match["name"], match["window"]
-    return Blend(name, float(match["weight"] or 1.0), window=None if window is None else _parse_window(name, window))
+    name, weight, window = match["name"], match["weight"], match["window"]
+    weight = 1.0 if weight is None else read_weight(name, weight)
+    return Blend(name, weight, window=None if window is None else _parse_window(name, window))
 
 
 def window_text(window: tuple[float, float]) -> str:
@@ -59,7 +57,7 @@ def window_text(window: tuple[float, float]) -> str:
 def _parse_window(name: str, text: str) -> tuple[float, float]:
     match = _WINDOW.fullmatch(text)
     if match is None:
-        message = f"the window of `{name}` must be two numbers with a `-` between them"
+        message = f"the window of `{name}` must be two numbers with a `-` between them, not `{text}`"
         raise InvalidInput(message, hint=_EXAMPLE.format(name))
     return float(match["start"]), float(match["end"])
 

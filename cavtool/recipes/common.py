@@ -7,6 +7,9 @@ from cavtool.errors import InvalidInput
 
 DEFAULT_MODEL = "cav-mini"
 MAX_SAMPLING_STEPS = 500  # up to here, schedulers that space 1000 timesteps by whole numbers are exact
+MAX_PROMPT = 5000  # characters
+MAX_WEIGHT = 100.0  # of a motion or absorber: far less makes every video black
+MAX_GUIDANCE = 100.0  # models take 1 to 15; the rest gives colours without a picture
 MAX_RANK = 1024  # of a LoRA to train: more is no low rank, and takes more memory than the model
 
 
@@ -33,6 +36,12 @@ def check(ok: object, message: str, hint: str | None = None) -> None:
         raise InvalidInput(message, hint=hint)
 
 
+def check_prompt(text: str, what: str = "the prompt") -> None:
+    """Raise InvalidInput for a text that is too long for the metadata of a video; models read far less."""
+    in_range = len(text) <= MAX_PROMPT
+    check(in_range, f"{what} has {len(text)} characters, at most {MAX_PROMPT} are possible", "models read about 100")
+
+
 def check_seed(seed: int) -> None:
     """Raise InvalidInput for a seed that torch cannot take."""
     check(0 <= seed < 2**63, "`--seed` must be from 0 to 2^63 - 1")
@@ -42,4 +51,20 @@ def check_sampling(steps: int | None, guidance: float | None) -> None:
     """Raise InvalidInput for numbers of sampling steps or guidance scales out of range; None is the model's own."""
     in_range = steps is None or 1 <= steps <= MAX_SAMPLING_STEPS
     check(in_range, f"`--steps` must be from 1 to {MAX_SAMPLING_STEPS}")
-    check(guidance is None or 0 <= guidance < math.inf, "`--guidance` must be 0 or more")
+    check(guidance is None or 0 <= guidance <= MAX_GUIDANCE, f"`--guidance` must be from 0 to {MAX_GUIDANCE:g}")
+
+
+def read_weight(name: str, text: str) -> float:
+    """The weight in the text after the colon of `NAME:WEIGHT`. Raises InvalidInput unless it is a number."""
+    try:
+        return float(text.replace("_", "x"))  # Python would read 1_0
+    except ValueError:
+        message = f"the weight of `{name}` must be a number, not `{text}`"
+        raise InvalidInput(message, hint=f"write `{name}:0.7`, or `{name}` alone") from None
+
+
+def check_weight(name: str, weight: float) -> None:
+    """Raise InvalidInput for the weight of a motion or absorber that no model can take."""
+    check(math.isfinite(weight), f"the weight of `{name}` must be a finite number, not {weight}")
+    in_range = abs(weight) <= MAX_WEIGHT
+    check(in_range, f"the weight of `{name}` must be from -{MAX_WEIGHT:g} to {MAX_WEIGHT:g}", "1 is as it was learned")

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from cavtool.recipes.absorb import Absorber
 from cavtool.recipes.blend import Blend
-from cavtool.recipes.common import DEFAULT_MODEL, DType, check, check_sampling, check_seed
+from cavtool.recipes.common import DEFAULT_MODEL, DType, check, check_prompt, check_sampling, check_seed
 
 
 class EditStart(StrEnum):
@@ -42,6 +42,9 @@ class EditRecipe:
 
     def __post_init__(self) -> None:
         check(bool(self.prompt.strip()), "the prompt is empty", 'say what to show: `cav edit VIDEO "a red cat"`')
+        check_prompt(self.prompt)
+        check_prompt(self.source_prompt, "the source prompt")
+        check_prompt(self.negative, "the negative prompt")
         check_sampling(self.steps, self.guidance)
         check(0 <= self.strength <= 1, "`--strength` must be from 0 to 1")
         check_seed(self.seed or 0)

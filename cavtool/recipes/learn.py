@@ -3,9 +3,9 @@
 import math
 from dataclasses import dataclass
 
-from cavtool.names import absorber_name
+from cavtool.names import absorber_name, check_learned
 from cavtool.recipes.absorb import Absorber
-from cavtool.recipes.common import DEFAULT_MODEL, MAX_RANK, AbsorberKind, DType, check, check_seed
+from cavtool.recipes.common import DEFAULT_MODEL, MAX_RANK, AbsorberKind, DType, check, check_prompt, check_seed
 
 MAX_STEPS = 300  # of the motion
 
@@ -43,6 +43,8 @@ class LearnRecipe:
     absorbers: tuple[Absorber, ...] = ()
 
     def __post_init__(self) -> None:
+        check_prompt(self.prompt)
+        check_prompt(self.appearance, "the caption of the appearance")
         check(self.steps >= 0, "`--steps` must be 0 or more")
         check(self.absorber_steps > 0, "`--absorber-steps` must be at least 1", "`--absorber-kind none` trains none")
         check(self.noise_from is None or 0 <= self.noise_from < 1, "`--noise-from` must be at least 0 and below 1")
@@ -74,5 +76,11 @@ class LearnRecipe:
         return self.prompt or name.replace("_", " ").replace("-", " ")
 
     def leaves(self, name: str) -> tuple[str, ...]:
-        """The names of the assets that learning `name` adds: the motion and its absorber, if one is trained."""
-        return (name, absorber_name(name)) if self.trains_absorber else (name,)
+        """The names of the assets that learning `name` adds: the motion and its absorber, if one is trained.
+
+        Raises InvalidInput for a name that leaves no room for that of the absorber.
+        """
+        if not self.trains_absorber:
+            return (name,)
+        check_learned(name)
+        return (name, absorber_name(name))

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 from cavtool.recipes.absorb import Absorber
 from cavtool.recipes.blend import Blend
-from cavtool.recipes.common import DEFAULT_MODEL, DType, check, check_sampling, check_seed
+from cavtool.recipes.common import DEFAULT_MODEL, DType, check, check_prompt, check_sampling, check_seed
+
+MAX_VIDEOS = 1000  # of one call
 
 
 @dataclass(frozen=True)
@@ -12,8 +14,9 @@ class SampleRecipe:
     """A prompt, the motions to apply, and how to sample; `num_videos` videos take consecutive seeds from `seed` on.
 
     `styles` are absorbers, which change the appearance at every timestep (Ren et al. 2024, Figure 5).
-    Without a seed, one is drawn when the work begins. `steps` and `guidance` are the model's own if None. `revision`,
-    in a video's recipe, identifies the model's weights. Raises InvalidInput for values out of range.
+    Without a seed, one is drawn when the work begins. `steps`, `guidance` and `scale`, which enlarges the videos, are
+    the model's own if None. `revision`, in a video's recipe, identifies the model's weights. Raises InvalidInput for
+    values out of range.
     """
 
     prompt: str
@@ -28,11 +31,15 @@ class SampleRecipe:
     model: str = DEFAULT_MODEL
     revision: str = ""
     styles: tuple[Absorber, ...] = ()
+    scale: int | None = None
 
     def __post_init__(self) -> None:
         check(bool(self.prompt.strip()), "the prompt is empty", 'say what to show: `cav generate "a red cat"`')
+        check_prompt(self.prompt)
+        check_prompt(self.negative, "the negative prompt")
         check_sampling(self.steps, self.guidance)
-        check(self.num_videos > 0, "`-n` must be at least 1")
+        check(1 <= self.num_videos <= MAX_VIDEOS, f"`-n` must be from 1 to {MAX_VIDEOS}")
+        check(self.scale is None or self.scale > 0, "`--scale` must be at least 1")
         check_seed(self.seeds[0])
         check_seed(self.seeds[-1])
 

@@ -3,11 +3,9 @@
 from pathlib import Path
 
 from cavtool.errors import IntegrityFailure, NotFound
-from cavtool.recipes import Absorber
+from cavtool.recipes.absorb import WEIGHT_FILES, Absorber
 from cavtool.registry.asset import Asset
 from cavtool.registry.store import Registry
-
-WEIGHT_FILES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 
 
 def find_absorber(registry: Registry, requested: Absorber) -> Asset | Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cavtool.errors import IntegrityFailure
 from cavtool.registry.record import WEIGHTS, Record, from_toml
+from cavtool.system.files import open_regular, read_text
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,10 @@ class Asset:
         """The bytes of the weights. Raises IntegrityFailure unless their checksum is that of the record."""
         import hashlib  # 3 ms that a list does not need
 
-        data = self.weights.read_bytes()
+        with open_regular(self.weights) as file:
+            data = file.read()
         if hashlib.sha256(data).hexdigest() != self.record.content_id:
-            hint = "learn or import it again with `--replace`"
+            hint = "learn or import it again with `--force`"
             raise IntegrityFailure(f"the weights of `{self.record.name}` are damaged", hint=hint)
         return data
 
@@ -54,11 +56,12 @@ class Asset:
 def load(path: Path, name: str) -> Record:
     """The record in the file `path`. Raises FileNotFoundError, and IntegrityFailure unless it is a record of `name`."""
     try:
-        record = from_toml(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        record = from_toml(read_text(path))
+    except (FileNotFoundError, NotADirectoryError):
         raise
     except (OSError, UnicodeDecodeError) as error:
-        raise IntegrityFailure(f"the record of `{name}` cannot be read: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise IntegrityFailure(f"the record of `{name}` cannot be read: {reason}") from error
     except IntegrityFailure as failure:
         raise IntegrityFailure(f"`{name}`: {failure.message}", hint=failure.hint) from failure
     if record.name != name:
@@ -67,17 +70,23 @@ def load(path: Path, name: str) -> Record:
 
 
 def verify(asset: Asset) -> None:
-    """Compare every file with its sha256 in the record. Raises IntegrityFailure for the first that differs."""
+    """Compare every file with its sha256 in the record, and check the weights.
+
+    Raises IntegrityFailure for the first file that differs, and for weights that no model can use.
+    """
     import hashlib
+
+    from cavtool.registry.weights import check_weights
 
     for name, expected in asset.record.files.items():
         try:
-            with (asset.folder / name).open("rb") as file:
+            with open_regular(asset.folder / name) as file:
                 actual = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise IntegrityFailure(f"`{name}` of `{asset.record.name}` cannot be read: {error.strerror}") from error
         if actual != expected:
             raise IntegrityFailure(f"`{name}` of `{asset.record.name}` does not match its checksum")
+    check_weights(asset.weights, asset.record.name, asset.record.kind)
 
 
 def copy_file(source: Path, target: Path) -> str:
@@ -85,10 +94,22 @@ def copy_file(source: Path, target: Path) -> str:
     import hashlib
 
     digest = hashlib.sha256()
-    with source.open("rb") as reader, target.open("xb") as writer:
+    with open_regular(source) as reader, target.open("xb") as writer:
         while chunk := reader.read(1 << 20):
             digest.update(chunk)
             writer.write(chunk)
         writer.flush()
         os.fsync(writer.fileno())
     return digest.hexdigest()
+
+
+def link_file(source: Path, target: Path) -> str:
+    """Give a file, which must be on the disk, a second name, and return its sha256; a copy if the disk refuses."""
+    import hashlib
+
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        return copy_file(source, target)
+    with target.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -4,7 +4,6 @@ The same assets always give the same bytes. A bundle is untrusted input, checked
 entry belongs to a record, every file has the sha256 in its record, no path leaves the asset's folder.
 """
 
-import json
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,11 +11,12 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
-from cavtool.errors import CavError, Conflict, IntegrityFailure, InvalidInput, NotFound
+from cavtool.errors import CavError, IntegrityFailure, InvalidInput, NotFound
+from cavtool.names import check_name
 from cavtool.registry.asset import Asset, verify
 from cavtool.registry.record import RECORD, WEIGHTS, Record, check_writable, from_toml
 from cavtool.registry.store import Registry
-from cavtool.system.files import write_atomic, writing_to
+from cavtool.system.files import check_output, output_file, write_atomic, writing_to
 
 SUFFIX = ".cav"
 _FILES = {WEIGHTS, "reference.mp4", "preview.mp4"}
@@ -27,15 +27,12 @@ _MOMENT = (1980, 1, 1, 0, 0, 0)  # the earliest date of a zip: the date of packi
 def bundle_path(names: Sequence[str], output: Path | None, *, overwrite: bool = False) -> Path:
     """The file for a bundle of these assets: `output`, or `NAME.cav` in that folder or in the current one.
 
-    Raises InvalidInput if several assets have no `output`, Conflict if the file exists and `overwrite` is not set.
+    Raises InvalidInput if several assets have no `output`, and what `output_file` and `check_output` raise.
     """
     if output is None and len(names) > 1:
         raise InvalidInput("a file of several motions or absorbers needs a name", hint=f"add `-o NAME{SUFFIX}`")
-    path = output or Path()
-    if path.is_dir():
-        path /= f"{names[0]}{SUFFIX}"
-    if path.exists() and not overwrite:
-        raise Conflict(f"`{path}` exists already", hint="choose another file with `-o`, or add `--overwrite`")
+    path = output_file(output, f"{names[0]}{SUFFIX}", (SUFFIX,))
+    check_output(path, overwrite=overwrite)
     return path
 
 
@@ -62,16 +59,16 @@ def unpack(registry: Registry, path: Path, *, to: str | None = None, replace_it:
     """
     with _opened(path) as bundle, TemporaryDirectory() as folder:
         drafts, records = [], _records(bundle)
-        if to and len(records) > 1:
+        if to is not None and len(records) > 1:
             raise InvalidInput(f"`{path.name}` contains {len(records)} motions or absorbers, `--as` names only one")
         for record in records:
             check_writable(record)
             files = {name: Path(bundle.extract(f"{record.name}/{name}", folder)) for name in record.files}
             verify(Asset(record, Path(folder, record.name)))
-            _check_weights(files[WEIGHTS], record.name)
-            drafts.append((replace(record, name=to or record.name, origin="imported"), files))
+            name = record.name if to is None else check_name(to)
+            drafts.append((replace(record, name=name, origin="imported"), files))
         for draft, _ in drafts:
-            registry.check_free(draft.name, replace=replace_it)
+            registry.check_free(draft.name, draft.kind, replace=replace_it)
         return [registry.put(draft, files, replace=replace_it) for draft, files in drafts]
 
 
@@ -80,27 +77,17 @@ def _entries(asset: Asset) -> dict[str, bytes]:
     return {f"{asset.record.name}/{file}": (asset.folder / file).read_bytes() for file in (RECORD, *asset.record.files)}
 
 
-def _check_weights(path: Path, name: str) -> None:
-    """Raise IntegrityFailure unless the file begins as a safetensors file does: 8 bytes of length, then JSON."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        try:
-            header = json.loads(file.read(length)) if length < path.stat().st_size else None
-        except ValueError:
-            header = None
-    if not isinstance(header, dict):
-        raise IntegrityFailure(f"the weights of `{name}` are not a safetensors file")
-
-
 @contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    if path.exists() and not path.is_file():
+        raise IntegrityFailure(f"`{path}` is not a regular file", hint="name a file that `cav export` wrote")
     try:
         with zipfile.ZipFile(path) as bundle:
             yield bundle
     except CavError:
         raise
     except FileNotFoundError as error:
-        raise NotFound(f"no file `{path}`") from error
+        raise NotFound(f"no such file: `{path}`", hint="name a file that `cav export` wrote") from error
     except (zipfile.BadZipFile, RuntimeError, ValueError, EOFError) as error:
         raise IntegrityFailure(f"`{path.name}` is not a complete bundle: {error}") from error
 

@@ -143,5 +143,8 @@ def from_toml(text: str) -> Record:
 def _check(record: Record) -> None:
     if not _SHA256.fullmatch(record.content_id) or record.files.get(WEIGHTS) != record.content_id:
         raise IntegrityFailure("the record does not name its weights by their sha256")
+    noise_from = record.recipe.get("noise_from", 0.0)
+    if isinstance(noise_from, str | bool) or not 0 <= noise_from < 1:
+        raise IntegrityFailure(f"the record has no valid `recipe.noise_from`: {noise_from!r} is not from 0 to 1")
     if not is_name(record.name) or not all(map(_FILE.fullmatch, record.files)):
         raise IntegrityFailure("the record holds an invalid name")

@@ -34,10 +34,12 @@ from typing import TypeVar
 
 from cavtool.errors import Conflict, IntegrityFailure, NotFound, closest
 from cavtool.names import check_name, is_name
-from cavtool.registry.asset import Asset, copy_file, load, verify
-from cavtool.registry.record import RECORD, WEIGHTS, Kind, Record, check_writable, to_toml
+from cavtool.recipes import LearnRecipe
+from cavtool.registry.asset import Asset, copy_file, link_file, load, verify
+from cavtool.registry.record import RECORD, WEIGHTS, Kind, Record, check_writable, from_toml, to_toml
 from cavtool.system.files import failpoint, sync, write_atomic, writing_to
 
+KINDS: tuple[Kind, Kind] = ("motion", "absorber")  # of what a training leaves
 _TMP, _NEW = ".tmp-", ".new-"
 _LISTED = "`cav list` shows what there is"
 _TRIES = 50  # of a reader: one or two are enough unless a writer replaces the asset without pause
@@ -133,10 +135,21 @@ class Registry:
         """Compare every file with its sha256 in the record. Raises IntegrityFailure for the first that differs."""
         self.read(name, verify)
 
-    def check_free(self, name: str, *, replace: bool = False) -> None:
-        """Raise InvalidInput for an invalid name, Conflict if it is taken, unless `replace`."""
-        if self._is_taken(check_name(name)) and not replace:
-            raise Conflict(f"`{name}` exists already", hint="choose another name, or pass `--replace`")
+    def check_free(self, name: str, kind: Kind | None = None, *, replace: bool = False) -> None:
+        """Raise InvalidInput for an invalid name, Conflict if it is taken; with `replace`, only if by another kind."""
+        if not self._is_taken(check_name(name)):
+            return
+        if not replace:
+            raise Conflict(f"`{name}` exists already", hint="choose another name, or pass `--force` to replace it")
+        with suppress(IntegrityFailure):  # what is damaged may be replaced by anything
+            if kind and (there := _find_in(self.root, name)) and there.record.kind != kind:
+                hint = f"choose another name, or `cav rm {name}` first"
+                raise Conflict(f"`{name}` is an existing {there.record.kind}, not replaced by another kind", hint=hint)
+
+    def check_leaves(self, recipe: LearnRecipe, name: str, *, replace: bool = False) -> None:
+        """Raise what `check_free` raises unless the motion `name` and its absorber can be put."""
+        for each, kind in zip(recipe.leaves(name), KINDS, strict=False):
+            self.check_free(each, kind, replace=replace)
 
     def check_there(self, name: str) -> None:
         """Raise NotFound if the name does not exist, Conflict if it is shared; a damaged asset passes."""
@@ -148,16 +161,22 @@ class Registry:
                 raise Conflict(f"`{name}` is shared, in `{place}`, and cannot be changed", hint=hint)
         raise NotFound(f"no motion or absorber named `{name}`", hint=closest(name, self.names(), _LISTED))
 
-    def put(self, draft: Record, files: Mapping[str, Path], *, replace: bool = False) -> Asset:
+    def check_writable(self) -> None:
+        """Raise RequirementError if nothing can be put into the registry."""
+        with self.writing():
+            pass
+
+    def put(self, draft: Record, files: Mapping[str, Path], *, replace: bool = False, link: bool = False) -> Asset:
         """Add an asset: copies of `files` (name in the asset → source; the weights among them) under the draft's name.
 
-        With `replace` an older asset of that name goes to the trash. Raises Conflict for a taken name, InvalidInput for
-        an invalid one, RequirementError if the disk refuses; the registry is then unchanged.
+        With `replace` an older asset of that name and kind goes to the trash; `link` takes no space for files that are
+        on the same disk. Raises Conflict for a taken name, InvalidInput for an invalid one, IntegrityFailure for a
+        record that could not be read again, RequirementError if the disk refuses; the registry is then unchanged.
         """
         name = check_name(draft.name)
         with self.writing():
-            self.check_free(name, replace=replace)
-            record = self._stage(draft, files)
+            self.check_free(name, draft.kind, replace=replace)
+            record = self._stage(draft, files, link=link)
             self._bring_in(name)
         return Asset(record, self.root / name)
 
@@ -170,7 +189,7 @@ class Registry:
         """Rename an asset. Raises what `copy` does. If it is killed midway, the asset has both names."""
         with self.writing():
             created = self._writable(name).record.created
-            asset = self._copy(name, to, replace_it=replace, created=created)
+            asset = self._copy(name, to, replace_it=replace, created=created, link=True)
             self._drop(name, "rename:dropped")
             self._sync()
         return asset
@@ -208,13 +227,15 @@ class Registry:
         check_writable(asset.record)
         return asset
 
-    def _copy(self, name: str, to: str, *, replace_it: bool, created: str) -> Asset:
+    def _copy(self, name: str, to: str, *, replace_it: bool, created: str, link: bool = False) -> Asset:
         asset = self.get(name)
         check_writable(asset.record)
-        self.check_free(to, replace=replace_it and to != name)
+        if to == name:
+            raise Conflict(f"`{name}` has that name already", hint="choose another name")
+        self.check_free(to, asset.record.kind, replace=replace_it)
         verify(asset)
         draft = replace(asset.record, name=to, created=created)
-        record = self._stage(draft, {file: asset.folder / file for file in asset.record.files})
+        record = self._stage(draft, {file: asset.folder / file for file in asset.record.files}, link=link)
         self._bring_in(to)
         return Asset(record, self.root / to)
 
@@ -276,16 +297,17 @@ class Registry:
         failpoint(label)
         shutil.rmtree(dropped)
 
-    def _stage(self, draft: Record, files: Mapping[str, Path]) -> Record:
+    def _stage(self, draft: Record, files: Mapping[str, Path], *, link: bool = False) -> Record:
         folder = self.root / f"{_TMP}{draft.name}"
         folder.mkdir()
         failpoint("put:begun")
         hashes = {}
         for name, source in files.items():
-            hashes[name] = copy_file(source, folder / name)
+            hashes[name] = (link_file if link else copy_file)(source, folder / name)
             failpoint(f"put:copied {name}")
         created = draft.created or datetime.now(UTC).isoformat(timespec="seconds")
         record = replace(draft, content_id=hashes[WEIGHTS], files=hashes, created=created)
+        from_toml(to_toml(record))  # raises for values that cannot be read again, such as NaN
         _write(record, folder / RECORD)
         failpoint("put:recorded")
         sync(folder / RECORD)

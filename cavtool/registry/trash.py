@@ -74,14 +74,16 @@ def _restore_as(registry: Registry, entry: TrashEntry, removed: Asset, name: str
     verify(removed)
     check_writable(removed.record)
     asset = registry.put(
-        replace(removed.record, name=name), {file: entry.folder / file for file in removed.record.files}
+        replace(removed.record, name=name), {file: entry.folder / file for file in removed.record.files}, link=True
     )
     shutil.rmtree(_hide(entry))
     return asset
 
 
 def older_than(registry: Registry, age: timedelta) -> list[TrashEntry]:
-    """The entries that were removed at least `age` ago."""
+    """The entries that were removed at least `age` ago; all if that is 0, also if the clock has been set back since."""
+    if not age:
+        return list_trash(registry)
     before = datetime.now(UTC) - age
     return [entry for entry in list_trash(registry) if entry.removed <= before]
 
@@ -111,7 +113,7 @@ def _find(registry: Registry, name_or_id: str) -> TrashEntry:
 def _entries(registry: Registry) -> Iterator[TrashEntry]:
     with suppress(FileNotFoundError):
         for folder in registry.trash.iterdir():
-            match = _ENTRY.fullmatch(folder.name)
+            match = _ENTRY.fullmatch(folder.name) if folder.is_dir() else None
             with suppress(ValueError):  # a folder that is not ours, whose name ends in digits that are not a date
                 if match is None:
                     continue

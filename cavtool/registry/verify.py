@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cavtool.errors import CavError, IntegrityFailure, NotFound
+from cavtool.errors import CavError, Conflict, IntegrityFailure, NotFound
 from cavtool.names import is_name
 from cavtool.registry.asset import Asset, verify
 from cavtool.registry.record import RECORD
@@ -76,6 +76,8 @@ def check(registry: Registry, names: Iterable[str]) -> Iterator[Finding]:
             unexpected = registry.read(name, _unexpected_files)
         except IntegrityFailure as failure:
             yield Finding(name, failure.message, usable=False)
+        except Conflict as failure:
+            yield Finding(name, failure.message, usable=True)
         except NotFound:
             if name not in existing:
                 raise

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from cavtool import schema
 from cavtool.errors import IntegrityFailure
 from cavtool.events import Event, from_json
 from cavtool.system.files import writing_to
@@ -23,7 +24,7 @@ def read(folder: Path) -> list[Event]:
     events = []
     for line in _lines(folder / _EVENTS):
         with suppress(ValueError, IntegrityFailure):
-            events.append(from_json(json.loads(line)))
+            events.append(from_json(schema.parse_json(line)))
     return events
 
 

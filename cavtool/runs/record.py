@@ -13,7 +13,7 @@ from cavtool import schema
 from cavtool.errors import IntegrityFailure
 from cavtool.recipes import LearnRecipe
 from cavtool.registry.record import Clip
-from cavtool.system.files import write_atomic, writing_to
+from cavtool.system.files import read_text, write_atomic, writing_to
 
 SCHEMA = 3
 FILE = "run.toml"
@@ -50,9 +50,10 @@ def load(folder: Path) -> RunRecord:
     """The record in the folder of a run. Raises IntegrityFailure, also for an unknown key and for a newer schema."""
     what = f"`{FILE}` of run `{folder.name}`"
     try:
-        text = (folder / FILE).read_text(encoding="utf-8")
+        text = read_text(folder / FILE)
     except (OSError, UnicodeDecodeError) as error:
-        raise IntegrityFailure(f"{what} cannot be read: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise IntegrityFailure(f"{what} cannot be read: {reason}", hint=f"`cav runs rm {folder.name}`") from error
     table = schema.parse_toml(text, what)
     if schema.read(table.get("schema", 1), int, f"`schema` in {what}") > SCHEMA:
         raise IntegrityFailure(f"{what} was written by a newer `cav`", hint="upgrade `cav`")

@@ -69,6 +69,8 @@ class Run:
         with lock.held(self.folder):
             try:
                 (self.folder / _STOP).unlink(missing_ok=True)
+                for part in self.folder.glob(".part-*"):  # of a process that was killed
+                    part.unlink(missing_ok=True)
                 lock.write_pid(self.folder)
                 if self.reason is not None:
                     self._end(None)

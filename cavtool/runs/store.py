@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cavtool.errors import IntegrityFailure, NotFound, closest
+from cavtool.errors import IntegrityFailure, InvalidInput, NotFound, closest
 from cavtool.names import check_name
 from cavtool.recipes import LearnRecipe
 from cavtool.registry.record import Clip
@@ -14,6 +14,8 @@ from cavtool.runs import record
 from cavtool.runs.record import RunRecord
 from cavtool.runs.run import Run
 from cavtool.system.files import writing_to
+
+LATEST = "latest"  # stands for the id of the newest run
 
 
 class Runs:
@@ -25,20 +27,37 @@ class Runs:
     def create(self, name: str, recipe: LearnRecipe, *, clip: Clip, revision: str, replace: bool = False) -> Run:
         """Begin a run that learns the motion `name`. Raises InvalidInput for a bad name, RequirementError."""
         now = datetime.now(UTC)
-        folder = self.root / f"{check_name(name)}-{now.astimezone():%Y%m%d-%H%M}-{secrets.token_hex(2)}"
+        run_id = f"{check_name(name)}-{now.astimezone():%Y%m%d-%H%M}-{secrets.token_hex(2)}"
+        folder = self.root / f".tmp-{run_id}"  # renamed when it is complete
         with writing_to(self.root):
             folder.mkdir(parents=True)
         created = now.isoformat(timespec="seconds")
         request = RunRecord(name=name, created=created, replace=replace, revision=revision, recipe=recipe, clip=clip)
         record.save(folder, request)
-        return Run(folder)
+        with writing_to(self.root):
+            return Run(folder.rename(self.root / run_id))
 
     def open(self, run_id: str) -> Run:
-        """The run with this id, whose record may be damaged. Raises NotFound."""
+        """The run with this id, or the only one whose id begins so; its record may be damaged. `latest` is the newest.
+
+        Raises NotFound, InvalidInput if several ids begin so.
+        """
         runs = {run.id: run for run in self._all()}
-        if run_id not in runs:
+        if run_id in runs:
+            return runs[run_id]
+        if run_id == LATEST and (newest := self.list()):
+            return newest[0]
+        beginning = [run for each, run in runs.items() if run_id and each.startswith(run_id)]
+        if len(beginning) > 1:
+            ids = ", ".join(f"`{run.id}`" for run in beginning[:3]) + (", …" if len(beginning) > 3 else "")
+            raise InvalidInput(f"`{run_id}` begins the ids of {len(beginning)} runs: {ids}", hint="write more of it")
+        if not beginning:
             raise NotFound(f"no run `{run_id}`", hint=closest(run_id, runs, "`cav runs list` shows what there is"))
-        return runs[run_id]
+        return beginning[0]
+
+    def ids(self) -> builtins.list[str]:
+        """The ids of all runs, of damaged ones too, sorted."""
+        return sorted(run.id for run in self._all())
 
     def list(self) -> builtins.list[Run]:
         """The runs whose record can be read, the newest first."""
@@ -55,7 +74,7 @@ class Runs:
             try:
                 _ = run.record
             except IntegrityFailure as failure:
-                if run.exists:  # it may have been deleted meanwhile
+                if run.folder.exists():  # it may have been deleted meanwhile
                     failures.append(failure)
         return failures
 
@@ -64,4 +83,4 @@ class Runs:
             folders = list(self.root.iterdir())
         except FileNotFoundError:
             return []
-        return [run for run in map(Run, folders) if run.id[0] != "." and run.exists]
+        return [Run(folder) for folder in folders if folder.name[0] != "." and folder.is_dir()]

@@ -23,7 +23,7 @@ from cavtool.schema import to_table
 from cavtool.studio.learn.prepare import NUM_CROPS
 from cavtool.studio.learn.train import absorber_trainer, smooth
 from cavtool.studio.session import Session, open_session
-from cavtool.studio.weights import file_metadata
+from cavtool.studio.weights import save_weights
 from cavtool.workspace import Workspace
 
 
@@ -44,7 +44,9 @@ def absorb(
     """
     workspace = workspace or Workspace(on_wait=lambda text: on_event(Note(text)))
     model = workspace.models.find(recipe.model)
-    workspace.registry.check_free(name, replace=replace)
+    workspace.registry.check_free(name, "absorber", replace=replace)
+    workspace.registry.check_writable()
+    video.check_ffmpeg()
     frames = _read_frames(sources, model.clip, on_event)
     with explain_oom():
         session = open_session(model, device=recipe.device, dtype=recipe.dtype, training=True)
@@ -54,7 +56,7 @@ def absorb(
     draft = _draft(name, recipe, model, state, loss, num_frames=len(frames))
     with TemporaryDirectory() as folder:
         weights, reference = Path(folder, WEIGHTS), Path(folder, "reference.mp4")
-        lora.save(state, weights, file_metadata(draft, lora.targets(state)))
+        save_weights(state, weights, draft)
         video.encode(_reference(frames, model.clip), reference, fps=model.clip.fps, scale=model.enlarge)
         return workspace.registry.put(draft, {WEIGHTS: weights, reference.name: reference}, replace=replace)
 
@@ -63,7 +65,10 @@ def _read_frames(sources: Sequence[Path], clip: NativeClip, on_event: OnEvent) -
     """The frames of all sources, each (H, W, 3) of its own size and the model's aspect. Raises MediaError."""
     if not sources:
         raise InvalidInput("an absorber needs a video or a picture")
-    return [frame for source in sources for frame in _frames_of(source, clip, on_event)]
+    frames = [frame for source in sources for frame in _frames_of(source, clip, on_event)]
+    if all(map(video.is_black, frames)):
+        raise MediaError("all sources are black: there is nothing to learn", hint="choose other videos or pictures")
+    return frames
 
 
 def _frames_of(source: Path, clip: NativeClip, on_event: OnEvent) -> list[video.Frames]:

@@ -2,17 +2,20 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from cavtool import video
-from cavtool.errors import NotFound
+from cavtool.errors import Conflict, NotFound
 from cavtool.events import Note, OnEvent
 from cavtool.mini import world
 from cavtool.models import find_model
 from cavtool.recipes import DEFAULT_MODEL, Blend, EditRecipe, LearnRecipe, MixRecipe, SampleRecipe
 from cavtool.studio.edit import edit
-from cavtool.studio.generate import generate
+from cavtool.studio.generate import file_for, generate
 from cavtool.studio.learn import learn
 from cavtool.studio.mix import mix
+from cavtool.system.checksums import file_sha256
+from cavtool.system.files import check_output
 from cavtool.workspace import Workspace
 
 # Subjects and motions that are not in cav-mini's training data (cavtool.mini.world holds them out).
@@ -36,13 +39,21 @@ class DemoResult:
     sheet: Path
 
 
-def demo(folder: Path, *, workspace: Workspace | None = None, on_event: OnEvent = lambda _: None) -> DemoResult:
+def demo(
+    folder: Path,
+    *,
+    overwrite: bool = False,
+    workspace: Workspace | None = None,
+    on_event: OnEvent = lambda _: None,
+) -> DemoResult:
     """Write two references, learn both motions, mix them, apply the mix to an ironman, and edit a video of him.
 
-    Motions that exist are used as they are. Overwrites its own files.
+    Motions of an earlier demo are used as they are. Raises Conflict, before any work, if another motion has one of the
+    names, or if one of the files exists and `overwrite` is not set.
     """
     workspace = workspace or Workspace(on_wait=lambda text: on_event(Note(text)))
-    folder.mkdir(parents=True, exist_ok=True)
+    _check_files(folder, overwrite=overwrite)
+    _check_names(workspace)
     references = [_write_reference(folder, name) for name in REFERENCES]
     for name, file in zip(REFERENCES, references, strict=True):
         _learn_once(workspace, name, file, on_event)
@@ -67,6 +78,31 @@ def demo(folder: Path, *, workspace: Workspace | None = None, on_event: OnEvent 
     sheet = folder / "sheet.png"
     video.contact_sheet([(title, _frames(file)) for title, file in titles.items()], sheet, scale=1)
     return DemoResult(references, plain, videos, edited, sheet)
+
+
+def _check_files(folder: Path, *, overwrite: bool) -> None:
+    recipe = SampleRecipe(PROMPT, seed=SEED, num_videos=NUM_VIDEOS)
+    recipes = (recipe, replace(recipe, motions=(Blend(MIX),)))
+    check_output(folder / "sheet.png", overwrite=overwrite)  # creates the folder
+    made = [file_for(each, seed, folder) for each in recipes for seed in each.seeds]
+    for file in (*(folder / f"reference-{name}.mp4" for name in REFERENCES), *made, folder / "edited.mp4"):
+        check_output(file, overwrite=overwrite)
+
+
+def _check_names(workspace: Workspace) -> None:
+    """Raise Conflict if something else than what a demo has made has one of its names."""
+    registry = workspace.registry
+    with TemporaryDirectory() as folder:
+        clips = {name: file_sha256(_write_reference(Path(folder), name)) for name in REFERENCES}
+    ours = {leaf: clip for name, clip in clips.items() for leaf in LearnRecipe().leaves(name)}
+    for name in (*ours, MIX):
+        if name not in registry.names():
+            continue
+        record = registry.get(name).record
+        is_ours = record.clip is not None and record.clip.sha256 == ours.get(name)
+        if not is_ours and [each.name for each in record.parents] != [blend.name for blend in BLENDS]:
+            hint = f"`cav mv {name} NEW-NAME` first, or use another home: `CAV_HOME=FOLDER cav demo`"
+            raise Conflict(f"`{name}` is in use, and not by a demo", hint=hint)
 
 
 def _write_reference(folder: Path, name: str) -> Path:

@@ -30,12 +30,15 @@ from cavtool.studio.generate import (
     resolved,
     slug,
     warn_about,
+    warn_if_blank,
 )
 from cavtool.studio.session import Motion, Session, open_session
-from cavtool.video import Frames, Media, decode_whole, encode_like, is_cut_short, probe
+from cavtool.system.files import output_file
+from cavtool.video import Frames, Media, decode_whole, encode_like, probe
 from cavtool.workspace import Workspace
 
 MIN_FRAMES = 4
+_MAX_STEM = 60  # characters of the name of the video in that of the edited one
 _UNIFORM = 16  # of 255: compression noise on a video of one colour differs by less
 
 
@@ -77,6 +80,7 @@ def edit(
     states = [style.state for style in styles]
     with explain_oom():
         edited = edit_frames(session, frames, recipe, [motion for _, motion in motions], states, on_event)
+    warn_if_blank(edited, "the edited video", on_event)
     made = (
         {"edit": metadata_of(recipe, model, records, styles) | {"video_sha256": _sha256(video)}} if metadata else None
     )
@@ -131,13 +135,11 @@ def _reporter(name: str, index: int, num_stages: int, num_steps: int, on_event: 
 
 
 def _probe(video: Path) -> Media:
-    """The properties of the video. Raises MediaError if it is too short to edit, or its end is missing."""
+    """The properties of the video. Raises MediaError if it is too short to edit."""
     media = probe(video)
     if media.num_frames < MIN_FRAMES:
         hint = f"an edit needs a video of {MIN_FRAMES} frames or more"
         raise MediaError(f"`{video}` has only {media.num_frames} frames", hint=hint)
-    if is_cut_short(video):
-        raise MediaError(f"`{video}` is incomplete: its end is missing", hint="copy or download it again")
     return media
 
 
@@ -146,7 +148,7 @@ def _read_frames(video: Path, media: Media, model: Model, on_event: OnEvent) -> 
     native = model.clip
     num_frames = max(native.num_frames, round(media.duration * native.fps))
     width, height = native.size_like(media.width, media.height)
-    frames = decode_whole(video, num_frames=num_frames, width=width, height=height)
+    frames = decode_whole(video, num_frames=num_frames, width=width, height=height, on_event=on_event)
     if int(frames.max()) - int(frames.min()) < _UNIFORM:
         raise MediaError(f"`{video}` shows nothing: all its frames are of one colour", hint="choose another video")
     num_windows = len(window_starts(num_frames, native.num_frames))
@@ -163,14 +165,13 @@ def _read_frames(video: Path, media: Media, model: Model, on_event: OnEvent) -> 
 def _file_for(video: Path, recipe: EditRecipe, output: Path | None) -> Path:
     """The path of the edited video."""
     seed = "" if recipe.seed is None else str(recipe.seed)
-    name = "-".join(part for part in (video.stem, slug(recipe.prompt), names_in(recipe), seed) if part) + ".mp4"
-    return (output or Path()) / name if output is None or output.is_dir() or not output.suffix else output
+    stem = video.stem[:_MAX_STEM]
+    name = "-".join(part for part in (stem, slug(recipe.prompt), names_in(recipe), seed) if part) + ".mp4"
+    return output_file(output, name, (".mp4",))
 
 
 def _check_file(video: Path, file: Path, *, overwrite: bool) -> None:
-    """Raises InvalidInput for another format or the video itself, Conflict if the file exists."""
-    if file.suffix.lower() != ".mp4":
-        raise InvalidInput(f"cannot write `{file.name}`", hint="an edited video is an .mp4")
+    """Raises InvalidInput for the video itself, Conflict if the file exists."""
     if file.exists() and file.samefile(video):
         raise InvalidInput(f"`{file}` is the video to edit", hint="name another file with `-o`")
     check_files([file], overwrite=overwrite)

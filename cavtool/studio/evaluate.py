@@ -1,7 +1,7 @@
 """Measure videos: how they move, against a reference, and how they look."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,13 +16,13 @@ from cavtool.core.metrics.dynamic import dynamic_degree
 from cavtool.core.metrics.flow import find_flows
 from cavtool.core.metrics.temporal import consistency, flicker
 from cavtool.core.metrics.tracks import Motion, fidelity, object_fidelity, read_motion
-from cavtool.errors import Conflict, InvalidInput, MediaError, NotFound, RequirementError, closest
-from cavtool.events import OnEvent, Warn
+from cavtool.errors import InvalidInput, MediaError, NotFound, RequirementError, closest
+from cavtool.events import Event, OnEvent, Warn
 from cavtool.names import is_name
 from cavtool.registry import Asset, Registry
 from cavtool.studio.alignment import align
 from cavtool.studio.report import Row, draw_report
-from cavtool.system.files import make_folder, write_atomic
+from cavtool.system.files import check_output, write_atomic, writing_to
 from cavtool.workspace import Workspace
 
 _SIDE = 256  # pixels of the shorter side at which videos are decoded
@@ -113,17 +113,19 @@ def evaluate(
     asked = _resolve(targets, reference, prompt, registry)
     if report is not None:
         _check_report(report, asked, overwrite=overwrite)
-    warned: set[str] = set()
+    warned: set[Event] = set()
 
-    def warn(text: str) -> None:
-        if text not in warned:
-            warned.add(text)
-            on_event(Warn(text))
+    def once(event: Event) -> None:
+        if event not in warned:
+            warned.add(event)
+            on_event(event)
 
-    measured = [each for group in _groups(asked) for each in _measure_group(group, group[0].reference, warn)]
+    measured = [each for group in _groups(asked) for each in _measure_group(group, group[0].reference, once)]
     measured = _with_diversity(measured)
     if report is not None:
-        write_atomic(report, draw_report(_rows(measured)).save)
+        picture = draw_report(_rows(measured))
+        with writing_to(report):
+            write_atomic(report, picture.save)
     return [each.scores for each in measured]
 
 
@@ -153,12 +155,14 @@ def _resolve(
 def _find(target: str | Path, registry: Registry) -> Asset | _Source:
     """The motion of that name, or else the video file. Raises NotFound, MediaError."""
     name, path = str(target), Path(target)
+    if not name.strip():
+        raise InvalidInput("the name of a motion or video is empty", hint="name a motion or a video file")
     if is_name(name) and name in registry.names():
         return registry.get(name, "motion")
     if is_name(name) and not path.exists():
         hint = closest(name, registry.names(), "`cav list` shows the motions there are")
         raise NotFound(f"no motion and no file named `{name}`", hint=hint)
-    if not path.exists():
+    if not path.exists() and name != "-" and "://" not in name:  # `probe` has a message for these
         raise NotFound(f"no such file: `{path}`", hint="name a motion or a video file")
     return _source(path.name, path)
 
@@ -188,11 +192,9 @@ def _kept(motion: Asset, what: Literal["reference", "preview"]) -> _Source:
 def _check_report(report: Path, asked: Sequence[_Target], *, overwrite: bool) -> None:
     if report.suffix.lower() != ".png":
         raise InvalidInput(f"cannot write `{report.name}`: the report is a picture", hint="name a .png file with `-o`")
-    if report.exists() and not overwrite:
-        raise Conflict(f"`{report}` exists", hint="pass `--overwrite`, or name another file with `-o`")
+    check_output(report, overwrite=overwrite)
     if len({each.reference for each in asked}) > 1:
         raise InvalidInput("a report compares with one reference", hint="evaluate one motion, or pass `--reference`")
-    make_folder(report.parent)
 
 
 def _groups(asked: Sequence[_Target]) -> list[list[_Target]]:
@@ -202,20 +204,20 @@ def _groups(asked: Sequence[_Target]) -> list[list[_Target]]:
     return [*([each for each in asked if each.reference == source] for source in references), *alone]
 
 
-def _measure_group(group: Sequence[_Target], reference: _Source | None, warn: Callable[[str], None]) -> list[_Measured]:
+def _measure_group(group: Sequence[_Target], reference: _Source | None, on_event: OnEvent) -> list[_Measured]:
     """Measure the videos of one reference, then its controls."""
     compared_with = reference or group[0]
     num_frames = _num_frames(compared_with, group)
     for each in dict.fromkeys((*group, compared_with)):
-        _warn_of_length(each, compared_with, num_frames, warn)
-    theirs = _read(reference, num_frames) if reference else None
+        _warn_of_length(each, compared_with, num_frames, on_event)
+    theirs = _read(reference, num_frames, on_event) if reference else None
     if theirs and not theirs[1].moves.any():
         raise MediaError(f"nothing moves in the reference `{compared_with.name}`", hint="choose another reference")
     measured = []
     for each in group:
-        frames, motion = _read(each, num_frames)
+        frames, motion = _read(each, num_frames, on_event)
         scores = _measure(each.name, "video", frames, motion, reference, theirs)
-        text, text_by = _alignment(each, warn)
+        text, text_by = _alignment(each, on_event)
         measured.append(_Measured(frames, motion, replace(scores, prompt=each.prompt, text=text, text_by=text_by)))
     for name, kind, frames in _controls(theirs[0]) if theirs else ():
         motion = read_motion(frames)
@@ -223,11 +225,11 @@ def _measure_group(group: Sequence[_Target], reference: _Source | None, warn: Ca
     return measured
 
 
-def _alignment(target: _Target, warn: Callable[[str], None]) -> tuple[float | None, str | None]:
+def _alignment(target: _Target, on_event: OnEvent) -> tuple[float | None, str | None]:
     try:
         return align(target.path, target.media, target.prompt, target.model)
     except RequirementError as error:
-        warn(f"text alignment is not measured: {error.message}; {error.hint} gets it")
+        on_event(Warn(f"text alignment is not measured: {error.message}; {error.hint} gets it"))
         return None, None
 
 
@@ -264,13 +266,19 @@ def _measure(
     )
 
 
-def _read(source: _Source, num_frames: int) -> tuple[video.Frames, Motion]:
+def _read(source: _Source, num_frames: int, on_event: OnEvent) -> tuple[video.Frames, Motion]:
     """Frames of a whole video, evenly spaced, and its motion. Raises MediaError."""
     media = source.media
     scale = _SIDE / min(media.width, media.height)
     width, height = round(media.width * scale), round(media.height * scale)
     frames = video.decode(
-        source.path, start=0, duration=media.duration, num_frames=num_frames, width=width, height=height
+        source.path,
+        start=0,
+        duration=media.duration,
+        num_frames=num_frames,
+        width=width,
+        height=height,
+        on_event=on_event,
     )
     motion = read_motion(frames)
     if not len(motion.tracks):
@@ -300,15 +308,18 @@ def _num_frames(reference: _Source, group: Sequence[_Source]) -> int:
     return min(wanted, *(_num_frames_in(each.media) for each in (reference, *group)))
 
 
-def _warn_of_length(source: _Source, reference: _Source, num_frames: int, warn: Callable[[str], None]) -> None:
+def _warn_of_length(source: _Source, reference: _Source, num_frames: int, on_event: OnEvent) -> None:
     ours, theirs = source.media.duration, reference.media.duration
     if num_frames / ours < _SLOWEST:
-        warn(
-            f"`{source.name}` lasts {ours:.1f} s, of which {num_frames} frames are compared, so fast movement is "
-            "missed; cut it to the part with the motion"
+        on_event(
+            Warn(
+                f"`{source.name}` lasts {ours:.1f} s, of which {num_frames} frames are compared, so fast movement is "
+                "missed; cut it to the part with the motion"
+            )
         )
     if not 0.8 < ours / theirs < 1.25:
-        warn(f"`{source.name}` lasts {ours:.1f} s and the reference {theirs:.1f} s: each is compared from start to end")
+        lengths = f"`{source.name}` lasts {ours:.1f} s and the reference {theirs:.1f} s"
+        on_event(Warn(f"{lengths}: each is compared from start to end"))
 
 
 def _with_diversity(measured: Sequence[_Measured]) -> list[_Measured]:

@@ -14,7 +14,7 @@ from cavtool._version import __version__
 from cavtool.core.adapters.existing import DREAMBOOTH
 from cavtool.core.adapters.lora import LoraState
 from cavtool.core.devices import explain_oom
-from cavtool.errors import Conflict, InvalidInput, RequirementError
+from cavtool.errors import InvalidInput, RequirementError
 from cavtool.events import Note, OnEvent, Stage, Step, Warn
 from cavtool.models import Model
 from cavtool.recipes import Blend, EditRecipe, SampleRecipe
@@ -24,18 +24,20 @@ from cavtool.registry.record import Record
 from cavtool.schema import to_table
 from cavtool.studio.appearance import Appearance, load_absorbers
 from cavtool.studio.session import Motion, Session, check_model, motion_of, open_session
-from cavtool.system.files import make_folder
+from cavtool.system.files import check_output, output_file
 from cavtool.workspace import Workspace
 
 AnyRecipe = TypeVar("AnyRecipe", SampleRecipe, EditRecipe)
 _MAX_SIDE = 16384  # pixels
+_MAX_BYTES = 4e9  # of the frames of a video
+_MAX_NAMES = 120  # characters of a file name
+_UNIFORM = 16  # of 255: compression noise on a video of one colour differs by less
 
 
 def generate(
     recipe: SampleRecipe,
     *,
     output: Path | None = None,
-    scale: int | None = None,
     metadata: bool = True,
     overwrite: bool = False,
     workspace: Workspace | None = None,
@@ -44,8 +46,8 @@ def generate(
 ) -> list[Path]:
     """Generate the recipe's videos and write them; returns one file for each seed.
 
-    `output` is a file, whose suffix decides the format, or a folder. `scale` enlarges the videos (default: as the model
-    says). Motions, names and files are checked first: raises NotFound, Incompatible, Conflict, InvalidInput.
+    `output` is a file, whose suffix decides the format, or a folder. Motions, names and files are checked first: raises
+    NotFound, Incompatible, Conflict, InvalidInput, RequirementError.
     """
     recipe = recipe if recipe.seed is not None else replace(recipe, seed=secrets.randbelow(2**31))
     workspace = workspace or Workspace()
@@ -54,10 +56,9 @@ def generate(
     motions = [load_motion(workspace.registry, blend, model, on_event) for blend in recipe.motions]
     for style in recipe.styles:  # before the model is loaded
         find_absorber(workspace.registry, style)
-    enlarge = scale or model.enlarge
-    if enlarge * max(model.clip.width, model.clip.height) > _MAX_SIDE:
-        raise InvalidInput(f"`--scale {enlarge}` makes videos of more than {_MAX_SIDE} pixels a side")
-    files = [_file_for(recipe, seed, output) for seed in recipe.seeds]
+    enlarge = recipe.scale or model.enlarge
+    _check_scale(enlarge, model)
+    files = [file_for(recipe, seed, output) for seed in recipe.seeds]
     check_files(files, overwrite=overwrite)
     with explain_oom():
         session = session or open_session(model, device=recipe.device, dtype=recipe.dtype)
@@ -72,11 +73,27 @@ def generate(
             frames = _sample(
                 session, recipe, seed, [motion for _, motion in motions], [style.state for style in styles], on_event
             )
+        warn_if_blank(frames, f"the video of seed {seed}", on_event)
         made = metadata_of(replace(recipe, seed=seed, num_videos=1), model, [record for record, _ in motions], styles)
         video.encode(frames, file, fps=model.clip.fps, scale=enlarge, recipe=made if metadata else None)
     with history_warnings(on_event):
         workspace.history.add(reproducible(recipe, model, [record for record, _ in motions], styles), files)
     return files
+
+
+def _check_scale(enlarge: int, model: Model) -> None:
+    """Raise InvalidInput for an enlargement that no encoder or no memory can take."""
+    width, height = enlarge * model.clip.width, enlarge * model.clip.height
+    size = 3 * width * height * model.clip.num_frames
+    if max(width, height) > _MAX_SIDE or size > _MAX_BYTES:
+        hint = f"at most {_MAX_SIDE} pixels a side and {_MAX_BYTES / 1e9:g} GB are possible"
+        raise InvalidInput(f"`--scale {enlarge}` makes {width}x{height}, {size / 1e9:.1f} GB of frames", hint=hint)
+
+
+def warn_if_blank(frames: video.Frames, what: str, on_event: OnEvent) -> None:
+    """Warn if all pixels of a video have about one colour: the weights or the guidance were too large."""
+    if int(frames.max()) - int(frames.min()) < _UNIFORM:
+        on_event(Warn(f"{what} shows nothing but one colour: use smaller weights or a lower `--guidance`"))
 
 
 def resolved(recipe: AnyRecipe, model: Model) -> AnyRecipe:
@@ -152,17 +169,17 @@ def load_styles(recipe: AnyRecipe, session: Session, workspace: Workspace, on_ev
     return styles
 
 
-def _file_for(recipe: SampleRecipe, seed: int, output: Path | None) -> Path:
-    """The path of a seed's video."""
+def file_for(recipe: SampleRecipe, seed: int, output: Path | None) -> Path:
+    """The path of a seed's video. Raises InvalidInput for an unknown suffix."""
     default = "-".join(part for part in (slug(recipe.prompt), names_in(recipe), str(seed)) if part) + ".mp4"
-    if output is None or output.is_dir() or not output.suffix:
-        return (output or Path()) / default
-    return output if recipe.num_videos == 1 else output.with_stem(f"{output.stem}-{seed}")
+    file = output_file(output, default, video.SUFFIXES)
+    return file if recipe.num_videos == 1 or file.name == default else file.with_stem(f"{file.stem}-{seed}")
 
 
-def names_in(recipe: AnyRecipe) -> str:
-    """The names of a recipe's motions and styles, as a part of a file name."""
-    return "-".join([*(blend.name for blend in recipe.motions), *(slug(Path(s.name).stem) for s in recipe.styles)])
+def names_in(recipe: SampleRecipe | EditRecipe) -> str:
+    """The names of a recipe's motions and styles, with weights other than 1, as a part of a file name."""
+    styles = [str(replace(style, name=slug(Path(style.name).stem))) for style in recipe.styles]
+    return "-".join([*map(str, recipe.motions), *styles]).replace(":", "-")[:_MAX_NAMES].rstrip("-")
 
 
 def slug(text: str) -> str:
@@ -171,16 +188,10 @@ def slug(text: str) -> str:
 
 
 def check_files(files: Sequence[Path], *, overwrite: bool) -> None:
-    """Create the folders of the files.
-
-    Raises InvalidInput for an unknown suffix and for a folder that cannot be written, Conflict if a file exists.
-    """
+    """Check that videos can be written there, and create their folders. Raises what `check_output` raises."""
+    video.check_ffmpeg()
     for file in files:
-        if file.suffix.lower() not in video.SUFFIXES:
-            raise InvalidInput(f"cannot write `{file.name}`", hint=f"use one of {', '.join(video.SUFFIXES)}")
-        if file.exists() and not overwrite:
-            raise Conflict(f"`{file}` exists", hint="pass `--overwrite`, or name another file with `-o`")
-        make_folder(file.parent)
+        check_output(file, overwrite=overwrite)
 
 
 def warn_about(recipe: AnyRecipe, session: Session, on_event: OnEvent) -> None:

@@ -13,7 +13,7 @@ from cavtool.recipes import Blend, MixRecipe
 from cavtool.registry import Asset, Parent, Record, Registry
 from cavtool.registry.record import WEIGHTS
 from cavtool.studio.session import Motion, motion_of
-from cavtool.studio.weights import file_metadata
+from cavtool.studio.weights import save_weights
 from cavtool.workspace import Workspace
 
 RELATIVE_ERROR = "relative_error"  # the metric of a mix that has a lower rank than the exact one
@@ -37,7 +37,7 @@ def mix(
     """
     workspace = workspace or Workspace(on_wait=lambda text: on_event(Note(text)))
     registry = workspace.registry
-    registry.check_free(name, replace=replace)
+    registry.check_free(name, "motion", replace=replace)
     parts = [_read(registry, blend) for blend in recipe.motions]
     _check_compatible([record for record, _ in parts], on_event)
     parents = _parents(parts)
@@ -48,7 +48,7 @@ def mix(
     draft = _draft(name, [record for record, _ in parts], parents, rank_of(state), metrics)
     with TemporaryDirectory() as folder:
         weights = Path(folder, WEIGHTS)
-        lora.save(state, weights, file_metadata(draft, lora.targets(state)))
+        save_weights(state, weights, draft)
         return registry.put(draft, {WEIGHTS: weights}, replace=replace)
 
 

@@ -22,7 +22,7 @@ from cavtool.core.noise import seeded_noise
 from cavtool.core.sampling import Predict, sample
 from cavtool.errors import Incompatible, IntegrityFailure, InvalidInput
 from cavtool.events import OnEvent, Warn
-from cavtool.models import CATALOGUE, Model, find_model
+from cavtool.models import CATALOGUE, Model, find_model, hub
 from cavtool.registry import Asset, Record
 
 
@@ -54,15 +54,20 @@ def check_model(record: Record, model: Model, on_event: OnEvent) -> None:
     if record.fingerprint != model.fingerprint:
         raise Incompatible(
             f"`{record.name}` was learned on `{record.base_model}` and does not fit `{model.name}`",
-            hint=f"use `--model {_as_option(record.base_model)}`, or learn it again on `{model.name}`",
+            hint=_how_to_fit(record.base_model, model.name),
         )
     if record.revision != model.revision:
         text = f"`{record.name}` was learned on different weights of `{model.name}`; learn it again if it looks wrong"
         on_event(Warn(text))
 
 
-def _as_option(name: str) -> str:
-    return name if name in CATALOGUE or "/" in name else f"FOLDER_OF_{name}"
+def _how_to_fit(learned_on: str, model: str) -> str:
+    """What to do with an asset that was learned on another architecture."""
+    if learned_on == model:
+        return f"that was another `{model}`: use its folder with `--model FOLDER`, or learn it again"
+    known = learned_on in CATALOGUE or hub.is_hub_id(learned_on)
+    option = f"`--model {learned_on}`" if known else f"`--model FOLDER` with the folder of `{learned_on}`"
+    return f"use {option}, or learn it again on `{model}`"
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,40 @@
-"""What a weights file says about itself."""
+"""Files of weights: what they say about themselves, and how they are written."""
 
 import json
-from collections.abc import Sequence
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from cavtool.core.adapters import lora
 from cavtool.core.adapters.heads import Heads
-from cavtool.core.adapters.lora import key_of
+from cavtool.core.adapters.lora import LoraState, key_of
 from cavtool.registry.record import Record
+from cavtool.registry.weights import check_weights
+
+
+def save_weights(state: LoraState, path: Path, draft: Record, metadata: Mapping[str, str] | None = None) -> None:
+    """Write the weights of an asset to be put, with `metadata` besides its own.
+
+    Raises IntegrityFailure if they are not finite.
+    """
+    lora.save(state, path, {**file_metadata(draft, lora.targets(state)), **(metadata or {})})
+    check_weights(path, draft.name, draft.kind)
+
+
+def save_tensors(state: Mapping[str, Tensor], path: Path) -> None:
+    """Write tensors as safetensors. Raises OSError if the disk refuses."""
+    try:
+        save_file(dict(state), path)
+    except SafetensorError as error:
+        if number := re.search(r"os error (\d+)", str(error)):
+            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
+        raise
 
 
 def file_metadata(draft: Record, targets: Sequence[str]) -> dict[str, str]:

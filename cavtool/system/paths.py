@@ -6,6 +6,8 @@ from pathlib import Path
 
 from platformdirs import PlatformDirs
 
+from cavtool.errors import InvalidInput
+
 # Without `appauthor=False`, Windows would use "cav\\cav".
 _DIRS = PlatformDirs("cav", appauthor=False)
 
@@ -51,9 +53,15 @@ class Places:
 
 
 def places(home: Path | None = None) -> Places:
-    """The places under `home` (default: the variable CAV_HOME, and without it the platform's folders)."""
+    """The places under `home` (default: the variable CAV_HOME, and without it the platform's folders).
+
+    Raises InvalidInput for the home of a user that does not exist.
+    """
     root = home or os.environ.get("CAV_HOME")
     if not root:
         return Places(_DIRS.user_data_path, _DIRS.user_config_path, _DIRS.user_state_path, _DIRS.user_cache_path)
-    folder = Path(root).expanduser().absolute()
+    try:
+        folder = Path(root).expanduser().absolute()
+    except RuntimeError as error:
+        raise InvalidInput(f"`CAV_HOME` is `{root}`, the home of an unknown user", hint="set it to a folder") from error
     return Places(*(folder / part for part in ("data", "config", "state", "cache")))

@@ -4,11 +4,11 @@ Frames are uint8 RGB arrays. Shape suffixes: F frames, H height, W width, C colo
 start of the file, as a player counts them; the frame "at" a time is the one a player shows then.
 """
 
-from cavtool.video.decode import Frames, decode, decode_whole
+from cavtool.video.decode import Frames, decode, decode_whole, is_black
 from cavtool.video.encode import SUFFIXES, contact_sheet, encode, encode_like
-from cavtool.video.ffmpeg import ffmpeg_exe
+from cavtool.video.ffmpeg import check_ffmpeg, ffmpeg_exe
 from cavtool.video.metadata import read_recipe
-from cavtool.video.probe import Media, is_cut_short, probe
+from cavtool.video.probe import Media, probe
 from cavtool.video.stills import read_still
 from cavtool.video.window import Window, busiest_window
 
@@ -18,13 +18,14 @@ __all__ = [
     "Media",
     "Window",
     "busiest_window",
+    "check_ffmpeg",
     "contact_sheet",
     "decode",
     "decode_whole",
     "encode",
     "encode_like",
     "ffmpeg_exe",
-    "is_cut_short",
+    "is_black",
     "probe",
     "read_recipe",
     "read_still",

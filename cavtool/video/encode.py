@@ -1,17 +1,19 @@
 """Frames into files: mp4 and gif by ffmpeg, webp and contact sheets by Pillow."""
 
+import errno
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import ffmpeg
 import numpy as np
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
-from cavtool.errors import InvalidInput, MediaError
+from cavtool.errors import CavError, InvalidInput, MediaError
+from cavtool.system.files import replacing, unwritable, writing_to
 from cavtool.video.decode import EXACT, Frames
 from cavtool.video.ffmpeg import input_path, run
 from cavtool.video.metadata import to_comment
@@ -64,18 +66,26 @@ def encode_like(source: Path, frames_FHWC: Frames, path: Path, *, recipe: Mappin
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
     """A temporary file next to `path`, which is renamed to `path` at the end, or deleted after an error."""
-    temporary = path.with_name(f".{uuid4().hex}{path.suffix}")
     try:
-        temporary.touch(exist_ok=False)  # its error is clearer than ffmpeg's if the folder is not writable
-        yield temporary
-        temporary.replace(path)
-    except OSError as error:
-        raise MediaError(f"cannot write `{path}`: {error.strerror or error}") from error
+        with writing_to(path), replacing(path) as temporary:
+            temporary.touch(exist_ok=False)  # its error is clearer than ffmpeg's if the folder is not writable
+            yield temporary
+            _check_written(temporary)
     except MediaError as error:
-        raise MediaError(f"cannot write `{path}`: {error.message}") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+        raise _reason(path, error) from error
+
+
+def _check_written(file: Path) -> None:
+    if not file.stat().st_size:
+        raise MediaError("ffmpeg wrote nothing", hint="`cav doctor` checks ffmpeg")
+
+
+def _reason(path: Path, error: MediaError) -> CavError:
+    """The error for a file that cannot be written, by what ffmpeg says."""
+    number = next((number for number in (errno.ENOSPC, errno.EFBIG) if os.strerror(number) in error.message), None)
+    if number:
+        return unwritable(path, OSError(number, os.strerror(number)))
+    return MediaError(f"cannot write `{path}`: {error.message}", hint=error.hint)
 
 
 def _write_mp4(frames_FHWC: Frames, path: Path, fps: float, comment: str | None) -> None:

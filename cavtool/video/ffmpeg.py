@@ -10,10 +10,12 @@ from typing import Any
 
 import imageio_ffmpeg
 
-from cavtool.errors import MediaError, RequirementError
+from cavtool.errors import MediaError, NotFound, RequirementError
 
 _DECODERS = {"h264", "hevc", "vp9", "av1", "gif", "prores", "webp_anim"}
 _ENCODER = "libx264"
+_INSTALL = "`pip install imageio-ffmpeg` brings one"
+_PATIENCE = 60.0  # seconds for a list of codecs, which takes milliseconds
 
 
 @cache
@@ -23,10 +25,16 @@ def ffmpeg_exe() -> str:
     Raises RequirementError if none works.
     """
     installed = [exe for exe in (shutil.which("ffmpeg"), _bundled_exe()) if exe]
-    working = {exe: codecs for exe in installed if (codecs := _codecs(exe)) is not None}
+    working = {exe: codecs for exe in installed if (codecs := _codecs(exe))}
     if not working:
-        raise RequirementError("no working `ffmpeg` on this machine", hint="`pip install imageio-ffmpeg` brings one")
+        raise RequirementError("no working `ffmpeg` on this machine", hint=_INSTALL)
     return max(working, key=lambda exe: len(working[exe]))
+
+
+def check_ffmpeg() -> None:
+    """Raise RequirementError unless there is an ffmpeg that can write mp4: to be called before long work."""
+    if _ENCODER in missing_codecs(exe := ffmpeg_exe()):
+        raise RequirementError(f"`{exe}` cannot write mp4: it has no `{_ENCODER}`", hint=_INSTALL)
 
 
 def missing_codecs(exe: str) -> list[str]:
@@ -44,8 +52,10 @@ def _bundled_exe() -> str | None:
 def _codecs(exe: str) -> frozenset[str] | None:
     """The codecs that `cav` uses and this ffmpeg supports; None if it does not run."""
     try:
-        listing = subprocess.run([exe, "-codecs"], capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
+        listing = subprocess.run(
+            [exe, "-codecs"], capture_output=True, text=True, errors="replace", check=True, timeout=_PATIENCE
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
         return None
     decoders = set(re.findall(r"^ D\S{5} (\w+)", listing, re.MULTILINE)) & _DECODERS
     return frozenset(decoders | set(re.findall(rf"\b{_ENCODER}\b", listing)))
@@ -96,4 +106,4 @@ def input_path(path: Path) -> str:
         raise MediaError(
             f"cannot read `{path}`: it is a pipe or a device, not a file", hint="save the video as a file first"
         )
-    raise MediaError(f"no such file: `{path}`")
+    raise NotFound(f"no such file: `{path}`", hint="check the path")

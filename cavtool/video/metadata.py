@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +12,7 @@ import ffmpeg
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from cavtool.errors import MediaError
+from cavtool.schema import parse_json
 from cavtool.video.ffmpeg import input_path, run
 
 
@@ -26,16 +28,19 @@ def read_recipe(path: Path) -> dict[str, Any] | None:
     """
     input_path(path)
     try:
-        with Image.open(path) as image:
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore")  # Pillow warns about EXIF of others
             notes = [image.info.get("Comment"), image.info.get("comment")]
             notes.append(image.getexif().get(ExifTags.Base.ImageDescription))
     except UnidentifiedImageError:
         notes = [_container_comment(path)]
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, TypeError, ArithmeticError, Image.DecompressionBombError) as error:
         raise MediaError(f"cannot read `{path}`: {error}") from error
-    for note in filter(None, notes):
-        with suppress(ValueError, RecursionError):
-            found = json.loads(note)
+    for note in notes:
+        if not isinstance(note, str | bytes):  # another tool's EXIF may hold anything
+            continue
+        with suppress(ValueError):
+            found = parse_json(note if isinstance(note, str) else note.decode())
             if isinstance(found, dict) and isinstance(found.get("cav"), dict):
                 return dict(found["cav"])
     return None

@@ -125,11 +125,6 @@ def sound_codec(path: Path) -> str:
     return found[1] if found else ""
 
 
-def is_cut_short(path: Path) -> bool:
-    """Whether the end of a video file is missing, although its beginning plays. Raises what `probe` raises."""
-    return scan_frames(path).cut_short
-
-
 def _rank(packets: _Listing, stream: Stream) -> tuple[bool, bool, int]:
     """The stream with the highest rank is read, and the first of equal ones; a stream of one frame is a thumbnail."""
     num_frames = len(packets.frames)

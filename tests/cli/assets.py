@@ -1,13 +1,13 @@
 """Small motions and absorbers, in a real registry."""
 
 import json
-import struct
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from cavtool.registry import Asset, Clip, Kind, Record, Registry
+from tests.registry.samples import lora_file
 
 
 def put_motion(
@@ -30,18 +30,8 @@ def put_motion(
     )
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "weights.safetensors"
-        weights.write_bytes(safetensors({"lora_A.weight": [1.0, 2.0, 3.0, 4.0]}))
+        weights.write_bytes(lora_file(b"\1\2\3\4" * 4))
         return Registry(home / "data" / "assets").put(record, {"weights.safetensors": weights, **(videos or {})})
-
-
-def safetensors(tensors: dict[str, list[float]]) -> bytes:
-    """The bytes of a safetensors file of one-dimensional fp32 tensors."""
-    header, data = {}, b""
-    for name, values in tensors.items():
-        start, data = len(data), data + struct.pack(f"<{len(values)}f", *values)
-        header[name] = {"dtype": "F32", "shape": [len(values)], "data_offsets": [start, len(data)]}
-    text = json.dumps(header).encode()
-    return struct.pack("<Q", len(text)) + text + data
 
 
 def listed_names(cav: Callable[..., Any], **options: Any) -> list[str]:

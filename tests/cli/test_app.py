@@ -67,8 +67,63 @@ def test_every_group_lists_its_commands(cav: Cav, group: str) -> None:
     assert " ".join(listed_commands(cav(group, "--help").stdout)) == GROUPS[group]
 
 
-def test_version(cav: Cav) -> None:
-    assert cav("--version").stdout == f"cav {cavtool.__version__}\n"
+@pytest.mark.parametrize("line", ["--version", "-V", "version"])
+def test_version(cav: Cav, line: str) -> None:
+    assert cav(line) == (0, f"cav {cavtool.__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("line", "same"),
+    [
+        ("-h", "--help"),
+        ("help", "--help"),
+        ("help list", "list --help"),
+        ("list -h", "list --help"),
+        ("runs", "runs --help"),
+        ("runs help logs", "runs logs --help"),
+        ("help runs logs", "runs logs --help"),
+        ("ls", "list"),
+        ("runs ls", "runs list"),
+    ],
+)
+def test_the_words_of_other_tools_are_understood(cav: Cav, line: str, same: str) -> None:
+    done = cav(*line.split())
+    assert (done.returncode, done.stdout) == (0, cav(*same.split()).stdout)
+
+
+def test_a_prompt_that_begins_with_a_dash_is_explained(cav: Cav) -> None:
+    done = cav("generate", "-a red cat")
+    assert done.returncode == 2
+    assert done.stderr.endswith("hint: if it is a prompt, write `--` before it: `cav generate … -- '-a red cat'`\n")
+    assert "no motion named `nothing`" in cav("generate", "-m", "nothing", "--", "-a red cat").stderr
+
+
+def test_the_help_of_a_group_is_not_cut(cav: Cav) -> None:
+    assert "and delete downloaded ones from the Hub's cache." in cav("models", "--help").stdout
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["learn", "x", ""],
+        ["absorb", "x", ""],
+        ["import", ""],
+        ["generate", "a cat", "-o", ""],
+        ["export", "x", "-o", ""],
+        ["eval", ""],
+        ["generate", "a cat", "--model", ""],
+        ["generate", "a cat", "--like", ""],
+    ],
+)
+def test_an_empty_path_or_name_is_refused(cav: Cav, line: list[str]) -> None:
+    done = cav(*line)
+    assert (done.returncode, done.stdout, "empty" in done.stderr.splitlines()[0]) == (2, "", True)
+
+
+@pytest.mark.parametrize("line", [["path", ""], ["show", ""], ["rm", "", "--yes"]])
+def test_an_empty_name_is_that_of_nothing(cav: Cav, home: Path, line: list[str]) -> None:
+    put_motion(home, "twirl")
+    assert (cav(*line).returncode, cav("path").returncode) == (3, 0)
 
 
 @pytest.mark.parametrize(
@@ -82,11 +137,18 @@ def test_version(cav: Cav) -> None:
         ("list all", "got unexpected extra argument(s) (all)", "see `cav list --help`"),
         (
             "learn a b --steps few",
-            "invalid value for `--steps`: input should be a valid integer, unable to parse string as an integer",
+            "invalid value for `--steps`: must be a valid integer, unable to parse string as an integer",
             "see `cav learn --help`",
         ),
         ("show", "missing argument `name`", "see `cav show --help`"),
-        ("runs", "missing command", "see `cav runs --help`"),
+        (
+            "learn a b --absorber-kind x",
+            "invalid value for `--absorber-kind`: `x` is not one of `dual`, `s-lora`, `textinv`, `none`",
+            "see `cav learn --help`",
+        ),
+        ("generate -cat", "no such option `-c`", "if it is a prompt, write `--` before it: `cav generate … -- -cat`"),
+        ("learn a gone.mp4 --help-me", "no such option `--help-me`", "did you mean `--help`?"),
+        ("absorb a --steps 3", "missing argument `SOURCE`", "see `cav absorb --help`"),
         ("rm", "missing argument `names`", "see `cav rm --help`"),
     ],
 )

@@ -39,21 +39,51 @@ def test_edit_opens_the_users_editor(cav: Cav, home: Path, tmp_path: Path) -> No
     editor = tmp_path / "editor.py"
     editor.write_text("import pathlib, sys; pathlib.Path(sys.argv[1]).write_text('model = 3')")
     done = cav("config", "edit", env={"VISUAL": f"{sys.executable} {editor}"})
-    assert done == (2, "", "error: `model` is text, not `3`\n")
+    file = home / "config" / "config.toml"
+    assert done == (2, "", f"error: `model` is text, not `3` (in `{file}`)\n")
     assert (home / "config" / "config.toml").read_text() == "model = 3"
 
 
 def test_a_setting_is_a_default_that_an_option_overrides(cav: Cav) -> None:
-    cav("config", "set", "generate.steps", "0")
-    assert "`--steps` must be from 1" in cav("generate", "a cat").stderr
-    done = cav("generate", "a cat", "--steps", "5", "--motion", "nothing")
+    cav("config", "set", "device", "mps")
+    assert "this machine has no `mps` device" in cav("generate", "a cat").stderr
+    done = cav("generate", "a cat", "--device", "cpu", "--motion", "nothing")
     assert done.stderr == "error: no motion named `nothing`\nhint: `cav list` shows what there is\n"
+
+
+def test_a_value_that_no_command_takes_is_refused_at_once(cav: Cav, home: Path) -> None:
+    done = cav("config", "set", "generate.steps", "0")
+    assert (done.returncode, done.stderr.splitlines()[0]) == (
+        2,
+        "error: `generate.steps` must be from 1 to 500, not `0`",
+    )
+    assert cav("config", "set", "model", "nonsense").returncode == 3
+    assert not (home / "config" / "config.toml").exists()
+
+
+def test_an_invalid_value_is_named_with_its_file_and_the_rest_goes_on(cav: Cav, home: Path) -> None:
+    put_motion(home, "twirl")
+    cav("config", "set", "learn.rank", "8")
+    file = home / "config" / "config.toml"
+    file.write_text(file.read_text() + "[generate]\nsteps = 0\n")
+    wrong = f"`generate.steps` must be from 1 to 500, not `0` (in `{file}`)"
+    done = cav("config", "list")
+    assert (done.returncode, done.stderr) == (0, f"warning: {wrong}\n")
+    assert "learn.rank" in done.stdout
+    assert cav("generate", "a cat").stderr.startswith(f"error: {wrong}\n")
+    assert cav("generate", "--help").returncode == 0
+    assert "no such file" in cav("learn", "x", "gone.mp4").stderr
 
 
 def test_a_broken_file_does_not_break_the_help(cav: Cav, home: Path) -> None:
     cav("config", "set", "generate.steps", "40")
     (home / "config" / "config.toml").write_text("[generate")
-    assert cav("--help").returncode == 0
+    assert cav("--help").returncode == cav("learn", "--help").returncode == 0
+    put_motion(home, "twirl")
+    listed = cav("list")
+    assert (listed.returncode, listed.stdout.count("twirl")) == (0, 1)
+    assert listed.stderr.startswith("warning: `")
+    assert "is not TOML" in listed.stderr
     done = cav("generate", "a cat")
     assert (done.returncode, done.stderr.splitlines()[1]) == (2, "hint: `cav config edit` opens it")
 

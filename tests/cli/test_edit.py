@@ -37,7 +37,6 @@ def test_an_invalid_recipe_is_refused(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["gone.mp4", "a cat"], "error: invalid value for `video`: path `gone.mp4` does not exist"),
         (["pyproject.toml", ""], "error: the prompt is empty"),
         (["pyproject.toml"], "error: missing argument `prompt`"),
     ],
@@ -46,6 +45,10 @@ def test_an_invalid_line_is_refused(cav: Cav, arguments: list[str], message: str
     done = cav("edit", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr
+
+
+def test_a_missing_file_is_not_found(cav: Cav) -> None:
+    assert cav("edit", "gone.mp4", "a cat") == (3, "", "error: no such file: `gone.mp4`\nhint: check the path\n")
 
 
 def test_the_help_shows_the_defaults_of_the_recipe(cav: Cav) -> None:
@@ -79,4 +82,4 @@ def test_an_edit_is_written_listed_and_made_again(
     assert (refused.returncode, "was made by `cav edit`" in refused.stderr) == (2, True)
     video.unlink()
     gone = cav("history", "--again", "1", "-o", "third.mp4")
-    assert (gone.returncode, "no such file" in gone.stderr) == (1, True)
+    assert (gone.returncode, "no such file" in gone.stderr) == (3, True)

@@ -120,6 +120,6 @@ def test_unknown_names_and_other_reports_are_refused_before_any_work(cav: Cav, h
     refused = cav("eval", str(clip), "-o", "report.pdf")
     assert (refused.returncode, refused.stderr.splitlines()[0]) == (
         2,
-        "error: cannot write `report.pdf`: the report is a picture",
+        "error: cannot write `report.pdf`: unknown suffix",
     )
     assert cav("eval").returncode == 2

@@ -1,5 +1,7 @@
 """`cav export` and `cav import`."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,3 +38,42 @@ def test_any_other_file_is_refused(cav: Cav, tmp_path: Path) -> None:
     assert done.returncode == 5
     assert done.stderr == "error: `text.cav` is not a complete bundle: File is not a zip file\n"
     assert cav("import", "nothing.cav").returncode == 3
+
+
+def test_several_files_are_imported_and_the_failed_one_is_named(cav: Cav, home: Path, tmp_path: Path) -> None:
+    for name in ("twirl", "zoom"):
+        put_motion(home, name)
+        cav("export", name, "-o", "shared")
+    assert sorted(path.name for path in Path("shared").iterdir()) == ["twirl.cav", "zoom.cav"]
+    other = {"CAV_HOME": str(tmp_path / "other")}
+    Path("shared/bad.cav").write_text("hello")
+    done = cav("import", "shared/bad.cav", "shared/twirl.cav", "shared/zoom.cav", env=other)
+    assert (done.returncode, done.stdout) == (5, "twirl\nzoom\n")
+    assert done.stderr.endswith("error: 2 imported, 1 failed: `shared/bad.cav`\n")
+    assert cav("import", "shared/twirl.cav", "shared/zoom.cav", "--as", "x", env=other).returncode == 2
+    assert cav("import", "shared/twirl.cav", "--as", "", env=other).returncode == 2
+
+
+def test_links_are_written_through_and_devices_refused(cav: Cav, home: Path, tmp_path: Path) -> None:
+    put_motion(home, "twirl")
+    Path("real.cav").touch()
+    Path("link.cav").symlink_to("real.cav")
+    assert cav("export", "twirl", "-o", "link.cav", "--force").returncode == 0
+    assert Path("link.cav").is_symlink()
+    assert Path("real.cav").stat().st_size > 0
+    Path("null.cav").symlink_to("/dev/null")
+    done = cav("export", "twirl", "-o", "null.cav")
+    assert (done.returncode, "--force" in done.stderr) == (2, False)
+    assert "is a pipe or a device, not a file" in done.stderr
+    assert cav("generate", "a cat", "-o", "-").stderr.startswith("error: cannot write to stdout\n")
+
+
+def test_a_bundle_goes_through_a_pipe(
+    cav: Cav, cav_process: Cav, environment: dict[str, str], home: Path, tmp_path: Path
+) -> None:
+    put_motion(home, "twirl")
+    with Path("piped.cav").open("wb") as file:
+        command = [sys.executable, "-m", "cavtool", "export", "twirl", "-o", "-"]
+        subprocess.run(command, env=environment, stdout=file, check=True)
+    assert cav("import", "piped.cav", "--as", "spin").stdout == "spin\n"
+    assert cav("export", "twirl", "-o", "-", "--json").returncode == 2

@@ -76,6 +76,32 @@ def test_history_lists_videos_and_generates_them_again(cav: Cav, forked_cav: For
     assert again.read_bytes() == first.read_bytes()
     assert cav("history", "--again", "9").returncode == 3
     refused = cav("history", "--again", "1", "-o", str(again))
-    assert (refused.returncode, "pass `--overwrite`" in refused.stderr) == (4, True)
-    assert cav("history", "--again", "1", "-o", str(again), "--overwrite").returncode == 0
+    assert (refused.returncode, "pass `--force`" in refused.stderr) == (4, True)
+    assert cav("history", "--again", "1", "-o", str(again), "--force").returncode == 0
     assert len(cav("history").stdout.splitlines()) == 4
+
+
+def test_the_scale_is_part_of_the_recipe(cav: Cav, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = cav("generate", "a red cat", "--steps", "1", "--seed", "3", "--scale", "2", "-o", "sub/made.mp4")
+    assert (made.returncode, made.stdout) == (0, "sub/made.mp4\n"), made.stderr
+    assert cav("generate", "--like", "sub/made.mp4", "-o", "like").stdout == "like/a-red-cat-3.mp4\n"
+    assert cav("history", "--again", "1", "-o", "again.mp4").returncode == 0
+    assert [video.probe(Path(file)).width for file in ("like/a-red-cat-3.mp4", "again.mp4")] == [128, 128]
+    assert cav("history", "-q").stdout.splitlines()[0] == str(tmp_path / "sub" / "made.mp4")
+    assert cav("history", "clear").returncode == 2
+    assert cav("history", "clear", "--yes").stderr == "note: 3 forgotten; the videos stay\n"
+    assert cav("history").stdout.count("\n") == 1
+
+
+def test_what_cannot_be_written_is_refused_before_sampling(cav: Cav, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for line, code, message in (
+        (("--scale", "200"), 2, "`--scale 200` makes 12800x12800"),
+        (("-o", str(tmp_path / "file" / "x.mp4")), 6, "cannot write to"),
+        (("-o", str(tmp_path / "clip.mov")), 2, "cannot write `clip.mov`: unknown suffix"),
+        (("-o", str(tmp_path / f"{'a' * 300}.mp4")), 2, "is too long"),
+        (("--negative", "a" * 10_000), 2, "the negative prompt has 10000 characters"),
+    ):
+        done = cav("generate", "a cat", "--steps", "1", *line)
+        assert (done.returncode, message in done.stderr, "sampling" in done.stderr) == (code, True, False), done.stderr

@@ -18,7 +18,7 @@ from tests.cli.conftest import Cav
         ("learn Bounce pyproject.toml", 2, "error: `Bounce` cannot be a name"),
         ("learn bounce pyproject.toml --rank 0", 2, "error: `--rank` must be from 1 to 1024"),
         ("learn bounce pyproject.toml --absorber-kind all", 2, "error: invalid value for `--absorber-kind`"),
-        ("learn bounce gone.mp4", 2, "error: invalid value for `video`: path `gone.mp4` does not exist"),
+        ("learn bounce gone.mp4", 3, "error: no such file: `gone.mp4`"),
         ("learn bounce pyproject.toml --absorber twirl-lok", 3, "hint: did you mean `twirl-look`?"),
         ("learn bounce pyproject.toml --absorber twirl", 3, "`twirl` names another kind: motion"),
         ("learn bounce pyproject.toml --absorber pyproject.toml", 5, "`pyproject.toml` is not a file of weights"),
@@ -31,15 +31,29 @@ from tests.cli.conftest import Cav
         ("absorb twirl-look pyproject.toml", 4, "error: `twirl-look` exists already"),
         ("absorb x pyproject.toml --kind none", 2, "error: invalid value for `--kind`"),
         ("absorb x pyproject.toml --rank 0", 2, "error: `--rank` must be from 1 to 1024"),
-        ("absorb x gone.png", 2, "error: invalid value for `SOURCE`: path `gone.png` does not exist"),
+        ("absorb x gone.png", 3, "error: no such file: `gone.png`"),
         ("generate", 2, "error: the prompt is empty"),
         ("generate ironman --style twirl-lok:0.5", 3, "hint: did you mean `twirl-look`?"),
-        ("generate ironman --style twirl-look:1e999", 2, "error: weight of `twirl-look` must be a finite number"),
+        ("generate ironman --style twirl-look:1e999", 2, "error: the weight of `twirl-look` must be a finite number"),
         ("generate ironman --motion twril", 3, "hint: did you mean `twirl`?"),
         ("generate ironman --motion twirl-look", 3, "`twirl-look` names another kind: absorber"),
-        ("generate ironman --motion twirl:1e999", 2, "error: weight of `twirl` must be a finite number"),
-        ("generate ironman --scale 0", 2, "error: invalid value for `--scale`"),
-        ("generate ironman --like pyproject.toml", 2, "error: no recipe in `pyproject.toml`"),
+        ("generate ironman --motion twirl:1e999", 2, "error: the weight of `twirl` must be a finite number"),
+        ("generate ironman --scale 0", 2, "error: `--scale` must be at least 1"),
+        ("generate ironman --motion twirl:", 2, "error: the weight of `twirl` must be a number, not ``"),
+        ("generate ironman --motion twirl:1,5", 2, "error: the weight of `twirl` must be a number, not `1,5`"),
+        ("generate ironman --motion twirl@x", 2, "error: the window of `twirl` must be two numbers"),
+        ("generate ironman --style twirl-look@0-0.5", 2, "error: `twirl-look` cannot have a window"),
+        ("learn bounce pyproject.toml --absorber twirl-look:1e30", 2, "error: the weight of `twirl-look` must be from"),
+        ("generate ironman --guidance 1e9", 2, "error: `--guidance` must be from 0 to 100"),
+        ("generate ironman -n 1000000", 2, "error: `-n` must be from 1 to 1000"),
+        ("generate ironman --like gone.mp4", 3, "error: no such file: `gone.mp4`"),
+        (
+            "learn twirl-look pyproject.toml --replace --steps 1",
+            4,
+            "`twirl-look` is an existing absorber, not replaced",
+        ),
+        (f"learn {'a' * 60} pyproject.toml", 2, "is too long: its absorber is named like it"),
+        ("generate ironman --like pyproject.toml", 2, "error: `pyproject.toml` has no recipe of `cav` in it"),
     ],
 )
 def test_an_invalid_recipe_is_refused(cav: Cav, home: Path, line: str, code: int, message: str) -> None:
@@ -63,10 +77,17 @@ def test_the_help_shows_the_defaults_of_the_recipe(
 
 def test_like_reads_the_recipe_of_a_video_and_options_change_it(cav: Cav, tmp_path: Path) -> None:
     frames = np.zeros((4, 16, 16, 3), np.uint8)
-    recipe = {"prompt": "ironman", "motions": [{"name": "gone", "weight": 0.7}], "seed": 3, "steps": 25}
+    recipe = {
+        "prompt": "ironman",
+        "motions": [{"name": "gone", "weight": 0.7}],
+        "seed": 3,
+        "steps": 25,
+        "num_videos": 10**6,
+        "device": "gpu",
+    }
     video.encode(frames, tmp_path / "made.mp4", fps=8, recipe=recipe)
     video.encode(frames, tmp_path / "bare.mp4", fps=8)
-    assert "error: no recipe in" in cav("generate", "--like", str(tmp_path / "bare.mp4")).stderr
+    assert "has no recipe of `cav` in it" in cav("generate", "--like", str(tmp_path / "bare.mp4")).stderr
     assert "no motion named `gone`" in cav("generate", "--like", str(tmp_path / "made.mp4")).stderr
     assert "no motion named `other`" in cav("generate", "--like", str(tmp_path / "made.mp4"), "-m", "other").stderr
     assert "`--steps` must be" in cav("generate", "--like", str(tmp_path / "made.mp4"), "--steps", "0").stderr

@@ -15,8 +15,8 @@ def test_plain_columns(cav: Cav, home: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert header.split() == ["NAME", "KIND", "BASE", "RANK", "SIZE", "CREATED"]
     assert [row.split()[:6] for row in rows] == [
-        ["twirl", "motion", "cav-mini", "4", "0.1", "kB"],
-        ["twirl-look", "absorber", "cav-mini", "4", "0.1", "kB"],
+        ["twirl", "motion", "cav-mini", "4", "0.2", "kB"],
+        ["twirl-look", "absorber", "cav-mini", "4", "0.2", "kB"],
     ]
     assert {row.index("cav-mini") for row in rows} == {header.index("BASE")}
 
@@ -85,3 +85,13 @@ def test_an_impossible_date_is_shown_unchanged(cav: Cav, home: Path) -> None:
     start = text.index('created = "') + len('created = "')
     record.write_text(text[:start] + "0001-01-01T00:00:00+14:00" + text[text.index('"', start) :])
     assert "0001-01-01T00:00:00+14:00" in cav("list").stdout
+
+
+def test_quiet_prints_bare_names_and_long_prompts(cav: Cav, home: Path) -> None:
+    put_motion(home, "twirl")
+    put_motion(home, "zoom")
+    cav("tag", "twirl", "slow", "dance")
+    assert cav("list", "-q").stdout == "twirl\nzoom\n"
+    header, first, _ = cav("list", "--long").stdout.splitlines()
+    assert header.split()[-2:] == ["TAGS", "PROMPT"]
+    assert first.endswith("dance slow  a white lantern twirls on the moon")

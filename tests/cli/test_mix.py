@@ -27,12 +27,12 @@ def test_a_mix_is_a_motion_with_parents(cav: Cav, tmp_path: Path, monkeypatch: p
     asset = Workspace().registry.get("both", "motion")
     assert (done.returncode, done.stdout.split()[:2]) == (0, ["both", asset.record.short_id])
     assert done.stderr == 'hint: try `cav generate "ironman" --motion both`\n'
-    shown = tomllib.loads(cav("show", "both").stdout)
+    shown = tomllib.loads(cav("show", "both", "--toml").stdout)
     assert [(each["name"], each["weight"]) for each in shown["parents"]] == [("twirl", 1.0), ("zoom", 0.7)]
     assert cav("list").stdout.splitlines()[1].split()[:4] == ["both", "motion", "cav-mini", "4"]
     other = {"CAV_HOME": str(tmp_path / "other")}
     assert cav("export", "both").returncode == cav("import", "both.cav", env=other).returncode == 0
-    assert tomllib.loads(cav("show", "both", env=other).stdout)["parents"] == shown["parents"]
+    assert tomllib.loads(cav("show", "both", "--toml", env=other).stdout)["parents"] == shown["parents"]
     assert cav("verify").returncode == cav("verify", env=other).returncode == 0
 
 
@@ -52,12 +52,20 @@ def test_a_lower_rank_is_reported(cav: Cav) -> None:
         ("both twirl", 2, "a mix needs at least two motions\nhint: `cav cp NAME NEW` copies one"),
         ("both twirl twirl:2", 2, "`twirl` is named twice\nhint: name it once, with the sum of its weights"),
         ("both twirl :2", 2, "a motion needs a name\nhint: write `--motion twirl` or `--motion twirl:0.7`"),
-        ("both twirl tilt:nan", 2, "weight of `tilt` must be a finite number"),
-        ("both twirl tilt:inf", 2, "weight of `tilt` must be a finite number"),
+        ("both twirl tilt:nan", 2, "the weight of `tilt` must be a finite number, not nan"),
+        ("both twirl tilt:inf", 2, "the weight of `tilt` must be a finite number, not inf"),
         ("both twirl tilt:0", 2, "the weight of `tilt` is 0\nhint: leave the motion out"),
         ("both twirl tlit", 3, "no motion named `tlit`\nhint: did you mean `tilt`?"),
         ("both twirl twirl-look", 3, "no motion named `twirl-look`\nhint: `twirl-look` names another kind: absorber"),
-        ("tilt twirl nothing", 4, "`tilt` exists already\nhint: choose another name, or pass `--replace`"),
+        ("tilt twirl nothing", 4, "`tilt` exists already\nhint: choose another name, or pass `--force` to replace it"),
+        (
+            "twirl-look twirl tilt --force",
+            4,
+            (
+                "`twirl-look` is an existing absorber, not replaced by another kind\n"
+                "hint: choose another name, or `cav rm twirl-look` first"
+            ),
+        ),
         ("both twirl tilt --rank 0", 2, "`--rank` must be at least 1"),
     ],
 )

@@ -12,6 +12,7 @@ from tests.cli import workflow
 from tests.cli.conftest import Finished
 from tests.cli.terminal import run_on_terminal
 
+FULL = "free some space: `cav prune` and `cav trash empty` do; or set `CAV_HOME` to a folder on another disk"
 COMMAND = [sys.executable, "-m", "tests.cli.workflow"]
 Workflow = Callable[..., Finished]
 
@@ -92,7 +93,7 @@ def test_bars_on_a_terminal(environment: dict[str, str]) -> None:
         ("--interrupt", 130, "error: interrupted\nhint: continue with `cav runs resume twirl-1`\n"),
         ("--ctrl-c", 130, "error: interrupted\n"),
         ("--nan", 1, "error: the loss is not finite at step 40\nhint: try a lower `--lr`\n"),
-        ("--full", 1, "error: No space left on device: `/somewhere`\n"),
+        ("--full", 6, "error: cannot write to `/somewhere`: No space left on device\nhint: " + FULL + "\n"),
     ],
 )
 def test_an_early_end_has_a_message_and_a_code(run: Workflow, ending: str, code: int, message: str) -> None:

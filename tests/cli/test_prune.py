@@ -22,9 +22,12 @@ def test_it_lists_leftovers_and_deletes_them_with_yes(cav: Cav, home: Path) -> N
     partial = home / "data" / "assets" / "twirl" / ".part-record.toml"
     partial.write_text("half")
     set_age(partial, days=1)
-    done = cav("prune")
+    assert cav("prune").returncode == 2
+    assert old.folder.exists()
+    done = cav("prune", "--dry-run")
     assert [line.split("  ")[0] for line in done.stdout.splitlines()[1:]] == ["run", "partial file", "absorber"]
-    assert done.stderr.startswith("note: `--yes` would free ")
+    assert "would be freed" in done.stderr
+    assert cav("prune", "--dry-run", "-q").stdout.split("\n")[0] == old.id
     assert old.folder.exists()
     listed = json.loads(cav("prune", "--yes", "--json").stdout)
     assert [each["name"] for each in listed] == [old.id, "twirl/.part-record.toml", "gone-look"]

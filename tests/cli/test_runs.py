@@ -59,8 +59,8 @@ def test_a_run_that_a_process_drives_is_running(cav: Cav, root: Path) -> None:
 
 def test_an_unknown_run_has_a_suggestion(cav: Cav, root: Path) -> None:
     run = begin(root, "twirl")
-    message = f"error: no run `{run.id[:-1]}`\nhint: did you mean `{run.id}`?\n"
-    assert cav("runs", "resume", run.id[:-1]) == (3, "", message)
+    message = f"error: no run `{run.id[1:]}`\nhint: did you mean `{run.id}`?\n"
+    assert cav("runs", "resume", run.id[1:]) == (3, "", message)
 
 
 def test_a_damaged_record_is_reported_in_one_line(cav: Cav, root: Path) -> None:
@@ -99,3 +99,38 @@ def test_runs_are_deleted_with_yes(cav: Cav, root: Path) -> None:
     assert cav("runs", "rm", run.id).returncode == 2
     assert cav("runs", "rm", "twirl-*", "--yes") == (0, f"{run.id}\n", "")
     assert list(root.iterdir()) == []
+
+
+def test_ids_may_be_shortened_and_a_dry_run_deletes_nothing(cav: Cav, root: Path) -> None:
+    run, other = begin(root, "twirl"), begin(root, "zoom")
+    assert cav("runs", "rm", "twirl", "--dry-run") == (0, f"{run.id}\n", "")
+    assert cav("runs", "list", "-q").stdout.split() == sorted([run.id, other.id], reverse=True)
+    assert cav("runs", "logs", "zoo").returncode == 0
+    assert cav("runs", "logs", "latest").returncode == 0
+    done = cav("runs", "rm", "twirl", "zoom", "bounce", "--yes", "--json")
+    data = json.loads(done.stdout)["data"]
+    assert (done.returncode, data["deleted"]) == (3, [run.id, other.id])
+    assert [(each["name"], each["code"]) for each in data["failed"]] == [("bounce", "not-found")]
+
+
+def test_a_damaged_run_is_named_and_can_be_deleted(cav: Cav, root: Path) -> None:
+    good, torn = begin(root, "twirl"), begin(root, "zoom")
+    (torn.folder / "run.toml").write_text("name = 3\nsettings = 4\n")
+    (root / "odd").mkdir()
+    done = cav("runs", "list")
+    assert (done.returncode, done.stdout.count(good.id)) == (0, 1)
+    assert f"`run.toml` of run `{torn.id}`" in done.stderr
+    assert "`run.toml` of run `odd` cannot be read" in done.stderr
+    assert cav("runs", "attach", torn.id).returncode == 5
+    assert cav("runs", "rm", torn.id, "odd", "--yes").returncode == 0
+    assert cav("runs", "list").stderr == ""
+
+
+def test_following_the_log_ends_with_the_run_and_shows_no_memory(cav: Cav, root: Path) -> None:
+    run = begin(root, "twirl")
+    run.log({"event": "stage", "name": "motion", "index": 1, "count": 1})
+    run.log({"event": "step", "stage": "motion", "step": 2, "num_steps": 2, "loss": 0.25, "seconds": 2.0})
+    done = cav("runs", "logs", run.id, "-f")
+    assert (done.returncode, done.stdout) == (0, "motion  2/2  0.2500  2.0 s\n")
+    assert json.loads(cav("runs", "logs", run.id, "-f", "--json").stdout)["loss"] == 0.25
+    assert "GB" not in cav("runs", "attach", run.id).stderr

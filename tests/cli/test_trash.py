@@ -40,3 +40,16 @@ def test_empty(cav: Cav, cav_on_terminal: OnTerminal, home: Path) -> None:
     assert cav("trash", "empty", "--yes").stderr.startswith("note: 2 deleted, ")
     assert json.loads(cav("trash", "list", "--json").stdout) == []
     assert cav("trash", "empty").returncode == 0
+
+
+def test_several_are_restored(cav: Cav, home: Path) -> None:
+    for name in ("test-1", "test-2", "twirl"):
+        put_motion(home, name)
+    cav("rm", "test-1", "test-2", "twirl", "--yes")
+    assert cav("trash", "restore", "test-*", "--as", "x").returncode == 2
+    done = cav("trash", "restore", "test-*", "nothing", "--json")
+    data = json.loads(done.stdout)["data"]
+    assert (done.returncode, [each["name"] for each in data["assets"]]) == (3, ["test-1", "test-2"])
+    assert [each["name"] for each in data["failed"]] == ["nothing"]
+    assert listed_names(cav) == ["test-1", "test-2"]
+    assert cav("trash", "list", "-q").stdout.startswith("twirl-")

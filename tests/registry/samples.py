@@ -47,7 +47,25 @@ MIX = replace(
 def content(seed: int, name: str) -> bytes:
     """The content of the file `name` of the asset made from `seed`; for some seeds more than one chunk of a copy."""
     drawn = random.Random(f"{seed} {name}").randbytes(1000 if name == "reference.mp4" else 30_000 + seed % 7 * 40_000)
-    return drawn if name == "reference.mp4" else b"\x02\0\0\0\0\0\0\0{}" + drawn  # a header of safetensors
+    return drawn if name == "reference.mp4" else lora_file(drawn)
+
+
+def lora_file(drawn: bytes) -> bytes:
+    """A safetensors file of a LoRA of rank 1 whose numbers are made of an even number of bytes, and are finite."""
+    half = len(drawn) // 4  # numbers of A and of B
+    data = bytearray(drawn[: 4 * half])
+    data[1::2] = b"\x3f" * (2 * half)  # the sign and most of the exponent of a BF16
+    shapes = {"A": [1, half], "B": [half, 1]}
+    header = {
+        f"unet.layer.lora_{which}.weight": {
+            "dtype": "BF16",
+            "shape": shape,
+            "data_offsets": [2 * half * index, 2 * half * (index + 1)],
+        }
+        for index, (which, shape) in enumerate(shapes.items())
+    }
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + bytes(data)
 
 
 def sources(folder: Path, seed: int) -> dict[str, Path]:

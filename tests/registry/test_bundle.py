@@ -1,5 +1,9 @@
 """Bundles: assets as one file, and untrusted files."""
 
+import json
+import math
+import os
+import struct
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -7,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from cavtool.errors import Conflict, IntegrityFailure, InvalidInput, NotFound
-from cavtool.registry import Registry
+from cavtool.registry import Kind, Registry
 from cavtool.registry.bundle import bundle_path, pack, unpack
+from cavtool.registry.verify import verify_assets
 from tests.registry.samples import DRAFT, put, seed_of
 
 
@@ -83,7 +88,7 @@ def test_one_asset_may_have_another_name(registry: Registry, other: Registry, tm
 
 
 def test_one_taken_name_refuses_the_whole_bundle(other: Registry, bundle: Path) -> None:
-    put(other.root, "twirl-look", seed=9)
+    put(other.root, "twirl-look", seed=9, kind="absorber")
     with pytest.raises(Conflict, match="`twirl-look` exists already"):
         unpack(other, bundle)
     assert other.names() == ["twirl-look"]
@@ -136,19 +141,87 @@ def test_a_newer_record_is_refused(other: Registry, bundle: Path) -> None:
         unpack(other, bundle)
 
 
-@pytest.mark.parametrize(
-    ("weights", "files"), [(b"no header", {}), (b"\xff" * 100, {}), (None, {"aux.txt": b"a device on Windows"})]
-)
-def test_only_the_files_of_an_asset_are_imported(
-    registry: Registry, other: Registry, tmp_path: Path, weights: bytes | None, files: dict[str, bytes]
-) -> None:
-    there = {"weights.safetensors": weights or b"\x02\0\0\0\0\0\0\0{}.", **files}
+def test_an_asset_of_another_kind_is_not_replaced(other: Registry, bundle: Path) -> None:
+    put(other.root, "twirl", seed=9, kind="absorber")
+    with pytest.raises(Conflict, match="`twirl` is an existing absorber, not replaced by another kind"):
+        unpack(other, bundle, replace_it=True)
+    assert other.names() == ["twirl"]
+
+
+def odd_bundle(registry: Registry, folder: Path, weights: bytes, *, kind: Kind = "motion", **files: bytes) -> Path:
+    """A bundle that no `cav` would write, of an asset with these weights and these other files."""
+    there = {"weights.safetensors": weights, **{name.replace("_", "."): data for name, data in files.items()}}
     for name, data in there.items():
-        (tmp_path / name).write_bytes(data)
-    registry.put(replace(DRAFT, name="odd"), {name: tmp_path / name for name in there})
-    pack(registry, ["odd"], path := tmp_path / "odd.cav")
-    with pytest.raises(IntegrityFailure, match=r"not a safetensors file|unexpected files"):
+        (folder / name).write_bytes(data)
+    asset = registry.put(replace(DRAFT, name="odd", kind=kind), {name: folder / name for name in there})
+    with zipfile.ZipFile(path := folder / "odd.cav", "w") as bundle:
+        for name in ("record.toml", *there):
+            bundle.write(asset.folder / name, f"odd/{name}")
+    return path
+
+
+def tensors(shapes: dict[str, list[int]], value: float = 0.5, kind: str = "F32", **metadata: str) -> bytes:
+    """A safetensors file in which every number is the same."""
+    formats = {"F32": "<f", "F16": "<e", "BF16": "<f"}
+    number = struct.pack(formats[kind], value)[2 if kind == "BF16" else 0 :]
+    header: dict[str, object] = {"__metadata__": metadata} if metadata else {}
+    end = 0
+    for name, shape in shapes.items():
+        begin, end = end, end + math.prod(shape) * len(number)
+        header[name] = {"dtype": kind, "shape": shape, "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + number * (end // len(number))
+
+
+A, B = "unet.layer.lora_A.weight", "unet.layer.lora_B.weight"
+WHOLE = {A: [2, 3], B: [4, 2]}
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (b"no header", "not a readable safetensors file"),
+        (b"\xff" * 100, "not a readable safetensors file"),
+        (tensors({}), "the file holds no LoRA"),
+        (tensors({"token": [2, 64]}), "the file holds no LoRA"),
+        (tensors({A: [2, 3]}), r"`unet.layer` do not fit each other: \[2, 3\] and missing"),
+        (tensors({**WHOLE, "unet.other.lora_B.weight": [4, 2]}), "`unet.other` do not fit each other"),
+        (tensors({A: [3], B: [4]}), "do not fit each other"),
+        (tensors({A: [2, 3], B: [4, 3]}), "do not fit each other"),
+        (tensors({A: [0, 3], B: [4, 0]}), "do not fit each other"),
+        (tensors(WHOLE, math.nan), f"`{A}` holds NaN or infinity"),
+        (tensors(WHOLE, -math.inf), f"`{A}` holds NaN or infinity"),
+        (tensors(WHOLE, math.nan, "F16"), f"`{A}` holds NaN or infinity"),
+        (tensors(WHOLE, math.inf, "BF16"), f"`{A}` holds NaN or infinity"),
+        (tensors(WHOLE)[:-1], "ends too early"),
+        (tensors(WHOLE).replace(b'"F32"', b'"I32"'), "is of type I32"),
+        (tensors(WHOLE, lora_adapter_metadata='{"unet.lora_alpha": Infinity}'), "their scale is not finite"),
+        (tensors(WHOLE, lora_adapter_metadata='{"unet.lora_alpha": 1e999}'), "their scale is not finite"),
+    ],
+)
+def test_weights_that_no_model_can_use_are_neither_imported_nor_intact(
+    registry: Registry, other: Registry, tmp_path: Path, weights: bytes, message: str
+) -> None:
+    path = odd_bundle(registry, tmp_path, weights)
+    with pytest.raises(IntegrityFailure, match=message):
         unpack(other, path)
+    assert other.names() == []
+    found = verify_assets(registry)
+    assert (found.damaged, found.intact) == ({"odd"}, 2)
+
+
+@pytest.mark.parametrize("shapes", [{"token": [2, 64]}, WHOLE, {**WHOLE, "token": [1, 64]}])
+@pytest.mark.parametrize("kind", ["F32", "F16", "BF16"])
+def test_every_kind_of_absorber_is_imported(
+    registry: Registry, other: Registry, tmp_path: Path, shapes: dict[str, list[int]], kind: str
+) -> None:
+    unpack(other, odd_bundle(registry, tmp_path, tensors(shapes, -1.5, kind), kind="absorber"))
+    assert verify_assets(other).intact == 1
+
+
+def test_only_the_files_of_an_asset_are_imported(registry: Registry, other: Registry, tmp_path: Path) -> None:
+    with pytest.raises(IntegrityFailure, match="unexpected files"):
+        unpack(other, odd_bundle(registry, tmp_path, tensors(WHOLE), aux_txt=b"a device on Windows"))
     assert other.names() == []
 
 
@@ -175,7 +248,7 @@ def test_a_truncated_bundle_is_refused(other: Registry, bundle: Path, keep: int)
 
 
 def test_a_missing_file_is_not_found(other: Registry, tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="no file"):
+    with pytest.raises(NotFound, match="no such file"):
         unpack(other, tmp_path / "nothing.cav")
 
 
@@ -184,3 +257,15 @@ def test_tags_and_note_are_exported(registry: Registry, other: Registry, tmp_pat
     pack(registry, ["twirl"], path := tmp_path / "one.cav")
     unpack(other, path)
     assert other.get("twirl").record == replace(registry.get("twirl").record, origin="imported")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with a name on this system")
+def test_a_pipe_is_refused_at_once(other: Registry, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "twirl.cav")
+    with pytest.raises(IntegrityFailure, match="not a regular file"):
+        unpack(other, tmp_path / "twirl.cav")
+    put(other.root, "twirl", seed=1)
+    (other.root / "odd").mkdir()
+    os.mkfifo(other.root / "odd" / "record.toml")
+    assert [name for name, _ in other.broken()] == ["odd"]
+    assert other.get("twirl").record.name == "twirl"

@@ -1,13 +1,13 @@
 """A registry on a system that refuses a rename or sets the clock back."""
 
 import errno
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from cavtool.errors import RequirementError
+from cavtool.errors import IntegrityFailure, RequirementError
 from cavtool.registry import Registry, store, trash
 from tests.registry.samples import put, put_over, remove, seed_of
 
@@ -57,3 +57,50 @@ def test_a_clock_that_stops_or_is_set_back_loses_nothing(registry: Registry, mon
         seen.add(seed_of(trash.restore(registry, each.id)))
         remove(registry.root, "twirl")
     assert seen == {0, 1, 2, 3}
+
+
+def test_the_trash_is_emptied_after_the_clock_was_set_back(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(registry.root, "twirl", 0)
+    remove(registry.root, "twirl")
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, _tz: object = None) -> datetime:  # type: ignore[override]
+            return datetime(2020, 1, 1, tzinfo=UTC)
+
+    monkeypatch.setattr(trash, "datetime", Clock)
+    assert [each.name for each in trash.older_than(registry, timedelta())] == ["twirl"]
+    assert trash.older_than(registry, timedelta(days=1)) == []
+
+
+def test_a_rename_takes_no_space(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = put(registry.root, "twirl", 1)
+    inode = before.weights.stat().st_ino
+    after = registry.rename("twirl", "spin")
+    assert (after.weights.stat().st_ino, registry.read("spin", seed_of)) == (inode, 1)
+    assert registry.names() == ["spin"]
+    registry.remove("spin")
+    assert trash.restore(registry, "spin", to="turn").weights.stat().st_ino == inode
+
+
+def test_a_record_that_could_not_be_read_again_is_not_put(registry: Registry) -> None:
+    with pytest.raises(IntegrityFailure, match=r"no valid `metrics.loss`: nan"):
+        put(registry.root, "twirl", 1, metrics={"loss": float("nan")})
+    assert registry.names() == []
+
+
+@pytest.mark.parametrize(
+    ("number", "part_of_the_hint"),
+    [(errno.ENOSPC, "free some space"), (errno.EACCES, "can write"), (errno.EROFS, "can write")],
+)
+def test_the_hint_is_about_the_reason(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, number: int, part_of_the_hint: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, "no")
+
+    monkeypatch.setattr(store, "copy_file", refuse)
+    with pytest.raises(RequirementError) as caught:
+        put(registry.root, "twirl", 1)
+    assert part_of_the_hint in (caught.value.hint or "")
+    assert ("space" in (caught.value.hint or "")) == (number == errno.ENOSPC)

@@ -31,7 +31,7 @@ WHOLE = replace(
             clip=None,
             parents=MIX.parents,
         ),
-        replace(WHOLE, metrics={"tiny": 1e-300, "large": 1e30, "endless": float("inf")}),
+        replace(WHOLE, metrics={"tiny": 1e-300, "large": 1e30}),
     ],
 )
 def test_record_survives_its_text(record: Record) -> None:
@@ -95,6 +95,11 @@ def test_a_newer_schema_that_cannot_be_read_says_so() -> None:
         ("fps = 8.0", "", "has no `clip.fps`"),
         ("[clip]", "[[clip]]", "no valid `clip`"),
         ('name = "twirl"', 'name = "../twirl"', "an invalid name"),
+        ("fps = 8.0", "fps = nan", "no valid `clip.fps`: nan is not a finite number"),
+        ("[recipe]", "[recipe]\nnoise_from = nan", "no valid `recipe.noise_from`"),
+        ("[recipe]", "[recipe]\nnoise_from = 1.5", "no valid `recipe.noise_from`"),
+        ("[recipe]", "[recipe]\nnoise_from = 'half'", "no valid `recipe.noise_from`"),
+        ("schema = 4", f"schema = 4\n{'a.' * 3000}a = 1", "is not TOML|nested too deeply"),
         ('"weights.safetensors"', '"../x" = "0"\n"weights.safetensors"', "an invalid name"),
         (f'content_id = "{ID}"', f'content_id = "{ID[::-1]}"', "sha256"),
         (f'content_id = "{ID}"', "", "sha256"),

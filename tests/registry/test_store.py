@@ -73,7 +73,7 @@ def test_a_taken_name_is_refused_and_nothing_changes(root: Path) -> None:
     put(root, "twirl", seed=1)
     with pytest.raises(Conflict, match="`twirl` exists already") as caught:
         Registry(root).check_free("twirl")
-    assert caught.value.hint == "choose another name, or pass `--replace`"
+    assert caught.value.hint == "choose another name, or pass `--force` to replace it"
     with pytest.raises(Conflict):
         put(root, "twirl", seed=2)
     assert seed_of(Registry(root).get("twirl")) == 1

@@ -67,21 +67,39 @@ def test_list_is_newest_first_and_skips_unreadable_runs(root: Path) -> None:
     (root / "a-file").write_text("")
     (root / "empty").mkdir()
     assert [run.record.name for run in Runs(root).list()] == ["a", "c", "b"]
-    (failure,) = Runs(root).broken()
-    assert runs[3].id in failure.message
+    failures = {failure.message for failure in Runs(root).broken()}
+    assert len(failures) == 2
+    assert any(runs[3].id in message for message in failures)
+    assert "`run.toml` of run `empty` cannot be read: No such file or directory" in failures
     with pytest.raises(IntegrityFailure, match=f"`run.toml` of run `{runs[3].id}` is not TOML"):
         _ = Runs(root).open(runs[3].id).record
     Runs(root).open(runs[3].id).remove()
 
 
-@pytest.mark.parametrize("name", ["", "..", "empty"])
+@pytest.mark.parametrize("name", ["", "..", "twril"])
 def test_no_such_run(name: str, run: Run, root: Path) -> None:
-    (root / "empty").mkdir()
     with pytest.raises(NotFound):
         Runs(root).open(name)
     with pytest.raises(NotFound) as caught:
-        Runs(root).open(run.id[:-1])
+        Runs(root).open(run.id[1:])
     assert caught.value.hint == f"did you mean `{run.id}`?"
+
+
+def test_an_id_may_be_shortened_and_latest_is_the_newest(run: Run, root: Path) -> None:
+    assert Runs(root).open("twi") == Runs(root).open("latest") == run
+    other = begin(root, "zoom")
+    text = (other.folder / "run.toml").read_text()
+    (other.folder / "run.toml").write_text(text.replace(other.record.created, "2099-01-01T00:00:00+00:00"))
+    assert Runs(root).open("latest") == other
+    begin(root, "twist")
+    with pytest.raises(InvalidInput, match="`twi` begins the ids of 2 runs"):
+        Runs(root).open("twi")
+
+
+def test_what_a_killed_process_left_is_deleted_when_the_run_goes_on(run: Run) -> None:
+    (run.folder / ".part-1234.safetensors").write_bytes(b"half")
+    with run.lock():
+        assert not list(run.folder.glob(".part-*"))
 
 
 def test_a_run_fails_stops_or_is_done(run: Run) -> None:

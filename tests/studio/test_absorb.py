@@ -136,7 +136,7 @@ def test_an_interrupted_absorber_leaves_nothing(pictures: Path) -> None:
 
 
 def test_sources_that_cannot_be_used_are_refused_before_any_work(pictures: Path, tmp_path: Path) -> None:
-    with pytest.raises(MediaError, match="no such file"):
+    with pytest.raises(NotFound, match="no such file"):
         absorb("lantern", [tmp_path / "gone.png"], ABSORB)
     (tmp_path / "empty").mkdir()
     with pytest.raises(MediaError, match="no pictures in"):
@@ -146,6 +146,9 @@ def test_sources_that_cannot_be_used_are_refused_before_any_work(pictures: Path,
     (pictures / "cut.png").write_bytes((pictures / "wide.png").read_bytes()[:-300])
     with pytest.raises(MediaError, match=r"cut\.png"):
         absorb("lantern", [pictures], ABSORB)
+    Image.new("RGB", (64, 64), (9, 9, 9)).save(tmp_path / "black.png")
+    with pytest.raises(MediaError, match="all sources are black"):
+        absorb("lantern", [tmp_path / "black.png"], ABSORB)
     with pytest.raises(InvalidInput, match="`--kind` must be"):
         dataclasses.replace(ABSORB, kind=AbsorberKind.NONE)
     put(Workspace().registry.root, "lantern", 1)
@@ -268,7 +271,7 @@ def test_a_style_is_used_at_all_timesteps_and_written_into_the_recipe(
     styles = (Absorber(str(spatial), 0.3), Absorber("lantern"))
     recipe = dataclasses.replace(QUICK, styles=styles)
     (file,) = generate(recipe, output=tmp_path / "styled", session=session, on_event=on_event)
-    assert file.name == "a-red-cat-ghibli-v1-lantern-5.mp4"
+    assert file.name == "a-red-cat-ghibli-v1-0.3-lantern-5.mp4"
     assert merged == [True, True]
     assert layer.weight.data_ptr() == original
     recorded = video.read_recipe(file)

@@ -7,13 +7,33 @@ from PIL import Image
 
 from cavtool import video
 from cavtool.core.adapters import lora
+from cavtool.errors import Conflict
 from cavtool.events import Event, Note, Stage
+from cavtool.mini import world
 from cavtool.recipes import EditRecipe, LearnRecipe, SampleRecipe
+from cavtool.registry import Clip
 from cavtool.studio import demo as module
 from cavtool.studio.session import open_session
+from cavtool.system.checksums import file_sha256
 from cavtool.workspace import Workspace
 from tests.core.test_lora import random_state
+from tests.registry.samples import CLIP, put
 from tests.studio.test_generate import record
+
+
+def clip_of(name: str, folder: Path) -> Clip:
+    """The clip that the demo learns this motion from."""
+    file = folder / "reference.mp4"
+    video.encode(world.render(module.REFERENCES[name]), file, fps=world.FPS, scale=4)
+    return dataclasses.replace(CLIP, sha256=file_sha256(file))
+
+
+@pytest.mark.parametrize("name", ["twirl", "dolly_zoom-look", "twirl_zoom"])
+def test_the_names_of_others_are_not_used(tmp_path: Path, name: str) -> None:
+    put(Workspace().registry.root, name, 1, kind="absorber" if "look" in name else "motion")
+    with pytest.raises(Conflict, match=f"`{name}` is in use, and not by a demo"):
+        module.demo(tmp_path / "demo")
+    assert not list((tmp_path / "demo").iterdir())
 
 
 @pytest.mark.slow
@@ -23,10 +43,10 @@ def test_the_demo_reuses_learned_motions_and_writes_videos_and_a_sheet(
 ) -> None:
     backbone, weights = open_session("cav-mini").backbone, tmp_path / "weights"
     lora.save(random_state(backbone, backbone.temporal_targets(), 0), weights, {"format": "pt"})
-    twirl = dataclasses.replace(record("twirl"), recipe={"noise_from": 0.7})
+    twirl = dataclasses.replace(record("twirl"), recipe={"noise_from": 0.7}, clip=clip_of("twirl", tmp_path))
     learned = Workspace().registry.put(twirl, {"weights.safetensors": weights})
     # The motion `dolly_zoom` was removed but its absorber was not: the demo learns both again.
-    absorber = dataclasses.replace(record("dolly_zoom-look"), kind="absorber")
+    absorber = dataclasses.replace(record("dolly_zoom-look"), kind="absorber", clip=clip_of("dolly_zoom", tmp_path))
     Workspace().registry.put(absorber, {"weights.safetensors": weights})
     quick = LearnRecipe(prompt="it moves", steps=2, absorber_steps=1, rank=2, batch_size=1)
     monkeypatch.setattr(module, "LearnRecipe", lambda **_: quick)
@@ -36,7 +56,9 @@ def test_the_demo_reuses_learned_motions_and_writes_videos_and_a_sheet(
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / "ironman-twirl_zoom-1.mp4").write_bytes(b"left by an earlier demo")
     events: list[Event] = []
-    made = module.demo(tmp_path / "demo", on_event=events.append)
+    with pytest.raises(Conflict, match=r"ironman-twirl_zoom-1\.mp4` exists already"):
+        module.demo(tmp_path / "demo")
+    made = module.demo(tmp_path / "demo", overwrite=True, on_event=events.append)
     assert Workspace().registry.get("twirl") == learned
     assert Workspace().registry.names() == ["dolly_zoom", "dolly_zoom-look", "twirl", "twirl_zoom"]
     assert Workspace().registry.get("dolly_zoom-look").record.content_id != learned.record.content_id

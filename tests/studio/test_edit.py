@@ -231,7 +231,6 @@ def truncated_but_playing(folder: Path) -> Path:
         (black, "shows nothing: all its frames are of one colour"),
         (sound_only, "holds no video"),
         (truncated, "cannot read"),
-        (truncated_but_playing, "is incomplete"),
     ],
 )
 def test_a_file_that_cannot_be_edited_is_refused(
@@ -243,6 +242,12 @@ def test_a_file_that_cannot_be_edited_is_refused(
     assert caught.value.hint
     assert "\n" not in caught.value.message
     assert not (tmp_path / "made.mp4").exists()
+
+
+def test_a_file_that_is_cut_short_is_edited_with_a_warning(session: Session, tmp_path: Path) -> None:
+    source, events = truncated_but_playing(tmp_path), list[Event]()
+    edit(source, QUICK, output=tmp_path / "made.mp4", session=session, on_event=events.append)
+    assert Warn(f"`{source}` is cut short: its end is missing") in events
 
 
 @pytest.mark.parametrize(
@@ -286,7 +291,7 @@ def test_the_video_itself_is_not_overwritten_either(cat: Path) -> None:
         ({"strength": 1.1}, "`--strength` must be from 0 to 1"),
         ({"strength": float("nan")}, "`--strength` must be from 0 to 1"),
         ({"steps": 0}, "`--steps` must be from 1 to"),
-        ({"guidance": -1.0}, "`--guidance` must be 0 or more"),
+        ({"guidance": -1.0}, "`--guidance` must be from 0 to 100"),
         ({"seed": -1}, "`--seed` must be from 0"),
     ],
 )

@@ -142,15 +142,11 @@ def test_a_clip_without_motion_is_learned_with_a_warning(tmp_path: Path) -> None
     assert "hardly anything moves: there is little to learn" in [e.text for e in events if isinstance(e, Warn)]
 
 
-def test_a_black_clip_is_warned_of_before_the_training(tmp_path: Path) -> None:
+def test_a_black_clip_is_refused_before_the_training(tmp_path: Path) -> None:
     video.encode(np.full((16, 64, 64, 3), 5, np.uint8), tmp_path / "black.mp4", fps=world.FPS)
-
-    def stop(event: Event) -> None:
-        if isinstance(event, Warn):
-            raise KeyboardInterrupt(event.text)
-
-    with pytest.raises(KeyboardInterrupt, match="this part is black"):
-        learn("black", tmp_path / "black.mp4", SHORT, on_event=stop)
+    with pytest.raises(MediaError, match=r"is black from 0\.00 s to 2\.00 s: there is nothing to learn"):
+        learn("black", tmp_path / "black.mp4", SHORT)
+    assert Workspace().runs.list() == []
 
 
 def test_a_clip_of_three_frames_is_refused_before_any_work(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cavtool import video
-from cavtool.errors import MediaError
+from cavtool.errors import MediaError, NotFound
 from tests.video.films import CORNERS, FORMATS, H264, LOSSY, Make, clock, corners, read_clock, shown_at
 
 
@@ -145,7 +145,6 @@ def broken_files(make: Make, folder: Path) -> Iterator[tuple[Path, str]]:
             make(name, film, "-frames:v", "1", *(H264 if name.endswith("mp4") else ())),
             "fewer than two",
         )
-    yield folder / "missing.mp4", "no such file"
     yield folder, "is a folder"
 
 
@@ -159,6 +158,11 @@ def test_an_unusable_file_is_refused_in_one_line(make: Make, tmp_path: Path) -> 
             video.busiest_window(path, 1)
         with pytest.raises(MediaError, match=reason):
             video.decode(path, start=0, duration=1, num_frames=8, width=32, height=32)
+
+
+def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="no such file"):
+        video.probe(tmp_path / "missing.mp4")
 
 
 @pytest.mark.parametrize(

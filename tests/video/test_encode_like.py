@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cavtool import video
-from cavtool.errors import MediaError
+from cavtool.errors import NotFound, RequirementError
 from cavtool.video.probe import sound_codec
 from tests.video.films import CORNERS, FFMPEG, H264, LOSSY, Make, clock, corners, read_clock
 
@@ -76,9 +76,9 @@ def test_an_odd_size_becomes_even(make: Make, tmp_path: Path) -> None:
 
 def test_a_failure_leaves_the_file_that_was_there(film: Path, tmp_path: Path) -> None:
     (tmp_path / "there.mp4").write_bytes(b"precious")
-    with pytest.raises(MediaError):
+    with pytest.raises(NotFound):
         video.encode_like(tmp_path / "gone.mp4", clock(16), tmp_path / "there.mp4")
-    with pytest.raises(MediaError, match="cannot write"):
+    with pytest.raises(RequirementError, match="cannot write"):
         video.encode_like(film, clock(16), tmp_path / "no folder" / "made.mp4")
     assert (tmp_path / "there.mp4").read_bytes() == b"precious"
     assert [file.name for file in tmp_path.iterdir()] == ["there.mp4"]

@@ -21,8 +21,9 @@ from tests.video.films import FFMPEG
         (f'"{FFMPEG}" "$@" | grep -v webp_anim', "bundled"),
         (f'"{FFMPEG}" "$@" | sed "s/libx264 //"', "bundled"),
         ("exit 1", "bundled"),
+        ("exit 0", "bundled"),
     ],
-    ids=["all-codecs", "no-animated-webp", "no-h264-encoder", "broken"],
+    ids=["all-codecs", "no-animated-webp", "no-h264-encoder", "broken", "silent"],
 )
 def test_the_systems_ffmpeg_is_used_if_it_supports_all_codecs(
     script: str, chosen: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -41,6 +42,24 @@ def test_the_error_for_a_missing_ffmpeg_says_what_to_install(tmp_path: Path, mon
     with pytest.raises(RequirementError, match="no working `ffmpeg`") as refused:
         video.ffmpeg_exe()
     assert "imageio-ffmpeg" in str(refused.value.hint)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="makes shell scripts")
+@pytest.mark.usefixtures("fresh_choice")
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [("exit 0", "no working `ffmpeg`"), (f'"{FFMPEG}" "$@" | sed "s/libx264 //"', "has no `libx264`")],
+)
+def test_an_ffmpeg_that_cannot_write_is_found_out_before_any_work(
+    script: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "ffmpeg"
+    broken.write_text(f"#!/bin/sh\n{script}\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(broken))
+    with pytest.raises(RequirementError, match=message):
+        video.check_ffmpeg()
 
 
 _WRITER = """

@@ -9,7 +9,7 @@ from cavtool.cli.command import command, new_app
 from cavtool.cli.completion.offers import source_files
 from cavtool.cli.format import describe, size_text
 from cavtool.cli.output import Output
-from cavtool.cli.params import Device, Model, Replace
+from cavtool.cli.params import Device, Model, Replace, all_existing
 from cavtool.recipes import AbsorberKind
 from cavtool.recipes import AbsorbRecipe as Recipe
 from cavtool.workspace import Workspace
@@ -26,7 +26,7 @@ def absorb(
         list[Path],
         typer.Argument(
             metavar="SOURCE",
-            exists=True,
+            callback=all_existing,
             help="Videos, pictures, or folders of pictures.",
             autocompletion=source_files,
         ),
@@ -53,7 +53,7 @@ def absorb(
     recipe = Recipe(
         prompt=prompt, kind=AbsorberKind(kind), steps=steps, rank=rank, seed=seed, model=model, device=device
     )
-    workspace.registry.check_free(name, replace=replace)  # before torch loads
+    workspace.registry.check_free(name, "absorber", replace=replace)  # before torch loads
     try:
         with out.progress() as on_event:
             from cavtool.studio import absorb as studio

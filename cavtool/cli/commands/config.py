@@ -1,6 +1,7 @@
 """`cav config`: the user's settings."""
 
 import os
+import shlex
 import subprocess
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,7 @@ import typer
 from cavtool.cli.command import command, new_app
 from cavtool.cli.completion.offers import setting_keys
 from cavtool.cli.output import Output
-from cavtool.errors import RequirementError
+from cavtool.errors import InvalidInput, RequirementError
 from cavtool.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -30,10 +31,15 @@ def list_(out: Output, workspace: Workspace) -> None:
     """
     from cavtool.settings import SETTINGS
 
-    settings = workspace.settings
-    found = {key: settings.get(key) for key in SETTINGS}
-    for unknown in settings.unknown_keys():
-        out.warning(f"unknown setting `{unknown}` in `{settings.file}`")
+    settings, found = workspace.settings, {}
+    for key in SETTINGS:
+        try:
+            found[key] = settings.get(key)
+        except InvalidInput as error:
+            out.warning(error.message)
+    if found:
+        for unknown in settings.unknown_keys():
+            out.warning(f"unknown setting `{unknown}` in `{settings.file}`")
     rows = [(key, _text(each.value), each.source, SETTINGS[key].about) for key, each in found.items()]
     data = [{"key": key, "value": each.value, "source": each.source} for key, each in found.items()]
     out.table(("KEY", "VALUE", "SOURCE", "DESCRIPTION"), rows, data)
@@ -62,6 +68,8 @@ def set_(
     from cavtool.settings import find
 
     settings = workspace.settings
+    if key == "model":
+        workspace.models.find(value)
     settings.put(key, value)
     if settings.get(key).source == "environment":
         out.warning(f"`{find(key).variable}` in the environment takes precedence")
@@ -96,7 +104,7 @@ def edit(out: Output, workspace: Workspace) -> None:
     Example: `cav config edit`
     """
     from cavtool.settings import SETTINGS
-    from cavtool.system.files import writing_to
+    from cavtool.system.files import destination, writing_to
 
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
     if not editor:
@@ -104,8 +112,14 @@ def edit(out: Output, workspace: Workspace) -> None:
     file = workspace.settings.file
     with writing_to(file.parent):
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch()
-    subprocess.run(f'{editor} "{file}"', shell=True, check=False)  # noqa: S602 the variable may contain options
+        destination(file).touch()
+    try:
+        code = subprocess.run([*shlex.split(editor, posix=os.name != "nt"), str(file)], check=False).returncode
+    except (OSError, ValueError) as error:
+        hint = "set EDITOR to a program, or use `cav config set`"
+        raise RequirementError(f"cannot run the editor `{editor}`: {error}", hint=hint) from error
+    if code:
+        raise RequirementError(f"the editor `{editor}` ended with code {code}", hint="the file is as it left it")
     for key in SETTINGS:
         workspace.settings.get(key)  # raises for an invalid value
     out.result({"path": str(file)}, [])

@@ -8,7 +8,18 @@ import typer
 from cavtool.cli.command import command, new_app
 from cavtool.cli.completion.offers import video_files
 from cavtool.cli.output import Output
-from cavtool.cli.params import Device, Guidance, Model, Motions, Negative, NoMetadata, Overwrite, SamplingSteps, Styles
+from cavtool.cli.params import (
+    Device,
+    Guidance,
+    Model,
+    Motions,
+    Negative,
+    NoMetadata,
+    Overwrite,
+    SamplingSteps,
+    Styles,
+    existing,
+)
 from cavtool.recipes import EditRecipe as Recipe
 from cavtool.recipes import EditStart, parse_absorber, parse_blend
 from cavtool.workspace import Workspace
@@ -22,7 +33,7 @@ def edit(
     workspace: Workspace,
     video: Annotated[
         Path,
-        typer.Argument(exists=True, help="Video to edit, in any format of ffmpeg.", autocompletion=video_files),
+        typer.Argument(callback=existing, help="Video to edit, in any format of ffmpeg.", autocompletion=video_files),
     ],
     prompt: Annotated[str, typer.Argument(help="Description of the edited video.", show_default=False)],
     *,

@@ -10,7 +10,7 @@ from cavtool.cli.command import command, new_app
 from cavtool.cli.completion.offers import motions_and_videos
 from cavtool.cli.output import Output
 from cavtool.cli.params import Overwrite
-from cavtool.events import Event, Warn
+from cavtool.events import Event, Note, Warn
 from cavtool.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ def eval_(
     ] = None,
     prompt: Annotated[str, typer.Option(help="Prompt of the videos (default: the one in their metadata).")] = "",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Report: a .png with tracks and motion curves.")
+        Path | None,
+        typer.Option("--output", "-o", help="Report, a .png with tracks and curves: file or folder."),
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -56,9 +57,13 @@ def eval_(
     def on_event(event: Event) -> None:
         if isinstance(event, Warn):
             out.warning(event.text)
+        elif isinstance(event, Note):
+            out.note(event.text)
 
     from cavtool.studio.evaluate import evaluate
+    from cavtool.system.files import output_file
 
+    output = output and output_file(output, "report.png", (".png",))
     found = evaluate(
         targets,
         reference=reference,

@@ -9,7 +9,18 @@ import typer
 from cavtool.cli.command import command, new_app
 from cavtool.cli.completion.offers import video_files
 from cavtool.cli.output import Output
-from cavtool.cli.params import Device, Guidance, Model, Motions, Negative, NoMetadata, Overwrite, SamplingSteps, Styles
+from cavtool.cli.params import (
+    Device,
+    Guidance,
+    Model,
+    Motions,
+    Negative,
+    NoMetadata,
+    Overwrite,
+    SamplingSteps,
+    Styles,
+    existing_or_none,
+)
 from cavtool.errors import InvalidInput
 from cavtool.recipes import SampleRecipe as Recipe
 from cavtool.recipes import parse_absorber, parse_blend
@@ -34,7 +45,7 @@ def generate(
     steps: SamplingSteps = Recipe.steps,
     guidance: Guidance = Recipe.guidance,
     negative: Negative = Recipe.negative,
-    scale: Annotated[int | None, typer.Option(min=1, help="Enlargement factor (default: the model's).")] = None,
+    scale: Annotated[int | None, typer.Option(help="Enlargement factor (default: the model's).")] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -46,7 +57,11 @@ def generate(
     no_metadata: NoMetadata = False,
     like: Annotated[
         Path | None,
-        typer.Option(exists=True, help="Video whose recipe to use; options override it.", autocompletion=video_files),
+        typer.Option(
+            callback=existing_or_none,
+            help="Video whose recipe to use; options override it.",
+            autocompletion=video_files,
+        ),
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -66,6 +81,7 @@ def generate(
         "negative": negative,
         "model": model,
         "device": device,
+        "scale": scale,
     }
     recipe = _changed(_recipe_in(like), _on_command_line(ctx, values)) if like else Recipe(**values)
     workspace.models.find(recipe.model)  # before torch loads
@@ -82,7 +98,6 @@ def generate(
         files = studio.generate(
             recipe,
             output=output,
-            scale=scale,
             metadata=not no_metadata,
             overwrite=overwrite,
             workspace=workspace,
@@ -97,11 +112,13 @@ def _recipe_in(video: Path) -> Recipe:
 
     if (values := read_recipe(video)) is None:
         hint = "`cav generate` writes one into each video unless `--no-metadata` is given"
-        raise InvalidInput(f"no recipe in `{video}`", hint=hint)
+        raise InvalidInput(f"`{video}` has no recipe of `cav` in it", hint=hint)
     if "edit" in values:
         hint = "`cav history` lists it, and `cav history --again N` makes it again"
         raise InvalidInput(f"`{video}` was made by `cav edit`", hint=hint)
     hint = "it was not written by `cav generate`"
+    # How many videos to make, and on which device, is not a property of a video, and the file may be a stranger's.
+    values = {key: value for key, value in values.items() if key not in {"num_videos", "device", "dtype"}}
     return read(values, Recipe, f"the recipe in `{video}`", error=InvalidInput, hint=hint)
 
 

@@ -2,14 +2,14 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from cavtool.cli.command import command, new_app
 from cavtool.cli.format import date_text, shorten
 from cavtool.cli.output import Output
-from cavtool.cli.params import Overwrite
+from cavtool.cli.params import Overwrite, Yes
 from cavtool.recipes.blend import window_text
 from cavtool.workspace import Workspace
 
@@ -27,6 +27,7 @@ _PROMPT_LENGTH = 40
 def history(
     out: Output,
     workspace: Workspace,
+    action: Annotated[Literal["list", "clear"], typer.Argument(help="List the entries, or forget them all.")] = "list",
     *,
     again: Annotated[int, typer.Option(metavar="N", help="Make entry N again.", show_default=False)] = 0,
     output: Annotated[
@@ -34,19 +35,35 @@ def history(
     ] = None,
     overwrite: Overwrite = False,
     num: Annotated[int, typer.Option("-n", min=1, help="Number of entries to list.")] = 20,
+    yes: Yes = False,
 ) -> None:
-    """List generated and edited videos, or make one of them again.
+    """List generated and edited videos, make one of them again, or forget them.
 
-    Example: `cav history --again 3 -o again.mp4`
+    Examples: `cav history --again 3 -o again.mp4`, `cav history clear`
     """
+    if action == "clear":
+        _clear(out, workspace, yes=yes)
+        return
     if not again:
+        for failure in workspace.history.damaged():
+            out.warning(failure.message)
         entries = workspace.history.entries()[-num:]
-        out.table(("N", "CREATED", "PROMPT", "MOTIONS", "SEED", "FILE"), map(_row, entries), map(asdict, entries))
+        columns = ("N", "CREATED", "PROMPT", "MOTIONS", "SEED", "FILE")
+        out.table(columns, map(_row, entries), map(asdict, entries), name=len(columns) - 1)
         return
     entry = workspace.history.entry(again)
     with out.progress() as on_event:
         files = _make_again(entry, output, workspace, on_event, overwrite=overwrite)
     out.result({"files": list(map(str, files))}, files)
+
+
+def _clear(out: Output, workspace: Workspace, *, yes: bool) -> None:
+    num_entries = len(workspace.history.entries())
+    if num_entries and not yes:
+        out.confirm(f"Forget {num_entries} entries? The videos stay.", if_declined="nothing was forgotten")
+    num_entries = workspace.history.clear()
+    out.note(f"{num_entries} forgotten; the videos stay")
+    out.result({"forgotten": num_entries}, ())
 
 
 def _make_again(

@@ -5,11 +5,13 @@ from typing import Annotated
 
 import typer
 
+from cavtool.cli.batch import for_each
 from cavtool.cli.command import command, new_app
 from cavtool.cli.completion.offers import bundle_files
 from cavtool.cli.format import describe
 from cavtool.cli.output import Output
 from cavtool.cli.params import Replace
+from cavtool.errors import InvalidInput
 from cavtool.workspace import Workspace
 
 app = new_app()
@@ -19,20 +21,28 @@ app = new_app()
 def import_(
     out: Output,
     workspace: Workspace,
-    file: Annotated[Path, typer.Argument(help="File to import (.cav).", dir_okay=False, autocompletion=bundle_files)],
+    files: Annotated[list[Path], typer.Argument(help="Files to import (.cav).", autocompletion=bundle_files)],
     *,
     to: Annotated[
         str | None, typer.Option("--as", help="Name to import it under (default: the one in the file).")
     ] = None,
     replace: Replace = False,
 ) -> None:
-    """Import motions and absorbers from a file that `cav export` wrote.
+    """Import motions and absorbers from files that `cav export` wrote.
 
-    Nothing is imported unless every file matches its checksum.
+    Nothing of a file is imported unless everything in it matches its checksum.
 
-    Example: `cav import twirl.cav --as spin`
+    Examples: `cav import twirl.cav --as spin`, `cav import *.cav`
     """
     from cavtool.registry.bundle import unpack
 
-    assets = unpack(workspace.registry, file, to=to, replace_it=replace)
-    out.result({"assets": [describe(asset) for asset in assets]}, [asset.record.name for asset in assets])
+    if to is not None and len(files) > 1:
+        raise InvalidInput(f"`--as` names only one, not what is in {len(files)} files", hint="import them one by one")
+    assets = []
+
+    def import_one(file: str) -> None:
+        assets.extend(unpack(workspace.registry, Path(file), to=to, replace_it=replace))
+
+    _, failed, failure = for_each(out, "imported", map(str, files), import_one)
+    data = {"assets": [describe(asset) for asset in assets], "failed": failed}
+    out.result(data, [asset.record.name for asset in assets], failure=failure)

@@ -74,7 +74,7 @@ def learn(
     dtype: Annotated[DType, typer.Option(help="Compute precision.")] = Recipe.dtype,
     model: Model = Recipe.model,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Move an existing NAME and NAME-look to the trash.")
+        bool, typer.Option("--force", "-f", help="Move an existing NAME and NAME-look to the trash.")
     ] = False,
     detach: Annotated[
         bool, typer.Option("--detach", help="Train in the background; `cav runs attach` shows the progress.")
@@ -105,8 +105,7 @@ def learn(
     workspace.models.find(recipe.model)  # before torch loads
     if absorbers:
         _check_absorbers(ctx, workspace, recipe)
-    for each in recipe.leaves(name):
-        workspace.registry.check_free(each, replace=replace)
+    workspace.registry.check_leaves(recipe, name, replace=replace)
     if detach:
         _learn_detached(out, workspace, name, video, recipe, replace=replace)
         return
@@ -133,12 +132,18 @@ def _check_absorbers(ctx: typer.Context, workspace: Workspace, recipe: Recipe) -
 def _learn_detached(
     out: Output, workspace: Workspace, name: str, video: Path, recipe: Recipe, *, replace: bool
 ) -> None:
+    from cavtool.cli.commands.runs import goes_on
+
     with out.progress() as on_event:
         from cavtool.studio import learn as studio
         from cavtool.studio.learn.detach import start_detached
 
         run, _ = studio.prepare_run(name, video, recipe, workspace, on_event, replace=replace)
-    start_detached(run)
+    try:
+        start_detached(run)
+    except KeyboardInterrupt:
+        out.note(goes_on(run.id))
+        raise
     out.result({"run": run.id}, [run.id])
     out.hint(f"`cav runs attach {run.id}` shows the progress, `cav runs stop {run.id}` stops it")
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cavtool.cli.command import command, new_app
-from cavtool.cli.format import date_text, describe, size_text
+from cavtool.cli.completion.offers import listed_model_names, sort_keys, tags
+from cavtool.cli.format import date_text, describe, shorten, size_text
 from cavtool.cli.output import Output
 from cavtool.errors import CavError, InvalidInput, closest
 from cavtool.workspace import Workspace
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from cavtool.registry import Asset
 
 app = new_app()
+
+_PROMPT_LENGTH = 60
 
 _SORT_KEYS: dict[str, Callable[["Asset"], Any]] = {
     "name": lambda asset: asset.record.name,
@@ -30,11 +33,17 @@ def list_(
     *,
     motions: Annotated[bool, typer.Option("--motions", help="Only motions.")] = False,
     absorbers: Annotated[bool, typer.Option("--absorbers", help="Only absorbers.")] = False,
-    tag: Annotated[str, typer.Option(help="Only those with this tag.")] = "",
-    model: Annotated[str, typer.Option(help="Only those of this base model.")] = "",
-    sort: Annotated[str, typer.Option(help="Sort by name, or in descending order by created or size.")] = "name",
+    tag: Annotated[str, typer.Option(help="Only those with this tag.", autocompletion=tags)] = "",
+    model: Annotated[str, typer.Option(help="Only those of this base model.", autocompletion=listed_model_names)] = "",
+    sort: Annotated[
+        str,
+        typer.Option(help="Sort by name, or in descending order by created or size.", autocompletion=sort_keys),
+    ] = "name",
+    long: Annotated[bool, typer.Option("--long", "-l", help="Also show tags and prompts.")] = False,
 ) -> None:
     """List motions and absorbers.
+
+    With `--quiet`, only their names.
 
     Examples: `cav list`, `cav list --tag dance --sort size`
     """
@@ -51,12 +60,14 @@ def list_(
         elif kinds[found.record.kind] and tag in {"", *found.record.tags} and model in {"", found.record.base_model}:
             listed.append(found)
     listed.sort(key=_SORT_KEYS[sort], reverse=sort != "name")
-    out.table(("NAME", "KIND", "BASE", "RANK", "SIZE", "CREATED"), map(_row, listed), map(describe, listed))
+    columns = ("NAME", "KIND", "BASE", "RANK", "SIZE", "CREATED", *(("TAGS", "PROMPT") if long else ()))
+    out.table(columns, [_row(asset, long=long) for asset in listed], map(describe, listed))
     if not listed and not workspace.registry.names():
         out.hint("`cav learn NAME VIDEO` learns a motion, `cav demo` shows how")
 
 
-def _row(asset: "Asset") -> tuple[str, ...]:
+def _row(asset: "Asset", *, long: bool) -> tuple[str, ...]:
     record = asset.record
     size, created = size_text(asset.size), date_text(record.created)
-    return record.name, record.kind, record.base_model, str(record.rank), size, created
+    also = (" ".join(record.tags), shorten(record.prompt, _PROMPT_LENGTH)) if long else ()
+    return record.name, record.kind, record.base_model, str(record.rank), size, created, *also

@@ -37,7 +37,7 @@ def mix(
     Example: `cav mix twirl-zoom twirl dolly_zoom:0.7`
     """
     recipe = MixRecipe(tuple(map(parse_blend, motions)), rank)
-    workspace.registry.check_free(name, replace=replace)
+    workspace.registry.check_free(name, "motion", replace=replace)
     for motion in recipe.motions:  # before torch loads
         workspace.registry.get(motion.name, "motion")
     from cavtool.studio.mix import mix as save

@@ -155,8 +155,9 @@ def rm(
     """
     from cavtool.studio import models as studio
 
-    if not (yes or dry_run) and any(workspace.models.pointer(name) for name in names):
-        question = f"Delete what was downloaded for {', '.join(names)} from the Hub's cache, and forget the names?"
+    there = [name for name in dict.fromkeys(names) if workspace.models.pointer(name)]
+    if there and not (yes or dry_run):
+        question = f"Forget {', '.join(there)}, and delete what was downloaded for it from the Hub's cache?"
         out.confirm(question, if_declined="nothing was removed")
 
     def remove(name: str) -> None:
@@ -164,11 +165,12 @@ def rm(
         if not dry_run:
             studio.remove(pointer, workspace)
 
-    removed, failure = for_each(out, "removed", dict.fromkeys(names), remove)
+    done = "would be removed" if dry_run else "removed"
+    removed, failed, failure = for_each(out, done, dict.fromkeys(names), remove)
     if not dry_run and (default := workspace.settings.get("model")).value in removed and default.source == "file":
         workspace.settings.drop("model")
         out.note(f"the default model is `{workspace.settings.get('model').value}` again")
-    out.result({"removed": removed, "dry_run": dry_run}, removed, failure=failure)
+    out.result({"removed": removed, "failed": failed, "dry_run": dry_run}, removed, failure=failure)
 
 
 def _all(workspace: Workspace) -> Iterator[dict[str, Any]]:

@@ -5,9 +5,11 @@ from typing import Annotated
 import typer
 
 from cavtool.cli.command import command, new_app
+from cavtool.cli.commands.rm import own_absorber
 from cavtool.cli.format import describe
 from cavtool.cli.output import Output
 from cavtool.cli.params import Name, Replace
+from cavtool.names import absorber_name, check_learned
 from cavtool.workspace import Workspace
 
 app = new_app()
@@ -20,10 +22,26 @@ def mv(
     name: Name,
     to: Annotated[str, typer.Argument(help="New name.")],
     *,
+    with_absorber: Annotated[
+        bool, typer.Option("--with-absorber", help="Rename the absorber NAME-look of a motion too.")
+    ] = False,
     replace: Replace = False,
 ) -> None:
     """Rename a motion or absorber.
 
     Example: `cav mv twirl pirouette`
     """
-    out.result(describe(workspace.registry.rename(name, to, replace=replace)), [to])
+    registry = workspace.registry
+    look = own_absorber(registry, name)
+    names = [to]
+    if look and with_absorber:
+        check_learned(to)
+        registry.check_free(to, "motion", replace=replace)
+        registry.check_free(absorber_name(to), "absorber", replace=replace)
+    asset = registry.rename(name, to, replace=replace)
+    if look and with_absorber:
+        registry.rename(look, absorber_name(to), replace=replace)
+        names.append(absorber_name(to))
+    elif look:
+        out.note(f"the absorber is still `{look}`; `cav mv {look} {absorber_name(to)}` renames it too")
+    out.result({**describe(asset), "renamed": names}, names)

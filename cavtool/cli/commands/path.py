@@ -25,5 +25,5 @@ def path(
 
     Example: `cav path twirl`
     """
-    folder = workspace.registry.get(name).folder if name else workspace.registry.root
+    folder = workspace.registry.get(name).folder if name is not None else workspace.registry.root
     out.result({"path": str(folder)}, [folder])

@@ -1,16 +1,33 @@
 """`cav rm`."""
 
+from typing import Annotated
+
+import typer
+
 from cavtool.cli.batch import expand, for_each
 from cavtool.cli.command import command, new_app
 from cavtool.cli.output import Output
 from cavtool.cli.params import DryRun, Names, Yes
+from cavtool.errors import CavError
+from cavtool.names import absorber_name
+from cavtool.registry import Registry
 from cavtool.workspace import Workspace
 
 app = new_app()
 
 
 @command(app, "rm")
-def rm(out: Output, workspace: Workspace, names: Names, *, yes: Yes = False, dry_run: DryRun = False) -> None:
+def rm(
+    out: Output,
+    workspace: Workspace,
+    names: Names,
+    *,
+    with_absorber: Annotated[
+        bool, typer.Option("--with-absorber", help="Remove the absorbers NAME-look of motions too.")
+    ] = False,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+) -> None:
     """Move motions and absorbers to the trash.
 
     `cav trash restore NAME` brings one back.
@@ -19,7 +36,35 @@ def rm(out: Output, workspace: Workspace, names: Names, *, yes: Yes = False, dry
     """
     registry = workspace.registry
     chosen = expand(names, registry.own_names())
-    if not (yes or dry_run):
-        out.confirm(f"Move {', '.join(chosen)} to the trash?", if_declined="nothing was removed")
-    removed, failure = for_each(out, "removed", chosen, registry.check_there if dry_run else registry.remove)
-    out.result({"removed": removed, "dry_run": dry_run}, removed, failure=failure)
+    remaining = [look for name in chosen if (look := own_absorber(registry, name)) and look not in chosen]
+    if with_absorber:
+        chosen, remaining = [*chosen, *remaining], []
+    there = [name for name in chosen if _is_there(registry, name)]
+    if there and not (yes or dry_run):
+        out.confirm(f"Move {', '.join(there)} to the trash?", if_declined="nothing was removed")
+    done = "would be removed" if dry_run else "removed"
+    removed, failed, failure = for_each(out, done, chosen, registry.check_there if dry_run else registry.remove)
+    if remaining and removed:
+        named = ", ".join(f"`{look}`" for look in remaining)
+        out.note(f"the absorber stays: {named}; `--with-absorber` removes it too")
+    out.result({"removed": removed, "failed": failed, "dry_run": dry_run}, removed, failure=failure)
+
+
+def own_absorber(registry: Registry, name: str) -> str | None:
+    """The name of the absorber that was learned with a motion, if there is one that can be changed."""
+    try:
+        if registry.get(name).record.kind != "motion":
+            return None
+        look = absorber_name(name)
+        found = registry.get(look, "absorber") if look in registry.own_names() else None
+    except CavError:  # damaged, or not there
+        return None
+    return look if found else None
+
+
+def _is_there(registry: Registry, name: str) -> bool:
+    try:
+        registry.check_there(name)
+    except CavError:
+        return False
+    return True

@@ -1,7 +1,8 @@
 """`cav runs`: training runs."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import dropwhile
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,8 +13,8 @@ from cavtool.cli.command import command, new_app
 from cavtool.cli.completion.offers import run_ids
 from cavtool.cli.format import date_text
 from cavtool.cli.output import Output
-from cavtool.cli.params import Yes
-from cavtool.errors import TrainingError
+from cavtool.cli.params import DryRun, Yes
+from cavtool.errors import CavError, TrainingError
 from cavtool.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -23,7 +24,12 @@ if TYPE_CHECKING:
 app = new_app("List, watch, stop, resume or delete training runs.")
 
 RunId = Annotated[
-    str, typer.Argument(metavar="id", help="Id of a run, as `cav runs list` shows it.", autocompletion=run_ids)
+    str,
+    typer.Argument(
+        metavar="id",
+        help="Id of a run, as `cav runs list` shows it, or its beginning; `latest` is the newest.",
+        autocompletion=run_ids,
+    ),
 ]
 RunIds = Annotated[
     list[str], typer.Argument(metavar="ids", help="Ids of runs, or globs: 'twirl-*'.", autocompletion=run_ids)
@@ -53,11 +59,12 @@ def resume(out: Output, workspace: Workspace, run_id: RunId) -> None:
     """
     from cavtool.cli.commands.learn import report
 
-    _ = workspace.runs.open(run_id).record  # read before torch loads, to fail early
+    run = workspace.runs.open(run_id)
+    _ = run.record  # read before torch loads, to fail early
     with out.progress() as on_event:
         from cavtool.studio import learn as studio
 
-        asset = studio.resume(run_id, workspace=workspace, on_event=on_event)
+        asset = studio.resume(run.id, workspace=workspace, on_event=on_event)
     report(out, asset)
 
 
@@ -72,10 +79,14 @@ def attach(out: Output, workspace: Workspace, run_id: RunId) -> None:
     from cavtool.events import Stage
 
     run = workspace.runs.open(run_id)
-    with out.progress() as on_event:
-        # A resumed run may begin with the log of an older version, which did not log stages.
-        for event in dropwhile(lambda event: not isinstance(event, Stage), _follow(run)):
-            on_event(event)
+    try:
+        with out.progress(shows_memory=False) as on_event:
+            # A resumed run may begin with the log of an older version, which did not log stages.
+            for event in dropwhile(lambda event: not isinstance(event, Stage), _follow(run)):
+                on_event(event)
+    except KeyboardInterrupt:
+        out.note(goes_on(run.id))
+        raise
     done = run.status == "done"
     failure = None if done else TrainingError(_ending(run), hint=_how_to_resume(run))
     out.result(_describe(run), [run.record.name] if done else [], failure=failure)
@@ -95,32 +106,59 @@ def stop(out: Output, workspace: Workspace, run_id: RunId) -> None:
 
 
 @command(app, "runs logs")
-def logs(out: Output, workspace: Workspace, run_id: RunId) -> None:
+def logs(
+    out: Output,
+    workspace: Workspace,
+    run_id: RunId,
+    *,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for further losses until the run ends.")] = False,
+) -> None:
     """Print the losses of a training run, and how it ended.
 
-    Example: `cav runs logs twirl-20261122-1432-3f2a`
+    Examples: `cav runs logs twirl-20261122-1432-3f2a`, `cav runs logs latest -f`
     """
     from cavtool.events import Step, to_json
 
     run = workspace.runs.open(run_id)
-    steps = [event for event in run.events() if isinstance(event, Step)]
-    out.table(("STAGE", "STEP", "LOSS", "TIME"), map(_row, steps), map(to_json, steps))
+    steps = (event for event in (_follow(run) if follow else run.events()) if isinstance(event, Step))
+    if follow:
+        for step in steps:
+            out.line(to_json(step), "  ".join(_row(step)))
+    else:
+        listed = list(steps)
+        out.table(("STAGE", "STEP", "LOSS", "TIME"), map(_row, listed), map(to_json, listed), name=None)
     if run.status != "running":
         out.note(_ending(run))
 
 
 @command(app, "runs rm")
-def rm(out: Output, workspace: Workspace, run_ids_: RunIds, *, yes: Yes = False) -> None:
+def rm(out: Output, workspace: Workspace, run_ids_: RunIds, *, yes: Yes = False, dry_run: DryRun = False) -> None:
     """Delete training runs permanently; learned motions are kept.
 
     Example: `cav runs rm 'twirl-*' --yes`
     """
     runs = workspace.runs
-    chosen = expand(run_ids_, [run.id for run in runs.list()], "cav runs list")
-    if not yes:
-        out.confirm(f"Delete {', '.join(chosen)} permanently?", if_declined="nothing was deleted")
-    deleted, failure = for_each(out, "deleted", chosen, lambda run_id: runs.open(run_id).remove())
-    out.result({"deleted": deleted}, deleted, failure=failure)
+    chosen = expand(run_ids_, runs.ids(), "cav runs list")
+    chosen = list(dict.fromkeys(_full_id(workspace, run_id) for run_id in chosen))
+    there = [run_id for run_id in chosen if run_id in runs.ids()]
+    if there and not (yes or dry_run):
+        out.confirm(f"Delete {', '.join(there)} permanently?", if_declined="nothing was deleted")
+    done = "would be deleted" if dry_run else "deleted"
+    act: Callable[[str], object] = runs.open if dry_run else lambda run_id: runs.open(run_id).remove()
+    deleted, failed, failure = for_each(out, done, chosen, act)
+    out.result({"deleted": deleted, "failed": failed, "dry_run": dry_run}, deleted, failure=failure)
+
+
+def _full_id(workspace: Workspace, run_id: str) -> str:
+    """The whole id of a run; unchanged if there is none or it is ambiguous, which is then reported."""
+    with suppress(CavError):
+        return workspace.runs.open(run_id).id
+    return run_id
+
+
+def goes_on(run_id: str) -> str:
+    """What to know after the display of a training has been stopped."""
+    return f"the training goes on: `cav runs attach {run_id}` shows it, `cav runs stop {run_id}` stops it"
 
 
 def _follow(run: "Run") -> Iterator["Event"]:

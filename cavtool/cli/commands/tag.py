@@ -41,6 +41,6 @@ def tag(
         if changes:
             registry.annotate(each, remove=changes) if remove else registry.annotate(each, add=changes)
 
-    done, failure = for_each(out, "tagged" if changes else "read", chosen, change)
+    done, failed, failure = for_each(out, "tagged" if changes else "read", chosen, change)
     now = {each: list(registry.get(each).record.tags) for each in done}
-    out.result({"tags": now}, [" ".join([each, *now[each]]) for each in done], failure=failure)
+    out.result({"tags": now, "failed": failed}, [" ".join([each, *now[each]]) for each in done], failure=failure)

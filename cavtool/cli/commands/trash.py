@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cavtool.cli.batch import expand, for_each
 from cavtool.cli.command import command, new_app
 from cavtool.cli.completion.offers import trash_ids
 from cavtool.cli.format import date_text, describe, size_text
 from cavtool.cli.output import Output
 from cavtool.cli.params import DryRun, Yes
+from cavtool.errors import InvalidInput
 from cavtool.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -35,25 +37,34 @@ def list_(out: Output, workspace: Workspace) -> None:
 def restore(
     out: Output,
     workspace: Workspace,
-    name_or_id: Annotated[
-        str,
+    names_or_ids: Annotated[
+        list[str],
         typer.Argument(
-            metavar="name",
-            help="Name (restores its newest entry) or id, as `cav trash list` shows it.",
+            metavar="names",
+            help="Names (restores the newest entry of each), ids as `cav trash list` shows them, or globs: 'test-*'.",
             autocompletion=trash_ids,
         ),
     ],
     *,
     to: Annotated[str | None, typer.Option("--as", help="Name to restore it under (default: its former name).")] = None,
 ) -> None:
-    """Restore a removed or replaced motion or absorber.
+    """Restore removed or replaced motions and absorbers.
 
-    Examples: `cav trash restore twirl`, `cav trash restore twirl --as spin`
+    Examples: `cav trash restore twirl twirl-look`, `cav trash restore twirl --as spin`
     """
     from cavtool.registry import trash
 
-    asset = trash.restore(workspace.registry, name_or_id, to=to)
-    out.result(describe(asset), [asset.record.name])
+    registry, restored = workspace.registry, []
+    chosen = expand(names_or_ids, sorted({each.name for each in trash.list_trash(registry)}), "cav trash list")
+    if to is not None and len(chosen) > 1:
+        raise InvalidInput(f"`--as` names only one, not {len(chosen)}", hint="restore them one by one")
+
+    def restore_one(name: str) -> None:
+        restored.append(trash.restore(registry, name, to=to))
+
+    _, failed, failure = for_each(out, "restored", chosen, restore_one)
+    data = {"assets": [describe(asset) for asset in restored], "failed": failed}
+    out.result(data, [asset.record.name for asset in restored], failure=failure)
 
 
 @command(app, "trash empty")

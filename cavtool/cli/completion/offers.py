@@ -7,7 +7,7 @@ unusual characters are not offered, and only the plain words of a prompt are sho
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import cache
 from itertools import islice
@@ -65,8 +65,29 @@ def _of_kind(kind: str, incomplete: str) -> list[Offer]:
 
 
 def run_ids(incomplete: str) -> list[Offer]:
-    """Training runs."""
-    return sorted(_folders(paths.places().runs, incomplete))
+    """Training runs, and `latest`."""
+    return sorted([*_folders(paths.places().runs, incomplete), *_beginning(("latest",), incomplete)])
+
+
+def devices(incomplete: str) -> list[Offer]:
+    """Devices."""
+    return _beginning(("auto", "cpu", "cuda", "mps"), incomplete)
+
+
+def sort_keys(incomplete: str) -> list[Offer]:
+    """What `cav list` can sort by."""
+    return _beginning(("name", "created", "size"), incomplete)
+
+
+def tags(incomplete: str) -> list[Offer]:
+    """Tags of motions and absorbers."""
+    records = [_record(file) for file in list(_assets("").values())[:_MAX_SORTED_OUT]]
+    found = [tag for record in records if isinstance(record.get("tags"), list) for tag in record["tags"]]
+    return _beginning(sorted({tag for tag in found if isinstance(tag, str) and _SAFE.fullmatch(tag)}), incomplete)
+
+
+def _beginning(words: Iterable[str], incomplete: str) -> list[Offer]:
+    return [word for word in words if word.startswith(incomplete)]
 
 
 def trash_ids(incomplete: str) -> list[Offer]:

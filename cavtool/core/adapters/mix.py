@@ -12,6 +12,7 @@ from torch.nn.functional import pad
 from cavtool.core.adapters.lora import LoraState, pairs_of, state_of
 from cavtool.errors import Incompatible, InvalidInput
 
+_LARGEST = 100.0  # change of a weight: those of models are below 10
 Factors = tuple[Tensor, Tensor]
 
 
@@ -57,6 +58,9 @@ def _concatenated(name: str, parts: Sequence[tuple[Tensor, Tensor, float]]) -> F
     A, B = torch.cat([A.double() for A, _, _ in parts]), torch.cat([w * B.double() for _, B, w in parts], 1)
     if not (A.float().isfinite().all() and B.float().isfinite().all()):
         raise InvalidInput("the mix is not finite", hint="use smaller weights; if they are small, a motion is damaged")
+    if not (B.float() @ A.float()).abs().max() < _LARGEST:
+        message = "the mix is so strong that every video with it would be black"
+        raise InvalidInput(message, hint="use smaller weights; if they are small, a motion is damaged")
     return A, B
 
 

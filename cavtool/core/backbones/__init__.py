@@ -27,8 +27,9 @@ def open_backbone(
     part = next((name for name in _DENOISERS if (folder / name).is_dir()), _DENOISERS[0])
     try:
         denoiser = json.loads((folder / part / "config.json").read_text(encoding="utf-8"))["_class_name"]
-    except (OSError, ValueError, KeyError) as error:
-        raise IntegrityFailure(f"`{folder}` is not a complete diffusers pipeline folder") from error
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        hint = "download or save the model again"
+        raise IntegrityFailure(f"`{folder}` is not a complete diffusers pipeline folder", hint=hint) from error
     if denoiser not in _FAMILIES:
         raise Incompatible(
             f"cannot use `{folder.name}`: its denoiser is a {denoiser}", hint=f"supported: {', '.join(_FAMILIES)}"

@@ -22,8 +22,11 @@ def files(folder: Path) -> tuple[Path, ...]:
 def read(folder: Path) -> dict[str, Tensor]:
     """The parameters of the UNet by name. Raises IntegrityFailure."""
     try:
-        return {name: value for file in files(folder) for name, value in load_file(file).items()}
+        weights = {name: value for file in files(folder) for name, value in load_file(file).items()}
     except (OSError, SafetensorError) as error:
         raise IntegrityFailure(
             f"the weights in `{folder}` are damaged: {error}", hint="download or save them again"
         ) from error
+    if damaged := next((name for name, value in weights.items() if not value.isfinite().all()), None):
+        raise IntegrityFailure(f"the weights in `{folder}` hold NaN or infinity: `{damaged}`", hint="use another file")
+    return weights

@@ -29,11 +29,22 @@ def pair(name: str, down: Tensor, up: Tensor, scale: float) -> tuple[Tensor, Ten
 
     Raises IntegrityFailure if the two do not belong together.
     """
+    if up.dim() < 2:
+        raise IntegrityFailure(f"the matrices of `{name}` have too few dimensions", hint=DAMAGED)
     A, B = down.float().flatten(1), up.float().flatten(1) * scale
     if A.dim() != 2 or B.dim() != 2 or B.shape[1] != A.shape[0]:
         shapes = f"{tuple(down.shape)} and {tuple(up.shape)}"
         raise IntegrityFailure(f"the matrices of `{name}` have shapes {shapes}, which do not match", hint=DAMAGED)
+    if not (A.isfinite().all() and B.isfinite().all()):
+        raise IntegrityFailure(f"the matrices of `{name}` or their scale hold NaN or infinity", hint=DAMAGED)
     return A, B
+
+
+def rank_of(name: str, down: Tensor) -> int:
+    """The rank of a layer, by its first matrix. Raises IntegrityFailure if it has none."""
+    if down.dim() < 2 or not down.numel():
+        raise IntegrityFailure(f"the matrices of `{name}` are empty or have too few dimensions", hint=DAMAGED)
+    return len(down)
 
 
 def scalar(value: Any, default: float) -> float:

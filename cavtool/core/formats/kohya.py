@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from cavtool.core.formats.files import DAMAGED, pair, scalar
+from cavtool.core.formats.files import DAMAGED, pair, rank_of, scalar
 from cavtool.errors import IntegrityFailure
 
 _PREFIX, _DOWN, _UP = "lora_unet_", ".lora_down.weight", ".lora_up.weight"
@@ -29,7 +29,7 @@ def read(state: Mapping[str, Any]) -> tuple[dict[str, tuple[Tensor, Tensor]], di
         if not isinstance(up, Tensor):
             raise IntegrityFailure(f"the LoRA has no second matrix for `{before}`", hint=DAMAGED)
         del others[key]
-        rank = len(down)
+        rank = rank_of(before, down)
         scale = scalar(others.pop(f"{before}.alpha", None), rank) / rank
         loras[before.removeprefix(_PREFIX)] = pair(before, down, up, scale)
     return loras, others

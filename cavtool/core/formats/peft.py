@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
-from cavtool.core.formats.files import DAMAGED, pair, scalar
+from cavtool.core.formats.files import DAMAGED, pair, rank_of, scalar
 from cavtool.errors import IntegrityFailure
 
 _DOWN = re.compile(r"(?P<layer>.+?)(?P<how>\.lora_A|\.lora\.down|_lora\.down)(?P<default>\.default)?\.weight")
@@ -39,7 +39,7 @@ def read(state: Mapping[str, Any], scale_of: ScaleOf) -> tuple[dict[str, tuple[T
             raise IntegrityFailure(f"the LoRA has no second matrix for `{before}`", hint=DAMAGED)
         del others[key]
         layer = _PREFIX.sub("", before, count=1)
-        rank = len(down)
+        rank = rank_of(before, down)
         stored = others.pop(f"{before}.alpha", None)
         scale = scale_of(layer, rank) if stored is None else scalar(stored, rank) / rank
         loras[_PROCESSOR.sub(_projection, layer)] = pair(layer, down, up, scale)
@@ -49,7 +49,7 @@ def read(state: Mapping[str, Any], scale_of: ScaleOf) -> tuple[dict[str, tuple[T
 def scales(path: Path, metadata: Mapping[str, str]) -> ScaleOf:
     """How the file's matrices are scaled: alpha / rank, or alpha / √rank where rank-stabilised."""
     config: dict[str, Any] = {}
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, TypeError, AttributeError, RecursionError):  # another tool's text
         if text := metadata.get("lora_adapter_metadata"):
             table = json.loads(text)
             config = {key.removeprefix("unet."): value for key, value in table.items() if key.startswith("unet.")}
@@ -57,7 +57,8 @@ def scales(path: Path, metadata: Mapping[str, str]) -> ScaleOf:
             config = dict(json.loads(path.with_name("adapter_config.json").read_text(encoding="utf-8")))
 
     def scale_of(layer: str, rank: int) -> float:
-        alphas = config.get("alpha_pattern") or {}
+        alphas = config.get("alpha_pattern")
+        alphas = alphas if isinstance(alphas, dict) else {}
         named = (alpha for name, alpha in alphas.items() if layer == name or layer.endswith(f".{name}"))
         alpha = next(named, config.get("lora_alpha"))
         if not isinstance(alpha, int | float):

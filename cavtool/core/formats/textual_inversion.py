@@ -4,6 +4,7 @@ diffusers: `{"<token>": T}`, the only tensor of its file. A1111: `{"string_to_pa
 `{"emb_params": T}`. Ours: `{"token": T}`, with an S-LoRA in the same file or without. T is (N, D), or (D,) if N is 1.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from cavtool.errors import IntegrityFailure
 
 _KEYS = ("token", "emb_params")
 _A1111 = "string_to_param"
+_TOKEN = re.compile(r"<.+>|\*")  # the placeholder in prompts
 
 
 def read(state: Mapping[str, Any]) -> tuple[Tensor | None, dict[str, Any]]:
@@ -29,7 +31,9 @@ def read(state: Mapping[str, Any]) -> tuple[Tensor | None, dict[str, Any]]:
             return _token(state[key]), {name: value for name, value in state.items() if name != key}
     if len(state) == 1:
         ((name, only),) = state.items()
-        if isinstance(only, Tensor) and not name.endswith((".weight", ".bias")):
+        # A single vector must be named like a token: any file of one vector would fit else.
+        is_token = isinstance(only, Tensor) and (only.dim() == 2 or _TOKEN.fullmatch(name))
+        if is_token and not name.endswith((".weight", ".bias")):
             return _token(only), {}
     return None, dict(state)
 
@@ -40,4 +44,6 @@ def _token(vectors: Tensor) -> Tensor:
     if token_ND.dim() != 2 or not len(token_ND):
         message = f"a learned token has vectors of one width, and this one has shape {tuple(vectors.shape)}"
         raise IntegrityFailure(message, hint="give a file that holds a textual inversion")
+    if not token_ND.isfinite().all():
+        raise IntegrityFailure("the learned token holds NaN or infinity", hint="download or train it again")
     return token_ND

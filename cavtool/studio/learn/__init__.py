@@ -3,21 +3,24 @@
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cavtool.core.devices import explain_oom
-from cavtool.errors import CavError, Incompatible, NotFound, TrainingError
+from cavtool.errors import CavError, Incompatible, NotFound, RequirementError, TrainingError
 from cavtool.events import Interrupted, Note, OnEvent
 from cavtool.recipes import LearnRecipe
 from cavtool.registry import Asset, Registry
+from cavtool.registry.store import KINDS
 from cavtool.runs import Run
 from cavtool.studio.learn.prepare import prepare_run
 from cavtool.studio.learn.save import check_still_free, save_results
 from cavtool.studio.learn.train import RESTART_HINT, Training, read_latest, read_state
 from cavtool.studio.session import Session, open_session
+from cavtool.video import Frames, is_black
 from cavtool.workspace import Workspace
 
+_ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
 __all__ = ["learn", "prepare_run", "resume"]
 
 
@@ -61,8 +64,8 @@ def resume(run_id: str, *, workspace: Workspace | None = None, on_event: OnEvent
     if model.revision != record.revision:
         raise Incompatible(f"run `{run_id}` was begun on other weights of `{model.name}`", hint=RESTART_HINT)
     if run.step < recipe.total_steps:  # after the last step, its results may already be in the registry
-        for name in recipe.leaves(record.name):
-            check_still_free(registry, name, run, replace=record.replace)
+        for name, kind in zip(recipe.leaves(record.name), KINDS, strict=False):
+            check_still_free(registry, name, kind, run, replace=record.replace)
     with explain_oom():
         session = open_session(model, device=recipe.device, dtype=recipe.dtype, training=True)
     return _drive(run, session, registry, on_event)
@@ -74,22 +77,33 @@ def _default_workspace(on_event: OnEvent) -> Workspace:
 
 @contextmanager
 def _first_interrupt(run_id: str) -> Iterator[Callable[[], bool]]:
-    """Yield a function that returns whether Ctrl-C was pressed; a second Ctrl-C stops at once, without a checkpoint."""
-    asked = threading.Event()
+    """Yield a function that returns whether a signal asked to end: Ctrl-C, SIGTERM or SIGHUP.
 
-    def on_signal(*_: object) -> None:
-        if asked.is_set():
-            raise Interrupted(run_id)
-        asked.set()
+    A second signal stops at once, without a checkpoint. The number of the signal is that of the Interrupted raised.
+    """
+    asked: list[int] = []
+
+    def on_signal(number: int, _frame: object) -> None:
+        asked.append(number)
+        if len(asked) > 1:
+            raise Interrupted(run_id, number)
 
     if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
+        yield lambda: False
         return
-    previous = signal.signal(signal.SIGINT, on_signal)
+    numbers = [getattr(signal, name) for name in _ENDING if hasattr(signal, name)]
+    former = {number: signal.getsignal(number) for number in numbers}
+    heard = {number: handler for number, handler in former.items() if handler != signal.SIG_IGN}  # not by nohup
     try:
-        yield asked.is_set
+        for number in heard:
+            signal.signal(number, on_signal)
+        yield lambda: bool(asked)
+    except Interrupted as interrupted:
+        interrupted.number = asked[0] if asked else interrupted.number
+        raise
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in heard.items():
+            signal.signal(number, handler)
 
 
 def _drive(run: Run, session: Session, registry: Registry, on_event: OnEvent) -> Asset:
@@ -108,9 +122,22 @@ def _drive(run: Run, session: Session, registry: Registry, on_event: OnEvent) ->
                 absorber = training.train_absorber(recipe.appearance)
                 motion, metrics = training.train_motion(prompt, absorber)
                 preview = training.preview(prompt, motion)
+            _check_preview(preview)
             asset = save_results(training, record, registry, absorber, motion, preview, metrics)
+        except RequirementError as error:  # such as a full disk, which may refuse this too
+            with suppress(RequirementError):
+                run.fail(error.message)
+            hint = f"{error.hint}; then `cav runs resume {run.id}`" if error.hint else f"`cav runs resume {run.id}`"
+            raise RequirementError(error.message, hint=hint) from error
         except CavError as error:
             run.fail(error.message)
             raise
         run.finish(asset.record.content_id)
     return asset
+
+
+def _check_preview(preview: Frames) -> None:
+    """Raise TrainingError if the new motion makes every video black, so that it is not saved."""
+    if is_black(preview):
+        hint = "learn it again with a lower `--lr` or fewer `--steps`"
+        raise TrainingError("the motion makes every video black, and is not saved", hint=hint)

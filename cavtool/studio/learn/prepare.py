@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from cavtool import video
 from cavtool.core.adapters.absorber import crop_bank
 from cavtool.core.adapters.existing import combine
 from cavtool.core.devices import explain_oom
+from cavtool.errors import MediaError, RequirementError
 from cavtool.events import Note, OnEvent, Warn
 from cavtool.models import Model
 from cavtool.recipes import LearnRecipe
@@ -21,13 +21,13 @@ from cavtool.registry.record import Clip
 from cavtool.runs import INPUTS, Run
 from cavtool.studio.appearance import load_absorbers
 from cavtool.studio.session import Session, open_session
+from cavtool.studio.weights import save_tensors
 from cavtool.workspace import Workspace
 
 NUM_CROPS = 64
 ABSORBER = "absorber."  # the prefix of an existing absorber in the inputs, which a resumed run reads again
 HEADS = "heads."  # the prefix of the masks of the heads that look across frames
 _STILL = 0.25  # mean change between frames, of 255; compressed still videos have 0.0 to 0.1
-_BLACK = 24  # of 255; film grain and compression reach about 20 in a black part
 
 
 def prepare_run(
@@ -35,8 +35,9 @@ def prepare_run(
 ) -> tuple[Run, Session]:
     """Run `learn` up to the training, which `resume` can then do in another process. Raises what `learn` does."""
     model = workspace.models.find(recipe.model)
-    for asset_name in recipe.leaves(name):
-        workspace.registry.check_free(asset_name, replace=replace)
+    workspace.registry.check_leaves(recipe, name, replace=replace)
+    workspace.registry.check_writable()
+    video.check_ffmpeg()
     for absorber in recipe.absorbers:
         find_absorber(workspace.registry, absorber)
     clip, frames = _read_clip(file, recipe, model, on_event)
@@ -53,7 +54,11 @@ def prepare_run(
     used = tuple(each.used for each in given)
     asked = dataclasses.replace(recipe, model=model.address, noise_from=noise_from, absorbers=used)
     run = workspace.runs.create(name, asked, clip=clip, revision=model.revision, replace=replace)
-    run.write(INPUTS, lambda path: save_file(inputs, path))
+    try:
+        run.write(INPUTS, lambda path: save_tensors(inputs, path))
+    except RequirementError:  # a full disk: without its inputs, the run cannot go on
+        run.remove()
+        raise
     return run, session
 
 
@@ -85,9 +90,11 @@ def _read_clip(file: Path, recipe: LearnRecipe, model: Model, on_event: OnEvent)
         on_event(Note(f"its {duration:.2f} s are played in {native.seconds:g} s, the clip length of `{model.name}`"))
     size = {"num_frames": native.num_frames, "width": native.width, "height": native.height}
     frames = video.decode(file, start=start, duration=duration, moving=True, on_event=on_event, **size)
-    if frames.max() < _BLACK:
-        on_event(Warn("this part is black: there is nothing to learn"))
-    elif np.abs(np.diff(frames.astype(np.int16), axis=0)).mean() < _STILL:
+    if video.is_black(frames):
+        part = f"from {start:.2f} s to {start + duration:.2f} s"
+        hint = "choose another part with `--start`, or another video"
+        raise MediaError(f"`{file}` is black {part}: there is nothing to learn", hint=hint)
+    if np.abs(np.diff(frames.astype(np.int16), axis=0)).mean() < _STILL:
         on_event(Warn("hardly anything moves: there is little to learn"))
     with file.open("rb") as opened:
         sha256 = hashlib.file_digest(opened, "sha256").hexdigest()

@@ -19,7 +19,7 @@ from cavtool.registry.record import WEIGHTS, Record, UsedAbsorber
 from cavtool.runs import Run, RunRecord
 from cavtool.schema import to_table
 from cavtool.studio.learn.train import Training
-from cavtool.studio.weights import file_metadata, heads_metadata
+from cavtool.studio.weights import heads_metadata, save_weights
 
 _SEPARATE = {"prompt", "appearance", "model", "absorbers"}  # in fields of their own, not in the table of the recipe
 _OF_STAGE_1 = {"absorber_kind", "absorber_steps", "absorber_lr"}  # without effect if existing absorbers are used
@@ -50,10 +50,10 @@ def save_results(
         return save(replace(_draft(asked, model, "motion", motion), metrics=metrics), motion, clips)
 
 
-def check_still_free(registry: Registry, name: str, run: Run, *, replace: bool) -> None:
+def check_still_free(registry: Registry, name: str, kind: Kind, run: Run, *, replace: bool) -> None:
     """Raise Conflict if the name has been taken since the run began, unless the run may replace it."""
     try:
-        registry.check_free(name, replace=replace)
+        registry.check_free(name, kind, replace=replace)
     except Conflict as taken:
         hint = f"`cav rm {name}` makes room, then `cav runs resume {run.id}`"
         raise Conflict(taken.message, hint=hint) from taken
@@ -70,10 +70,10 @@ def _put(
     files: Mapping[str, Path],
 ) -> Asset:
     weights = folder / f"{draft.name}.safetensors"
-    lora.save(state, weights, {**file_metadata(draft, lora.targets(state)), **metadata})
+    save_weights(state, weights, draft, metadata)
     is_ours = _has_weights(registry, draft.name, weights)  # put there by this run before it was interrupted
     if not is_ours:
-        check_still_free(registry, draft.name, run, replace=asked.replace)
+        check_still_free(registry, draft.name, draft.kind, run, replace=asked.replace)
     return registry.put(draft, {WEIGHTS: weights, **files}, replace=is_ours or asked.replace)
 
 

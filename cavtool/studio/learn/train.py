@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from cavtool import video
@@ -31,6 +31,7 @@ from cavtool.runs import Run
 from cavtool.studio.learn.choose import EVERY, Trials
 from cavtool.studio.learn.prepare import ABSORBER, HEADS
 from cavtool.studio.session import Motion, Session
+from cavtool.studio.weights import save_tensors
 
 MOTION_ADAPTER = "cav_motion"
 CHECKPOINT_EVERY = 50  # steps
@@ -206,7 +207,7 @@ class Training:
                 if over:
                     state["over"] = torch.tensor(1)
                 number = trainer.num_steps if over else trainer.step
-                self.run.checkpoint(offset + number, lambda path, state=state: save_file(state, path))  # type: ignore[misc]
+                self.run.checkpoint(offset + number, lambda path, state=state: save_tensors(state, path))  # type: ignore[misc]
             if stopping:
                 raise Interrupted(self.run.id)
             if over:

@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 from diffusers.utils import logging as diffusers_logging
-from safetensors import SafetensorError
 from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from cavtool.errors import IntegrityFailure
+from cavtool.errors import CavError, IntegrityFailure
 from cavtool.system.safetensors import find_weights
+
+_LONGEST = 200  # characters of a library's message
 
 
 def load_model(kind: Any, folder: Path, dtype: torch.dtype, device: str) -> Any:
@@ -41,8 +42,17 @@ def explain_load_errors(folder: Path) -> Iterator[None]:
     """Turn the libraries' errors about a damaged or incomplete folder into an IntegrityFailure."""
     try:
         yield
-    except (OSError, ValueError, TypeError, KeyError, NotImplementedError, SafetensorError) as error:
-        raise IntegrityFailure(f"cannot load the model's `{folder.name}`: {error}") from error
+    except CavError:
+        raise
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # a wrong value in a config may raise anything in the libraries
+        if "can't allocate memory" in str(error):
+            raise
+        text = f"it has no `{error.args[0]}`" if isinstance(error, KeyError) and error.args else str(error)
+        reason = text.strip().partition("\n")[0][:_LONGEST] or type(error).__name__
+        hint = f"a file in `{folder}` is missing or damaged: download or save the model again"
+        raise IntegrityFailure(f"cannot load the model's `{folder.name}`: {reason}", hint=hint) from error
 
 
 @contextmanager

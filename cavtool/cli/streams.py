@@ -1,0 +1,108 @@
+"""The standard streams and the signals of this process."""
+
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any, TextIO
+
+from cavtool.errors import RequirementError
+
+_ENDING = ("SIGTERM", "SIGHUP")
+
+
+class StdoutError(RequirementError):
+    """The result cannot be printed."""
+
+
+def open_closed_streams() -> None:
+    """Open the standard streams that the caller has closed, on the null device, so that no file takes their numbers."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            if descriptor != number:
+                os.dup2(descriptor, number)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8", closefd=False))
+
+
+@contextmanager
+def prepared_process() -> Iterator[None]:
+    """Within the context, libraries are quiet, SIGTERM and SIGHUP raise Terminated, and all text can be printed."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, ValueError):  # another object in its place
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    for library in ("TRANSFORMERS", "DIFFUSERS"):
+        os.environ.setdefault(f"{library}_VERBOSITY", "error")
+    with warnings.catch_warnings(), _ending_signals():
+        if not (sys.warnoptions or os.environ.get("PYTHONWARNINGS") or os.environ.get("CAV_DEBUG") == "1"):
+            warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def _ending_signals() -> Iterator[None]:
+    """Within the context the signals that end a process raise Terminated, unless the caller ignores them (nohup)."""
+    numbers = [getattr(signal, name) for name in _ENDING if hasattr(signal, name)]
+    former = {number: signal.getsignal(number) for number in numbers}
+    changed = {number: handler for number, handler in former.items() if handler == signal.SIG_DFL}
+    try:
+        for number in changed:
+            signal.signal(number, _terminate)
+        yield
+    finally:
+        for number, handler in changed.items():
+            signal.signal(number, handler)
+
+
+def _terminate(number: int, _frame: FrameType | None) -> None:
+    from cavtool.events import Terminated
+
+    raise Terminated(number)
+
+
+def print_line(text: str) -> None:
+    """Print to stdout at once. Raises RequirementError if that is full, BrokenPipeError if its reader has gone."""
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        silence(sys.stdout)
+        raise StdoutError(f"cannot write to stdout: {error.strerror}", hint="the work itself is done") from error
+
+
+def print_message(text: str) -> None:
+    """Print to stderr, through a live display if there is one; a stderr that cannot be written changes nothing."""
+    try:
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+    except OSError:
+        silence(sys.stderr)
+
+
+def silence(stream: TextIO) -> None:
+    """Send the rest of a stream nowhere, so that Python does not report it again when it exits."""
+    with suppress(OSError, ValueError):  # not a real file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def flush() -> None:
+    """Write what is left of stdout; what cannot be written is dropped."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        silence(sys.stdout)
+
+
+def has_colours(stream: Any) -> bool:
+    """Whether the stream is a terminal that shows colours and is asked to."""
+    return is_display(stream) and not os.environ.get("NO_COLOR")
+
+
+def is_display(stream: Any) -> bool:
+    """Whether the stream is a terminal on which lines can be changed."""
+    return bool(stream.isatty()) and os.environ.get("TERM") != "dumb"
