@@ -3,6 +3,7 @@
 import json
 import shutil
 from functools import cache, partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,13 @@ from cavtool.core.adapters.merge import merged
 from cavtool.core.backbones import open_backbone
 from cavtool.core.backbones.wan import EXPERTS, Experts, WanBackbone, _recorded
 from cavtool.core.formats import comfy, read_absorber
+from cavtool.core.inversion import invert
 from cavtool.core.losses import denoising_loss
 from cavtool.core.noise import seeded_noise, step_generator
 from cavtool.core.sampling import sample
 from cavtool.core.trainer import Trainer
 from cavtool.errors import Incompatible, IntegrityFailure
+from cavtool.models import CATALOGUE
 from tests.core.test_lora import random_state
 from tests.small_models import save_wan
 
@@ -137,6 +140,60 @@ def test_the_first_of_two_equal_timesteps_is_where_sampling_starts(folder_of: An
     assert scheduler.timesteps[0] == scheduler.timesteps[1]
     sample(lambda latents, _: latents, scheduler, torch.zeros(1, 4, 2, 4, 4), stop=1)
     assert scheduler.step_index == 1
+
+
+@pytest.mark.parametrize(("kind", "name"), [("2.1", "wan-1.3b"), ("a14b", "wan2.2-14b"), ("5b", "wan2.2-5b")])
+def test_inversion_returns_to_the_latents_at_the_model_s_own_steps(folder_of: Any, kind: str, name: str) -> None:
+    native = CATALOGUE[name].usual
+    backbone = open_backbone(folder_of(kind), device="cpu", dtype="fp32", flow_shift=native.flow_shift)
+    latents = seeded_noise(backbone.latent_shape(9, *[64 if kind == "5b" else 32] * 2), 1, "cpu")
+    predict = partial(backbone.predict, conditioning=backbone.encode_text([PROMPT]))
+    schedulers = [backbone.scheduler(invertible=True) for _ in range(2)]
+    for scheduler in schedulers:
+        scheduler.set_timesteps(native.steps)
+    noise = invert(predict, schedulers[0], latents)
+    assert (noise - latents).std() > 0.3
+    error = sample(predict, schedulers[1], noise) - latents
+    assert 10 * torch.log10(latents.square().mean() / error.square().mean()) > 30, "less than 30 dB"
+
+
+def test_both_schedulers_can_be_inverted_and_agree(folder_of: Any, tmp_path: Path) -> None:
+    """UniPC with the settings of an invertible scheduler takes the steps of Euler at its own noise levels."""
+    backbone = opened(folder_of("2.1"))
+    scheduler = backbone.scheduler(invertible=True)
+    scheduler.set_timesteps(7)
+    noise = clip_noise(backbone)
+    made = sample(lambda latents, _: latents.tanh(), scheduler, noise)
+    expected, levels = noise, [*scheduler.sigmas.tolist()]
+    for level, less in pairwise(levels):
+        expected = expected + (less - level) * expected.tanh()
+    torch.testing.assert_close(made, expected, atol=1e-5, rtol=0)
+    folder = Path(shutil.copytree(folder_of("2.1"), tmp_path / "euler", ignore=shutil.ignore_patterns("scheduler")))
+    FlowMatchEulerDiscreteScheduler(shift=3.0).save_pretrained(folder / "scheduler")
+    euler = [opened(folder).scheduler(invertible=True) for _ in range(2)]
+    for each in euler:
+        each.set_timesteps(5)
+    inverted = invert(lambda latents, _: latents.tanh(), euler[0], noise, start=1, max_iterations=50)
+    back = sample(lambda latents, _: latents.tanh(), euler[1], inverted, start=1)
+    assert (back - noise).abs().mean() < 0.01
+
+
+@pytest.mark.parametrize("name", ["wan-1.3b", "wan-14b", "wan2.2-14b", "wan2.2-5b"])
+def test_a_motion_is_learned_where_noise_is_as_strong_as_for_the_unets(folder_of: Any, name: str) -> None:
+    """At the timestep 500 of ModelScope the noise has 1.62 times the amplitude of the video: 0.62 to 0.38."""
+    native = CATALOGUE[name].usual
+    backbone = open_backbone(folder_of("2.1"), device="cpu", dtype="fp32", flow_shift=native.flow_shift)
+    assert backbone.first_timestep(native.noise_from) == pytest.approx(620, abs=10)
+    assert backbone.expert_boundary == 0
+
+
+def test_both_experts_learn_a_motion_and_the_high_noise_one_more(folder_of: Any) -> None:
+    native = CATALOGUE["wan2.2-14b"].usual
+    backbone = open_backbone(folder_of("a14b"), device="cpu", dtype="fp32", flow_shift=native.flow_shift)
+    drawn = backbone.draw_timesteps(torch.Generator().manual_seed(0), 4000, native.noise_from)
+    assert (drawn >= 875).float().mean() == pytest.approx(0.72, abs=0.03)
+    assert backbone.expert_boundary == pytest.approx(0.368, abs=0.001)
+    assert backbone.first_timestep(backbone.expert_boundary) == 875
 
 
 def test_noise_and_target_are_those_of_flow_matching(folder_of: Any) -> None:

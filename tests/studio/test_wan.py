@@ -4,17 +4,20 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from diffusers import DiffusionPipeline
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from cavtool import video
 from cavtool.core.formats import comfy
 from cavtool.errors import Incompatible
-from cavtool.events import Event, Warn
+from cavtool.events import Event, Note, Warn
 from cavtool.models import DESCRIPTION, find_model
-from cavtool.recipes import Blend, DType, LearnRecipe, SampleRecipe
+from cavtool.recipes import AbsorberKind, Blend, DType, EditRecipe, LearnRecipe, SampleRecipe
+from cavtool.studio.edit import edit, edit_frames
 from cavtool.studio.generate import generate
 from cavtool.studio.learn import learn
 from cavtool.studio.session import motion_of, open_session
@@ -65,6 +68,38 @@ def test_a_motion_is_learned_on_both_experts_and_applied(two_experts: Path, circ
     moved = SampleRecipe("a red cat", (Blend("circle"),), seed=1, steps=2, dtype=DType.FP32, model=str(two_experts))
     (plain,), (video,) = (generate(each, output=tmp_path / f"{i}.mp4") for i, each in enumerate((recipe, moved)))
     assert plain.read_bytes() != video.read_bytes()
+
+
+def test_a_motion_of_one_expert_only_comes_with_a_warning(two_experts: Path, circle: Path) -> None:
+    """With a shift of 3, the boundary of 0.875 is at the share 0.7 of the schedule."""
+    events: list[Event] = []
+    recipe = recipe_for(two_experts, absorber_kind=AbsorberKind.NONE, noise_from=0.8)
+    state = load_file(learn("late", circle, recipe, on_event=events.append).weights)
+    (warning,) = [event.text for event in events if isinstance(event, Warn)]
+    assert warning.startswith("from noise level 0.8 on, only the high-noise expert of `a14b` learns")
+    assert "below 0.70 (`--noise-from`)" in warning
+    assert {key.partition(".")[0] for key, value in state.items() if "lora_B" in key and value.any()} == {"transformer"}
+
+
+def test_a_long_video_is_edited_in_windows_of_latents(circle: Path, tmp_path: Path) -> None:
+    """Two seconds at 8 frames per second are 17 frames, five of latents; a clip of 9 frames has three."""
+    folder = described(save_wan(tmp_path / "wan"), num_frames=9)
+    events: list[Event] = []
+    recipe = EditRecipe("a red cat", steps=2, strength=0.5, model=str(folder))
+    file = edit(circle, recipe, output=tmp_path / "made.mp4", on_event=events.append)
+    assert video.probe(file).num_frames == video.probe(circle).num_frames == 16
+    notes = [event.text for event in events if isinstance(event, Note)]
+    assert notes[0].startswith("`wan` edits 17 frames of 32x32 in 3 overlapping windows")
+
+
+def test_the_same_prompt_without_guidance_returns_the_video(two_experts: Path) -> None:
+    session = open_session(str(two_experts), dtype="fp32")
+    frames = np.random.default_rng(0).integers(0, 256, (21, 32, 32, 3), np.uint8)
+    same = EditRecipe("a red cat", source_prompt="a red cat", guidance=1.0, strength=1.0, steps=40)
+    made = edit_frames(session, frames, same).astype(float)
+    encoded = session.backbone.decode(session.backbone.encode_clip(frames)).astype(float)
+    assert np.mean((made - encoded) ** 2) < 255**2 / 10**3, "less than 30 dB"
+    assert np.abs(made[0] - made[-1]).mean() > 0
 
 
 def test_an_exported_motion_gives_our_video_in_diffusers(two_experts: Path, circle: Path, tmp_path: Path) -> None:
