@@ -22,8 +22,8 @@ from cavtool.core.adapters.existing import fit_absorber
 from cavtool.core.adapters.heads import attention_shares, is_temporal, other_heads, restrict
 from cavtool.core.adapters.merge import merged
 from cavtool.core.backbones import open_backbone
-from cavtool.core.backbones.wan import EXPERTS, Experts, WanBackbone, _recorded
-from cavtool.core.formats import comfy, read_absorber
+from cavtool.core.backbones.wan import Experts, WanBackbone, _recorded
+from cavtool.core.formats import export, read_absorber, wan
 from cavtool.core.inversion import invert
 from cavtool.core.losses import denoising_loss
 from cavtool.core.noise import seeded_noise, step_generator
@@ -31,6 +31,7 @@ from cavtool.core.sampling import sample
 from cavtool.core.trainer import Trainer
 from cavtool.errors import Incompatible, IntegrityFailure
 from cavtool.models import CATALOGUE
+from cavtool.recipes import Layout
 from tests.core.test_lora import random_state
 from tests.small_models import save_wan
 
@@ -465,29 +466,70 @@ def test_the_targets_in_the_models_of_full_size(heads: int, layers: int, ffn: in
     assert shapes == {(128 * heads, 128 * heads)}
 
 
-def test_the_names_of_comfyui_and_back() -> None:
-    ours = ["attn1.to_q", "attn1.to_out.0", "attn2.to_k", "attn2.add_v_proj", "ffn.net.0.proj", "ffn.net.2"]
-    theirs = ["self_attn.q", "self_attn.o", "cross_attn.k", "cross_attn.v_img", "ffn.0", "ffn.2"]
-    pairs = {f"transformer.blocks.7.{name}": (torch.ones(2, 3), torch.ones(4, 2)) for name in ours}
-    (file,) = comfy.write(lora.state_of(pairs)).values()
-    names = [key.removesuffix(".lora_A.weight") for key in file if key.endswith("lora_A.weight")]
-    assert sorted(names) == sorted(f"diffusion_model.blocks.7.{name}" for name in theirs)
-    assert sorted(map(comfy.layer_of, names)) == sorted(pairs)
-    of_experts = [f"diffusion_model.transformer_{i}.blocks.0.self_attn.q" for i in (1, 2)]
-    assert list(map(comfy.layer_of, of_experts)) == [f"{part}.blocks.0.attn1.to_q" for part in EXPERTS]
-    assert comfy.layer_of("down_blocks.0.attentions.0.proj_in") == "down_blocks.0.attentions.0.proj_in"
+OURS = ("attn1.to_q", "attn1.to_out.0", "attn2.to_k", "attn2.add_v_proj", "ffn.net.0.proj", "ffn.net.2")
+THEIRS = ("self_attn.q", "self_attn.o", "cross_attn.k", "cross_attn.v_img", "ffn.0", "ffn.2")
 
 
-def test_a_lora_of_comfyui_can_be_an_absorber(folder_of: Any, tmp_path: Path) -> None:
-    backbone = opened(folder_of("2.1"))
+@pytest.mark.parametrize(
+    "written",
+    [
+        "diffusion_model.blocks.7.{}",  # ComfyUI, ai-toolkit, Kijai
+        "diffusion_model.transformer_1.blocks.7.{}",  # ai-toolkit, both experts in one file
+        "blocks.7.{}",  # DiffSynth
+        "pipe.dit.blocks.7.{}",
+        "_blocks_7_{}",  # VideoX-Fun, after `lora_unet_`
+        "blocks_7.{}",  # seen in the wild, after `lora_unet_`
+    ],
+)
+def test_the_names_that_other_tools_give_to_layers_are_known(written: str) -> None:
+    names = [written.format(name.replace(".", "_") if "_7_" in written else name) for name in THEIRS]
+    assert [wan.layer_of(name) for name in names] == [f"transformer.blocks.7.{name}" for name in OURS]
+
+
+def test_names_are_ours_or_left_alone() -> None:
+    for layer in ("transformer_2.blocks.0.attn1.to_q", "transformer.condition_embedder.time_proj"):
+        assert wan.layer_of(layer) == layer
+    assert wan.layer_of("diffusion_model.head.head") == "transformer.proj_out"
+    assert wan.layer_of("diffusion_model.blocks.3.self_attn.q", wan.LOW_NOISE) == "transformer_2.blocks.3.attn1.to_q"
+    assert wan.layer_of("diffusion_model.transformer_2.blocks.0.ffn.2") == "transformer_2.blocks.0.ffn.net.2"
+    for other in ("down_blocks.0.attentions.0.proj_in", "transformer_in.proj_in", "blocks.0.self_attn.gate"):
+        assert wan.layer_of(other) == other
+    assert wan.expert_of(Path("twirl_low_noise.safetensors")) == wan.LOW_NOISE
+    assert wan.expert_of(Path("WAN-LowNoise-v2.safetensors")) == wan.LOW_NOISE
+    assert wan.expert_of(Path("twirl.safetensors")) == wan.expert_of(Path("a_high_noise.pt")) == wan.HIGH_NOISE
+
+
+@pytest.mark.parametrize("layout", [Layout.DIFFUSERS, Layout.COMFY, Layout.KOHYA])
+def test_both_experts_in_every_layout_are_read_back(folder_of: Any, layout: Layout, tmp_path: Path) -> None:
+    backbone = opened(folder_of("a14b"))
     state = random_state(backbone, backbone.spatial_targets(), 1)
-    (file,) = comfy.write(state).values()
-    lora.save(file, tmp_path / "style.safetensors", {"format": "pt"})
-    found = read_absorber(tmp_path / "style.safetensors")
-    fitted, unused = fit_absorber(backbone, found, 1.0, name="style", model="wan")
-    assert not unused
-    assert fitted.keys() == state.keys()
-    assert all(torch.equal(fitted[key], state[key]) for key in state)
+    files = export.write(state, layout, "style")
+    loras: lora.LoraState = {}
+    assert list(files) == ["high_noise", "low_noise"]
+    for suffix, file in files.items():
+        lora.save(file.tensors, tmp_path / f"style_{suffix}.safetensors", file.metadata)
+        found = read_absorber(tmp_path / f"style_{suffix}.safetensors")
+        fitted, unused = fit_absorber(backbone, found, 1.0, name="style", model="wan")
+        assert not unused
+        loras |= fitted
+    assert loras.keys() == state.keys()
+    assert all(torch.equal(loras[key], state[key]) for key in state)
+
+
+def test_alphas_are_read_from_the_layers_or_from_the_header(folder_of: Any, tmp_path: Path) -> None:
+    """Kijai's files and those of musubi-tuner have one for each layer, those of diffusers one in the header."""
+    layer, A, B = "transformer.blocks.0.attn1.to_q", torch.ones(2, 36), torch.ones(36, 2)
+    matrices = {"lora_down.weight": A, "lora_up.weight": B, "alpha": torch.tensor(1.0)}
+    header = json.dumps({"transformer.lora_alpha": 1, "transformer.r": 2})
+    files: dict[str, tuple[dict[str, torch.Tensor], dict[str, str]]] = {
+        "kijai": ({f"diffusion_model.blocks.0.self_attn.q.{key}": each for key, each in matrices.items()}, {}),
+        "musubi": ({f"lora_unet_blocks_0_self_attn_q.{key}": each for key, each in matrices.items()}, {}),
+        "diffusers": (lora.state_of({layer: (A, B)}), {"lora_adapter_metadata": header}),
+    }
+    for name, (tensors, metadata) in files.items():
+        lora.save(tensors, tmp_path / f"{name}.safetensors", {"format": "pt", **metadata})
+        ((found, (_, scaled)),) = read_absorber(tmp_path / f"{name}.safetensors").loras.items()
+        assert (found, float(scaled[0, 0])) == (layer, 0.5), name
 
 
 # Folders

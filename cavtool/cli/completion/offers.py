@@ -126,8 +126,8 @@ def motions_and_videos(incomplete: str) -> list[Offer]:
 
 
 def bundle_files(incomplete: str) -> list[Offer]:
-    """Files of `cav export`, and folders."""
-    return [*_files(incomplete, (".cav",))]
+    """Files of `cav export`, LoRAs of other tools, and folders."""
+    return [*_files(incomplete, (".cav", *WEIGHT_FILES))]
 
 
 def _assets(prefix: str) -> dict[str, str]:
