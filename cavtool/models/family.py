@@ -9,9 +9,11 @@ from typing import Any
 
 from cavtool.errors import Incompatible, IntegrityFailure
 from cavtool.system.safetensors import find_weights, is_whole
+from cavtool.system.versions import is_newer
 
 PIPELINE = "model_index.json"
 ADAPTER = "motion_adapter"  # the folder of an AnimateDiff motion adapter beside an image UNet
+SECOND = "transformer_2"  # the folder of the expert of Wan 2.2 A14B for less noisy timesteps
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
 
 _IMAGE_TO_VIDEO = ("ImageToVideo", "StableVideoDiffusion", "I2VGen", "Image2Video")
@@ -140,9 +142,16 @@ def detect_family(folder: Path, name: str = "") -> str:
 
 
 def check_complete(folder: Path, family: str, name: str, hint: str) -> None:
-    """Raise IntegrityFailure, with this hint, if weights that the family needs are missing or only pickled."""
-    parts = [*FAMILIES[family].parts, *(part for part in (ADAPTER, "transformer_2") if (folder / part).is_dir())]
-    for part in parts:
+    """Raise IntegrityFailure, with this hint, if a part that the family needs is missing, damaged or only pickled."""
+    index = _read(folder / PIPELINE)
+    if family == "wan" and not index:
+        raise IntegrityFailure(f"`{name}` is not complete: it has no `{PIPELINE}`", hint=hint)
+    has_two = bool(index.get("boundary_ratio")) or any(index.get(SECOND) or ())
+    optional = [part for part in (ADAPTER, SECOND) if (folder / part).is_dir() or (part == SECOND and has_two)]
+    for part, file in (("scheduler", "scheduler_config.json"), ("tokenizer", "*")):
+        if not any((folder / part).glob(file)):
+            raise IntegrityFailure(f"`{name}` is not complete: it has no `{part}`", hint=hint)
+    for part in (*FAMILIES[family].parts, *optional):
         if not (folder / part / "config.json").exists():
             raise IntegrityFailure(f"`{name}` is not complete: it has no `{part}`", hint=hint)
         weights = find_weights(folder / part)
@@ -175,18 +184,8 @@ def _unknown(name: str, denoiser: str, saved_by: str) -> Incompatible:
     from importlib.metadata import version  # 20 ms that no other command needs
 
     installed = version("diffusers")
-    if _number(saved_by) > _number(installed):
+    if is_newer(saved_by, installed):
         message = f"`{name}` is newer than the library: saved by diffusers {saved_by}, installed is {installed}"
         return Incompatible(message, hint="`pip install -U diffusers`, or another model: see `cav models list`")
     families = ", ".join(each.title for each in FAMILIES.values())
     return Incompatible(f"cannot use `{name}`: its denoiser is a {denoiser}", hint=f"supported families: {families}")
-
-
-def _number(text: str) -> tuple[int, ...]:
-    """A version as numbers: 0.42.1 to (0, 42, 1), a suffix such as `.dev0` left out."""
-    numbers = []
-    for part in text.split("."):
-        if not part.isdigit():
-            break
-        numbers.append(int(part))
-    return tuple(numbers)

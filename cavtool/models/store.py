@@ -13,6 +13,7 @@ from cavtool.models.family import PICKLES, check_complete, detect_family
 from cavtool.models.model import Model
 from cavtool.names import check_name
 from cavtool.system.files import write_atomic, writing_to
+from cavtool.system.safetensors import read_header
 
 SCHEMA = 1
 
@@ -207,10 +208,20 @@ def single_file(path: Path) -> CavError:
     if path.suffix.lower() in PICKLES:
         message = f"`{path.name}` is a pickle, which can run code when it is loaded"
         return IntegrityFailure(message, hint="use a safetensors file or a diffusers pipeline folder")
-    hint = f"if it is a Stable Diffusion 1.5 model: `cav models pull animatediff --base {path}`"
     if path.suffix.lower() != ".safetensors":
         hint = "a pipeline folder has a `model_index.json`"
+    elif _is_lora(path):
+        hint = f"`cav generate PROMPT --style {path}` uses its appearance, `cav import {path}` its motion"
+        return Incompatible(f"`{path.name}` is a LoRA, not a base model", hint=hint)
+    else:
+        hint = f"if it is a Stable Diffusion 1.5 model: `cav models pull animatediff --base {path}`"
     return Incompatible(f"`{path.name}` is a single file, not a diffusers pipeline folder", hint=hint)
+
+
+def _is_lora(path: Path) -> bool:
+    with suppress(CavError):
+        return any("lora" in key for key in read_header(path))
+    return False
 
 
 def _located(source: str) -> str:
