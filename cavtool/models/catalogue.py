@@ -44,7 +44,8 @@ class Entry:
 
 
 _WAN_CLIP = NativeClip(33, 16, 832, 480, multiple=16, frame_step=4)
-# Licences as the model cards state them. Downloads are of the files that `pull` chooses, rounded.
+# Licences as the model cards state them; that of the motion adapter is of guoyww/animatediff, where its weights are from.
+# Downloads are of the files that `pull` chooses, rounded.
 # Memory of the UNets: their bf16 weights and `python -m tests.benchmarks.memory`; of Wan: the weights and a guess.
 # Sampling as in the examples of the model cards; Wan 2.2 as in its own configs.
 CATALOGUE = {
@@ -60,7 +61,7 @@ CATALOGUE = {
         Entry(
             "modelscope",
             "unet3d",
-            "CC-BY-NC-4.0",
+            "CC-BY-NC-4.0, in the text of its card CC-BY-NC-ND",
             Needs(download=3.7, learn=19, generate=6),
             "ali-vilab/text-to-video-ms-1.7b",
             native=Native(NativeClip(16, 8, 256, 256), 40, 9.0, 0.5),

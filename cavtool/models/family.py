@@ -82,13 +82,14 @@ class Family:
     """Models that one backbone runs.
 
     `title` is for messages, `parts` are the folders with weights, `native` is how such a model is used if nothing else
-    is known.
+    is known, `caveat` what its users should know.
     """
 
     title: str
     denoiser: str
     parts: tuple[str, ...]
     native: Native
+    caveat: str = ""
 
 
 _UNET_PARTS = ("unet", "vae", "text_encoder")
@@ -103,6 +104,7 @@ FAMILIES = {
         "transformer",
         ("transformer", "vae", "text_encoder"),
         Native(NativeClip(33, 16, 832, 480, multiple=16, frame_step=4), 50, 5.0, 0.35),
+        "it has no layers along time; whether its motions leave out the reference's appearance has not been measured",
     ),
 }
 _DENOISERS = {

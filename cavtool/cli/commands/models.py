@@ -15,12 +15,14 @@ from cavtool.cli.output import Output
 from cavtool.cli.params import DryRun, Yes
 from cavtool.errors import CavError, InvalidInput, NotFound, closest
 from cavtool.models import CATALOGUE
+from cavtool.models.family import FAMILIES
 from cavtool.workspace import Workspace
 
 if TYPE_CHECKING:
     from cavtool.models.catalogue import Entry
     from cavtool.models.store import Pointer
 
+_ANIMATEDIFF_FRAMES = 32  # its motion modules have positions for so many
 app = new_app("List, download, add or remove base models.")
 
 Name = Annotated[str, typer.Argument(help="Model, as `cav models list` shows it.", autocompletion=listed_model_names)]
@@ -220,6 +222,7 @@ def _describe(workspace: Workspace, name: str, pointer: "Pointer | None") -> dic
         "native": _native(name, folder, entry),
         "max_frames": entry.max_frames if entry else None,
         "needs_gb": asdict(entry.needs) if entry else None,
+        "caveat": FAMILIES[family].caveat if family in FAMILIES else "",
     }
 
 
@@ -252,6 +255,15 @@ def _clip_text(data: dict[str, Any]) -> str:
     return f"{frames} frames of {clip['width']}x{clip['height']}, {clip['fps']:g} fps"
 
 
+def _accepted_text(data: dict[str, Any]) -> str:
+    """The clips that the model can make: 4n + 1 frames, sides in steps of 16 pixels."""
+    clip = data["native"]["clip"]
+    frames = "any number of frames" if clip["frame_step"] == 1 else f"{clip['frame_step']}n + 1 frames"
+    if data["family"] == "animatediff":
+        frames = f"{_ANIMATEDIFF_FRAMES} frames or fewer"
+    return f"{frames}, sides in steps of {clip['multiple']} pixels; `cav edit` cuts longer videos into windows"
+
+
 def _lines(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """The lines of `cav models show`."""
     yield "name", data["name"]
@@ -265,8 +277,11 @@ def _lines(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if data["native"]:
         native = data["native"]
         yield "clip", _clip_text(data)
+        yield "accepts", _accepted_text(data)
         yield "sampling", f"{native['steps']} steps, guidance {native['guidance']:g}"
     if data["needs_gb"]:
         needs = data["needs_gb"]
         yield "download", f"about {needs['download']:g} GB" if needs["download"] else "none"
         yield "memory", f"about {needs['learn']:g} GB to learn, {needs['generate']:g} GB to generate (estimates)"
+    if data["caveat"]:
+        yield "note", data["caveat"]
