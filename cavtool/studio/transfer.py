@@ -11,11 +11,12 @@ from torch import Tensor
 from cavtool.core.adapters import lora
 from cavtool.core.adapters.absorber import TOKEN
 from cavtool.core.adapters.existing import first_few, fit_loras
-from cavtool.core.formats import export, read_loras
+from cavtool.core.formats import export, read_loras, wan
 from cavtool.core.formats.files import read_tensors
 from cavtool.errors import Conflict, Incompatible, IntegrityFailure, InvalidInput, NotFound
 from cavtool.events import Note, OnEvent
 from cavtool.models import Model
+from cavtool.models.family import SECOND
 from cavtool.models.folder import denoiser_shapes
 from cavtool.recipes import Layout
 from cavtool.registry import Asset, Record
@@ -85,6 +86,8 @@ def import_lora(
         some = "1 entry" if len(unused) == 1 else f"{len(unused)} entries"
         verbs = ("fits", "is") if len(unused) == 1 else ("fit", "are")
         on_event(Note(f"{some} of `{path.name}` {verbs[0]} no layer and {verbs[1]} not used: {first_few(unused)}"))
+    if (model.folder / SECOND).is_dir() and (expert := wan.only_expert(lora.targets(state))):
+        on_event(Note(f"`{path.name}` is for the {expert} expert only: `cav mix` joins it with that of the other"))
     draft = _draft(name, model, max(len(A) for A, _ in lora.pairs_of(state).values()))
     with TemporaryDirectory() as folder:
         weights = Path(folder, WEIGHTS)

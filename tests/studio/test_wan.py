@@ -10,18 +10,31 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from cavtool import video
+from cavtool.core.adapters.lora import targets
 from cavtool.errors import Incompatible
 from cavtool.events import Event, Note, Warn
 from cavtool.models import DESCRIPTION, find_model
-from cavtool.recipes import AbsorberKind, Blend, DType, EditRecipe, Layout, LearnRecipe, SampleRecipe
+from cavtool.recipes import (
+    Absorber,
+    AbsorberKind,
+    Blend,
+    DType,
+    EditRecipe,
+    Layout,
+    LearnRecipe,
+    MixRecipe,
+    SampleRecipe,
+)
+from cavtool.studio.appearance import load_absorbers
 from cavtool.studio.edit import edit, edit_frames
 from cavtool.studio.generate import generate
 from cavtool.studio.learn import learn
+from cavtool.studio.mix import mix
 from cavtool.studio.session import Motion, Session, motion_of, open_session
-from cavtool.studio.transfer import export_loras
+from cavtool.studio.transfer import export_loras, import_lora
 from cavtool.workspace import Workspace
 from tests.small_models import save_wan
 
@@ -134,6 +147,42 @@ def test_an_exported_motion_gives_our_video_in_diffusers(
     ).frames
     torch.testing.assert_close(ours, made, atol=1e-4, rtol=0)
     assert (ours - plain).abs().max() > 1e-2
+
+
+def test_the_files_of_two_experts_are_imported_and_mixed_into_one_motion(
+    two_experts: Path, circle: Path, tmp_path: Path
+) -> None:
+    learned = load_file(learn("circle", circle, recipe_for(two_experts, absorber_kind=AbsorberKind.NONE)).weights)
+    files = export_loras(["circle"], Layout.KOHYA, output=tmp_path)
+    events: list[Event] = []
+    model = find_model(str(two_experts))
+    for name, file in zip(("high", "low"), files, strict=True):
+        import_lora(file, model, name=name, on_event=events.append)
+    assert [event.text.partition(":")[0] for event in events if isinstance(event, Note)] == [
+        "`circle_high_noise.safetensors` is for the high-noise expert only",
+        "`circle_low_noise.safetensors` is for the low-noise expert only",
+    ]
+    both = load_file(mix("both", MixRecipe((Blend("high"), Blend("low")))).weights)
+    assert both.keys() == learned.keys()
+    for layer in (key.removesuffix(".lora_A.weight") for key in learned if key.endswith("lora_A.weight")):
+        expected = learned[f"{layer}.lora_B.weight"] @ learned[f"{layer}.lora_A.weight"]
+        torch.testing.assert_close(both[f"{layer}.lora_B.weight"] @ both[f"{layer}.lora_A.weight"], expected)
+
+
+def test_a_style_for_one_expert_comes_with_a_note(two_experts: Path, tmp_path: Path) -> None:
+    pair = {"lora_A.weight": torch.ones(1, 36), "lora_B.weight": torch.ones(36, 1)}
+    for file in ("style.safetensors", "style_low_noise.safetensors"):
+        save_file({f"diffusion_model.blocks.0.self_attn.v.{key}": each for key, each in pair.items()}, tmp_path / file)
+    events: list[Event] = []
+    session = open_session(str(two_experts), dtype="fp32")
+    files = [Absorber(str(tmp_path / name)) for name in ("style.safetensors", "style_low_noise.safetensors")]
+    high, low = load_absorbers(files, session, Workspace(), events.append)
+    assert targets(high.state) == ("transformer.blocks.0.attn1.to_v",)
+    assert targets(low.state) == ("transformer_2.blocks.0.attn1.to_v",)
+    assert [event.text[:49] for event in events if isinstance(event, Note)] == [
+        "`style.safetensors` changes the high-noise expert",
+        "`style_low_noise.safetensors` changes the low-noi",
+    ]
 
 
 def sampled(session: Session, noise: torch.Tensor, motions: list[Motion]) -> torch.Tensor:

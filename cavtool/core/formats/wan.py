@@ -13,6 +13,7 @@ ai-toolkit can hold both, with `transformer_1.` (high noise) and `transformer_2.
 """
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 HIGH_NOISE, LOW_NOISE = "transformer", "transformer_2"
@@ -73,6 +74,12 @@ def layer_of(name: str, expert: str = HIGH_NOISE) -> str:
 def expert_of(path: Path) -> str:
     """The expert that a file is for, by its name: the high-noise one, or the only one, unless it says low noise."""
     return LOW_NOISE if re.search(r"low[-_ ]?noise", path.stem, re.IGNORECASE) else HIGH_NOISE
+
+
+def only_expert(layers: Iterable[str]) -> str:
+    """The expert of Wan 2.2 A14B that all layers belong to, in words; empty if they belong to both."""
+    found = {layer.partition(".")[0] for layer in layers}
+    return {HIGH_NOISE: "high-noise", LOW_NOISE: "low-noise"}.get(found.pop(), "") if len(found) == 1 else ""
 
 
 def native_name(layer: str) -> str:
