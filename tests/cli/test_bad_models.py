@@ -44,6 +44,10 @@ def with_an_unknown_layer(folder: Path) -> None:
     change(folder / "unet" / "config.json", _diffusers_version="99.1.0")
 
 
+def with_long_clips(folder: Path) -> None:
+    (folder / "cav.json").write_text('{"num_frames": 40}')
+
+
 CASES: list[tuple[str, Damage, int, str, str]] = [
     (
         "modelscope",
@@ -61,6 +65,7 @@ CASES: list[tuple[str, Damage, int, str, str]] = [
     ("modelscope", without("scheduler"), 5, "is not complete: it has no `scheduler`", "download it again"),
     ("modelscope", without("text_encoder"), 5, "is not complete: it has no `text_encoder`", "download it again"),
     ("modelscope", one_shard_of_two, 5, "is not complete: weights of its `unet` are missing", "download it again"),
+    ("animatediff", with_long_clips, 1, "cannot process 40 frames at once", "32 frames or fewer"),
     ("a14b", without("transformer_2"), 5, "is not complete: it has no `transformer_2`", "download it again"),
     ("a14b", without("model_index.json"), 5, "is not complete: it has no `model_index.json`", "download it again"),
     (
@@ -77,6 +82,7 @@ CASES: list[tuple[str, Damage, int, str, str]] = [
 def test_a_folder_that_cannot_be_used(
     cav: Cav,
     modelscope: Path,
+    animatediff: Path,
     two_experts: Path,
     tmp_path: Path,
     model: str,
@@ -85,10 +91,10 @@ def test_a_folder_that_cannot_be_used(
     message: str,
     hint: str,
 ) -> None:
-    original = {"modelscope": modelscope, "a14b": two_experts}[model]
+    original = {"modelscope": modelscope, "animatediff": animatediff, "a14b": two_experts}[model]
     folder = Path(shutil.copytree(original, tmp_path / "given"))
     damage(folder)
-    done = cav("generate", "a cat", "--model", str(folder), "--steps", "1", "-o", str(tmp_path / "made.mp4"))
+    done = cav("generate", "a cat", "--model", str(folder), "--steps", "1", "-o", str(tmp_path / "made.mp4"), "-q")
     assert done.returncode == code, done.stderr
     error, line = done.stderr.splitlines()
     assert error.startswith("error: ")

@@ -88,7 +88,7 @@ def test_an_image_model_without_a_motion_adapter_is_refused(in_two_parts: Path, 
     shutil.copytree(in_two_parts, tmp_path / "still", ignore=shutil.ignore_patterns("motion_adapter"))
     with pytest.raises(Incompatible, match="`still` is an image model") as caught:
         open_backbone(tmp_path / "still")
-    assert "`motion_adapter`" in str(caught.value.hint)
+    assert f"`cav models add NAME ADAPTER --base {tmp_path / 'still'}`" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize("widths", [(32, 64, 64, 64), (32, 32, 64)])

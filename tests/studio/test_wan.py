@@ -1,6 +1,7 @@
 """Wan models through the workflows, on small random weights."""
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from cavtool.recipes import (
     Blend,
     DType,
     EditRecipe,
+    EditStart,
     Layout,
     LearnRecipe,
     MixRecipe,
@@ -147,6 +149,19 @@ def test_an_exported_motion_gives_our_video_in_diffusers(
     ).frames
     torch.testing.assert_close(ours, made, atol=1e-4, rtol=0)
     assert (ours - plain).abs().max() > 1e-2
+
+
+def test_an_edit_can_start_from_noised_frames(two_experts: Path) -> None:
+    session = open_session(str(two_experts), dtype="fp32")
+    frames = np.random.default_rng(0).integers(0, 256, (21, 32, 32, 3), np.uint8)
+    encoded = session.backbone.decode(session.backbone.encode_clip(frames)).astype(int)
+    recipe = EditRecipe("a red cat", start=EditStart.NOISE, steps=20, seed=1)
+    changes = [
+        np.abs(edit_frames(session, frames, replace(recipe, strength=strength)) - encoded).mean()
+        for strength in (0.0, 0.1, 0.9)
+    ]
+    assert changes[0] == 0
+    assert 0 < changes[1] < changes[2]
 
 
 def test_the_files_of_two_experts_are_imported_and_mixed_into_one_motion(
