@@ -150,6 +150,16 @@ def test_the_layouts_of_animatediff_motiondirector_are_imported(animatediff: Pat
     ]
 
 
+def test_ranks_that_differ_are_loaded_by_diffusers(animatediff: Path, toon: Backbone, tmp_path: Path) -> None:
+    first, *others = toon.temporal_targets()
+    state = random_state(toon, [first], 1, rank=5) | random_state(toon, others, 2, rank=2)
+    put(animatediff, "spin", state, tmp_path)
+    (file,) = export_loras(["spin"], Layout.DIFFUSERS, output=tmp_path)
+    noise = seeded_noise((1, 4, 2, 8, 8), 11, "cpu")
+    with merged(toon.denoiser, [(state, 1.0)]):
+        torch.testing.assert_close(ours(toon, noise), theirs(animatediff, noise, file), atol=1e-4, rtol=0)
+
+
 def test_a_learned_token_is_a_textual_inversion(animatediff: Path, toon: Backbone, tmp_path: Path) -> None:
     token = {"token": torch.randn(2, toon.token_like("a", 1).shape[-1])}
     put(animatediff, "look", random_state(toon, toon.spatial_targets(), 1) | token, tmp_path, "absorber")
@@ -169,11 +179,14 @@ def test_what_cannot_be_exported_is_refused_and_nothing_is_written(
 ) -> None:
     for name in ("spin", "sway"):
         put(animatediff, name, random_state(toon, toon.temporal_targets(), 1), tmp_path)
+    both = [toon.temporal_targets()[0], toon.spatial_targets()[0]]
+    put(animatediff, "both", random_state(toon, both, 1), tmp_path)
     folder = tmp_path / "out"
     folder.mkdir()
     (folder / "sway.safetensors").touch()
     cases: list[tuple[list[str], Layout, Path, type[CavError], str]] = [
         (["spin"], Layout.KOHYA, folder, Incompatible, "no tool reads LoRAs on layers along time"),
+        (["both"], Layout.COMFY, folder, Incompatible, "along time and within a frame at once"),
         (["spin", "sway"], Layout.COMFY, folder / "a.safetensors", InvalidInput, "need several files"),
         (["spin"], Layout.COMFY, folder / "a.pt", InvalidInput, r"cannot write `a\.pt`"),
         (["spin", "sway"], Layout.COMFY, folder, Conflict, r"sway\.safetensors` exists already"),

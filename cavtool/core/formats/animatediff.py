@@ -23,7 +23,7 @@ def is_temporal(layer: str) -> bool:
 
 
 def key_of(layer: str) -> str:
-    """The name of a layer's LoRA in a file, up to `_lora`: the inverse of `layer_of`. Motions train attention only."""
+    """The name of a layer's LoRA in a file, up to `_lora`: the inverse of `layer_of`."""
     owner, _, projection = layer.removesuffix(".0").rpartition(".")
     owner = re.sub(r"\.attn([12])$", lambda n: f".attention_blocks.{int(n[1]) - 1}", owner)
     return f"{owner.replace('.transformer_blocks.', f'{_THEIRS}transformer_blocks.', 1)}.processor.{projection}"

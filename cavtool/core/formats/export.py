@@ -4,7 +4,7 @@ Shapes: A (R, in), B (out, R), R rank.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -60,26 +60,35 @@ def _file(pairs: Mapping[str, tuple[Tensor, Tensor]], layout: Layout) -> LoraFil
     if is_wan:
         names = {layer: f"diffusion_model.{wan.native_name(layer)}" for layer in pairs}
         return LoraFile(_tensors(pairs, names, ".lora_A.weight", ".lora_B.weight"), {"format": "pt"})
-    if any(map(animatediff.is_temporal, pairs)):
+    temporal = [animatediff.is_temporal(layer) for layer in pairs]
+    if any(temporal) and not all(temporal):
+        message = "no tool reads LoRAs on layers along time and within a frame at once in this layout"
+        raise Incompatible(message, hint="use `--format diffusers`")
+    if any(temporal):
         names = {layer: animatediff.key_of(layer) for layer in pairs}
         return LoraFile(_tensors(pairs, names, "_lora.down.weight", "_lora.up.weight"), {"format": "pt"})
     return _kohya(pairs, _kohya_name)
 
 
 def _diffusers(pairs: Mapping[str, tuple[Tensor, Tensor]]) -> LoraFile:
-    """PEFT's keys and metadata; the one expert in a file is called `transformer`, as `load_lora_weights` expects it."""
+    """PEFT's keys and metadata; the one expert in a file is called `transformer`, as `load_lora_weights` expects it.
+
+    If the ranks differ there is no metadata: diffusers then takes them, and the alphas, from the matrices.
+    """
     part = _UNET if _part_of(next(iter(pairs))) == _UNET else wan.HIGH_NOISE
     names = {layer: layer if part == _UNET else layer.partition(".")[2] for layer in pairs}
-    rank = _rank(pairs)
-    spec = {"r": rank, "lora_alpha": rank, "target_modules": list(names.values())}
-    metadata = {"format": "pt", "lora_adapter_metadata": json.dumps({f"{part}.{key}": spec[key] for key in spec})}
+    metadata = {"format": "pt"}
+    if len(ranks := {len(A) for A, _ in pairs.values()}) == 1:
+        (rank,) = ranks
+        spec = {"r": rank, "lora_alpha": rank, "target_modules": list(names.values())}
+        metadata["lora_adapter_metadata"] = json.dumps({f"{part}.{key}": spec[key] for key in spec})
     keys = {layer: f"{part}.{name}" for layer, name in names.items()}
     return LoraFile(_tensors(pairs, keys, ".lora_A.weight", ".lora_B.weight"), metadata)
 
 
 def _kohya(pairs: Mapping[str, tuple[Tensor, Tensor]], name_of: Callable[[str], str]) -> LoraFile:
     names = {layer: f"lora_unet_{name_of(layer)}" for layer in pairs}
-    rank = str(_rank(pairs))
+    rank = str(max(len(A) for A, _ in pairs.values()))
     metadata = {"format": "pt", "ss_network_module": "networks.lora", "ss_network_dim": rank, "ss_network_alpha": rank}
     alphas = {f"{names[layer]}.alpha": torch.tensor(float(len(A))) for layer, (A, _) in pairs.items()}
     return LoraFile(_tensors(pairs, names, ".lora_down.weight", ".lora_up.weight") | alphas, metadata)
@@ -97,14 +106,10 @@ def _musubi_name(layer: str) -> str:
     return wan.native_name(layer).replace(".", "_")
 
 
-def _rank(pairs: Mapping[str, tuple[Tensor, Tensor]]) -> int:
-    return max(len(A) for A, _ in pairs.values())
-
-
 def _tensors(
     pairs: Mapping[str, tuple[Tensor, Tensor]], names: Mapping[str, str], down: str, up: str
 ) -> dict[str, Tensor]:
-    both: Iterable[tuple[str, Tensor]] = (
-        entry for layer, (A, B) in pairs.items() for entry in ((names[layer] + down, A), (names[layer] + up, B))
-    )
-    return {key: tensor.contiguous() for key, tensor in both}
+    tensors: dict[str, Tensor] = {}
+    for layer, (A, B) in pairs.items():
+        tensors |= {names[layer] + down: A.contiguous(), names[layer] + up: B.contiguous()}
+    return tensors
