@@ -82,7 +82,7 @@ class Family:
     """Models that one backbone runs.
 
     `title` is for messages, `parts` are the folders with weights, `native` is how such a model is used if nothing else
-    is known, `caveat` what its users should know.
+    is known, `caveat` what its users should know. A clip has `most_frames` at most, None for no limit.
     """
 
     title: str
@@ -90,15 +90,23 @@ class Family:
     parts: tuple[str, ...]
     native: Native
     caveat: str = ""
+    most_frames: int | None = None
+
+    def side_step(self, clip: NativeClip) -> int:
+        """The step, in pixels, in which sides can be chosen: UNets pad what is less than their own `multiple`."""
+        return _PIXELS_A_LATENT if self.denoiser == "unet" else clip.multiple
 
 
+_PIXELS_A_LATENT = 8
 _UNET_PARTS = ("unet", "vae", "text_encoder")
 # noise_from: MotionMatcher trains the noisier half of the timesteps of the UNets, where the noise has 1.6 times the
 # amplitude of the video or more: for flow matching from the noise level 0.62 on, which is the share 0.62 / (s - 0.62
 # (s - 1)) of a schedule with the shift s, 0.35 for 3. Not measured on these models here.
 FAMILIES = {
     "unet3d": Family("ModelScope", "unet", _UNET_PARTS, Native(NativeClip(16, 8, 256, 256), 40, 9.0, 0.5)),
-    "animatediff": Family("AnimateDiff", "unet", _UNET_PARTS, Native(NativeClip(16, 8, 512, 512), 25, 7.5, 0.5)),
+    "animatediff": Family(  # its motion modules have positions for 32 frames
+        "AnimateDiff", "unet", _UNET_PARTS, Native(NativeClip(16, 8, 512, 512), 25, 7.5, 0.5), most_frames=32
+    ),
     "wan": Family(
         "Wan",
         "transformer",
@@ -141,6 +149,22 @@ def detect_family(folder: Path, name: str = "") -> str:
     if denoiser == "WanTransformer3DModel" and (config.get("image_dim") or config.get("in_channels") == _I2V_CHANNELS):
         raise _image_to_video(name, denoiser)
     return _DENOISERS[denoiser]
+
+
+def check_clip(clip: NativeClip, family: str, name: str) -> None:
+    """Raise Incompatible, with the nearest clip in the hint, unless models of the family can make such clips."""
+    kind = FAMILIES[family]
+    most, step, side = kind.most_frames, clip.frame_step, kind.side_step(clip)
+    frames = step * max(0, round((clip.num_frames - 1) / step)) + 1
+    frames = min(frames, most) if most else frames
+    width, height = (max(side, side * round(each / side)) for each in (clip.width, clip.height))
+    if frames != clip.num_frames:
+        rule = f"at most {most}" if most else f"{step}n + 1"
+        message = f"`{name}` cannot make clips of {clip.num_frames} frames: it needs {rule}"
+        raise Incompatible(message, hint=f"use {frames} frames")
+    if (width, height) != (clip.width, clip.height):
+        message = f"`{name}` cannot make frames of {clip.width}x{clip.height}: sides must be multiples of {side}"
+        raise Incompatible(message, hint=f"use {width}x{height}")
 
 
 def check_complete(folder: Path, family: str, name: str, hint: str) -> None:

@@ -24,7 +24,8 @@ class Pointer:
 
     `source` is a folder, a single-file checkpoint or a repository on the Hub, and `adapter` likewise a motion adapter
     for it, or empty. Both commits are pinned when they are downloaded. `prepared` models are in the cache of `cav`,
-    put together from both or converted to safetensors. `family` is empty until it is known.
+    put together from both or converted to safetensors. `family` is empty until it is known. Of the clips, what is 0 is
+    the model's own.
     """
 
     schema: int = SCHEMA
@@ -35,6 +36,15 @@ class Pointer:
     adapter_commit: str = ""
     family: str = ""
     prepared: bool = False
+    num_frames: int = 0
+    width: int = 0
+    height: int = 0
+
+    @property
+    def chosen(self) -> dict[str, int]:
+        """What the user chose of the clips."""
+        values = {"num_frames": self.num_frames, "width": self.width, "height": self.height}
+        return {key: value for key, value in values.items() if value}
 
     @property
     def downloads(self) -> list[tuple[str, str]]:
@@ -171,7 +181,9 @@ class Models:
             raise NotFound(f"the folder of `{pointer.name}` is gone: `{folder}`", hint=hint)
         check_usable(folder, pointer.name, f"`cav models pull {pointer.name}`")
         named, commit = pointer.name, "+".join(commit for _, commit in pointer.downloads)
-        return Model(named, folder, self.cache, named=named, commit=commit, entry=self.entry(pointer))
+        return Model(
+            named, folder, self.cache, named=named, commit=commit, entry=self.entry(pointer), chosen=pointer.chosen
+        )
 
     def entry(self, pointer: Pointer) -> Entry | None:
         """What the catalogue knows of a pointer's model."""

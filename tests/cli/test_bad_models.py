@@ -65,7 +65,7 @@ CASES: list[tuple[str, Damage, int, str, str]] = [
     ("modelscope", without("scheduler"), 5, "is not complete: it has no `scheduler`", "download it again"),
     ("modelscope", without("text_encoder"), 5, "is not complete: it has no `text_encoder`", "download it again"),
     ("modelscope", one_shard_of_two, 5, "is not complete: weights of its `unet` are missing", "download it again"),
-    ("animatediff", with_long_clips, 1, "cannot process 40 frames at once", "32 frames or fewer"),
+    ("animatediff", with_long_clips, 1, "cannot make clips of 40 frames: it needs at most 32", "use 32 frames"),
     ("a14b", without("transformer_2"), 5, "is not complete: it has no `transformer_2`", "download it again"),
     ("a14b", without("model_index.json"), 5, "is not complete: it has no `model_index.json`", "download it again"),
     (

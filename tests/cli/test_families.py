@@ -9,7 +9,7 @@ import pytest
 from safetensors.torch import load_file
 
 from cavtool import video
-from cavtool.models import DESCRIPTION
+from cavtool.models import CATALOGUE, DESCRIPTION
 from cavtool.workspace import Workspace
 from tests.cli.conftest import Cav
 from tests.cli.test_models import pickled
@@ -116,3 +116,44 @@ def check_weights(family: str) -> None:
         two = {"transformer", "transformer_2"} if family == "wan2.2-a14b" else {"transformer"}
         assert trained == (two if family.startswith("wan") else {"unet"})
     assert registry.get("spin").record.recipe["noise_from"] == (0.35 if family.startswith("wan") else 0.5)
+
+
+WAN = CATALOGUE["wan-1.3b"].source
+
+
+@pytest.mark.parametrize(
+    ("source", "choice", "message", "hint"),
+    [
+        ((WAN,), ("--frames", "48"), "cannot make clips of 48 frames: it needs 4n + 1", "use 49 frames"),
+        ((WAN,), ("--size", "480x270"), "cannot make frames of 480x270: sides must be multiples of 16", "use 480x272"),
+        ((WAN,), ("--size", "480"), "`480` is not a size", "write `--size 480x272`"),
+        (("MODELSCOPE",), ("--size", "100x64"), "sides must be multiples of 8", "use 96x64"),
+        (("ANIMATEDIFF",), ("--frames", "33"), "cannot make clips of 33 frames: it needs at most 32", "use 32 frames"),
+    ],
+)
+def test_clips_that_a_model_cannot_make_are_refused_with_the_nearest(
+    cav: Cav,
+    modelscope: Path,
+    animatediff: Path,
+    source: tuple[str, ...],
+    choice: tuple[str, ...],
+    message: str,
+    hint: str,
+) -> None:
+    folders = {"MODELSCOPE": modelscope, "ANIMATEDIFF": animatediff}
+    done = cav("models", "add", "other", *(str(folders.get(each, each)) for each in source), *choice)
+    assert done.returncode in {1, 2}
+    assert message in done.stderr
+    assert f"hint: {hint}" in done.stderr
+    assert "other" not in cav("models", "list").stdout
+
+
+def test_a_model_has_the_clips_that_were_chosen(cav: Cav, modelscope: Path, tmp_path: Path) -> None:
+    assert cav("models", "add", "wan-small", WAN, "--frames", "17", "--size", "480x272").returncode == 0
+    shown = cav("models", "show", "wan-small").stdout
+    assert "17 to 81 frames of 480x272, 16 fps" in shown
+    assert "4n + 1 frames, sides in steps of 16 pixels" in shown
+    assert cav("models", "add", "wide", str(modelscope), "--frames", "4", "--size", "96x32").returncode == 0
+    made = cav("generate", "a cat", "--model", "wide", "--steps", "1", "-o", str(tmp_path / "made.mp4")).stdout.strip()
+    media = video.probe(Path(made))
+    assert (media.num_frames, media.width, media.height) == (4, 96, 32)
