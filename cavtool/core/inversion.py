@@ -1,13 +1,13 @@
 """From the latents of a clip to the noise that sampling turns into them. Shapes: B batch, F frames, C channels, H W."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from cavtool.core.sampling import Predict
-from cavtool.errors import Incompatible
 
 _TOLERANCE = 0.003  # standard deviations
 _SMALL = 0.01  # a scheduler that clips the predicted latents leaves such a small one as it is
@@ -31,15 +31,14 @@ def invert(
     their standard deviation. With one iteration this is DDIM inversion (Song et al. 2021, section 4.3); at 50 steps two
     are usual.
 
-    A and B come from the scheduler that samples. `DDIMInverseScheduler` of diffusers takes a prediction of v as if it
-    had been made at the noise level of x_s instead of x_t, an error of one step. `on_step` gets the number of steps
-    done. Raises Incompatible for schedulers whose steps depend on the steps before.
+    A and B come from the scheduler that samples, an invertible one of the backbone: DDIM, or Euler steps for flow
+    matching. `DDIMInverseScheduler` of diffusers takes a prediction of v as if it had been made at the noise level of
+    x_s instead of x_t, an error of one step. `on_step` gets the number of steps done.
     """
-    if hasattr(scheduler, "step_index"):
-        hint = "use a ModelScope or AnimateDiff model"
-        raise Incompatible("videos cannot be inverted with this model yet", hint=hint)
-    for done, t in enumerate(reversed(scheduler.timesteps[start:]), 1):
-        A, B = _coefficients(scheduler, t)
+    num_steps = len(scheduler.timesteps)
+    for done, index in enumerate(reversed(range(start, num_steps)), 1):
+        t = scheduler.timesteps[index]
+        A, B = _coefficients(scheduler, index)
         noisier_BCFHW = latents_BCFHW
         for _ in range(max_iterations):
             scaled = scheduler.scale_model_input(noisier_BCFHW, t)
@@ -52,9 +51,14 @@ def invert(
     return latents_BCFHW
 
 
-def _coefficients(scheduler: Any, t: Tensor) -> tuple[float, float]:
-    """A and B of the sampling step at timestep t, which is x_s = A x_t + B p."""
+def _coefficients(scheduler: Any, index: int) -> tuple[float, float]:
+    """A and B of the sampling step with this index, which is x_s = A x_t + B p."""
     zero, small = torch.zeros((), dtype=torch.float64), torch.tensor(_SMALL, dtype=torch.float64)
-    of_sample = scheduler.step(zero, t, small).prev_sample
-    of_prediction = scheduler.step(small, t, zero).prev_sample
-    return float(of_sample / small), float(of_prediction / small)
+
+    def stepped(prediction: Tensor, sample: Tensor) -> float:
+        fresh = deepcopy(scheduler)
+        if hasattr(fresh, "step_index"):  # or it looks for the first timestep, which need not be unique
+            fresh.set_begin_index(index)
+        return float(fresh.step(prediction, scheduler.timesteps[index], sample).prev_sample)
+
+    return stepped(zero, small) / _SMALL, stepped(small, zero) / _SMALL

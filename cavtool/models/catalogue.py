@@ -43,8 +43,9 @@ class Entry:
         return self.native or FAMILIES[self.family].native
 
 
-_WAN_CLIP = NativeClip(33, 16, 832, 480, multiple=16)
-# Licences as the model cards state them. Downloads are of the files that `pull` chooses, rounded.
+_WAN_CLIP = NativeClip(33, 16, 832, 480, multiple=16, frame_step=4)
+# Licences as the model cards state them; that of the motion adapter is guoyww/animatediff's, whose weights it holds.
+# Downloads are of the files that `pull` chooses, rounded.
 # Memory of the UNets: their bf16 weights and `python -m tests.benchmarks.memory`; of Wan: the weights and a guess.
 # Sampling as in the examples of the model cards; Wan 2.2 as in its own configs.
 CATALOGUE = {
@@ -60,7 +61,7 @@ CATALOGUE = {
         Entry(
             "modelscope",
             "unet3d",
-            "CC-BY-NC-4.0",
+            "CC-BY-NC-4.0, in the text of its card CC-BY-NC-ND",
             Needs(download=3.7, learn=19, generate=6),
             "ali-vilab/text-to-video-ms-1.7b",
             native=Native(NativeClip(16, 8, 256, 256), 40, 9.0, 0.5),
@@ -91,7 +92,7 @@ CATALOGUE = {
             "Apache-2.0",
             Needs(download=29, learn=24, generate=16),
             "Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
-            native=Native(_WAN_CLIP, 50, 6.0, 0.5, flow_shift=8.0),
+            native=Native(_WAN_CLIP, 50, 6.0, 0.17, flow_shift=8.0),
             max_frames=81,
         ),
         Entry(
@@ -100,7 +101,7 @@ CATALOGUE = {
             "Apache-2.0",
             Needs(download=80, learn=80, generate=48),
             "Wan-AI/Wan2.1-T2V-14B-Diffusers",
-            native=Native(_WAN_CLIP, 50, 5.0, 0.5, flow_shift=3.0),
+            native=Native(_WAN_CLIP, 50, 5.0, 0.35, flow_shift=3.0),
             max_frames=81,
         ),
         Entry(
@@ -109,7 +110,7 @@ CATALOGUE = {
             "Apache-2.0",
             Needs(download=126, learn=110, generate=78),
             "Wan-AI/Wan2.2-T2V-A14B-Diffusers",
-            native=Native(_WAN_CLIP, 40, 4.0, 0.5, flow_shift=12.0),
+            native=Native(_WAN_CLIP, 40, 4.0, 0.12, flow_shift=12.0),
             max_frames=81,
         ),
         Entry(
@@ -118,7 +119,7 @@ CATALOGUE = {
             "Apache-2.0",
             Needs(download=34, learn=40, generate=26),
             "Wan-AI/Wan2.2-TI2V-5B-Diffusers",
-            native=Native(NativeClip(49, 24, 1280, 704, multiple=32), 50, 5.0, 0.5, flow_shift=5.0),
+            native=Native(NativeClip(49, 24, 1280, 704, multiple=32, frame_step=4), 50, 5.0, 0.25, flow_shift=5.0),
             max_frames=121,
         ),
     )

@@ -110,6 +110,19 @@ def fingerprint(folder: Path) -> str:
     return hashlib.sha256(json.dumps(shapes, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def denoiser_shapes(folder: Path) -> dict[str, list[int]]:
+    """The shapes of the denoiser's parameters by name, which begins with the folder of a transformer.
+
+    Raises IntegrityFailure.
+    """
+    shapes: dict[str, list[int]] = {}
+    for part in _DENOISERS:
+        if (folder / part).is_dir() and (weights := find_weights(folder / part)):
+            prefix = f"{part}." if part.startswith("transformer") else ""
+            shapes |= {prefix + name: shape for name, shape in tensor_shapes(weights.files).items()}
+    return shapes
+
+
 def revision(folder: Path, cache: Path | None = None) -> str:
     """The SHA-256 of the denoiser's weights, of several files that of their hashes: 12 hex digits.
 

@@ -1,13 +1,14 @@
 """A base model: its folder, and everything that is read from it."""
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 from cavtool.models import folder as pipeline
 from cavtool.models.catalogue import Entry
-from cavtool.models.family import FAMILIES, Native, NativeClip, detect_family
+from cavtool.models.family import FAMILIES, Native, NativeClip, check_clip, detect_family
 from cavtool.models.folder import Description
 
 
@@ -18,7 +19,8 @@ class Model:
     `cache` is the folder in which the checksums of its weights are kept between processes; None keeps them in memory.
     `named` is how `find_model` finds it from every working directory, if not by its path. `commit` is that of its
     repository on the Hub (two with a plus between them, if a motion adapter has its own), `entry` what the catalogue
-    knows of it. Every property raises IntegrityFailure if the files it is read from are damaged or missing.
+    knows of it, `chosen` what the user chose of its clips (`num_frames`, `width`, `height`). Every property raises
+    IntegrityFailure if the files it is read from are damaged or missing.
     """
 
     name: str
@@ -27,6 +29,7 @@ class Model:
     named: str = field(default="", compare=False)
     commit: str = field(default="", compare=False)
     entry: Entry | None = field(default=None, compare=False)
+    chosen: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     @property
     def address(self) -> str:
@@ -40,10 +43,13 @@ class Model:
 
     @cached_property
     def native(self) -> Native:
-        """How the model is used unless the user says otherwise."""
+        """How the model is used unless the user says otherwise. Raises Incompatible for clips that it cannot make."""
         known = self.entry.native if self.entry else None
         usual = known or FAMILIES[self.family].native
-        return pipeline.read_native(self.folder, self._description, usual, known_size=known is not None)
+        native = pipeline.read_native(self.folder, self._description, usual, known_size=known is not None)
+        clip = replace(native.clip, **self.chosen)
+        check_clip(clip, self.family, self.name)
+        return replace(native, clip=clip)
 
     @property
     def clip(self) -> NativeClip:

@@ -13,6 +13,7 @@ from cavtool.models.family import PICKLES, check_complete, detect_family
 from cavtool.models.model import Model
 from cavtool.names import check_name
 from cavtool.system.files import read_text, write_atomic, writing_to
+from cavtool.system.safetensors import read_header
 
 SCHEMA = 1
 
@@ -23,7 +24,8 @@ class Pointer:
 
     `source` is a folder, a single-file checkpoint or a repository on the Hub, and `adapter` likewise a motion adapter
     for it, or empty. Both commits are pinned when they are downloaded. `prepared` models are in the cache of `cav`,
-    put together from both or converted to safetensors. `family` is empty until it is known.
+    put together from both or converted to safetensors. `family` is empty until it is known. Of the clips, what is 0 is
+    the model's own.
     """
 
     schema: int = SCHEMA
@@ -34,6 +36,15 @@ class Pointer:
     adapter_commit: str = ""
     family: str = ""
     prepared: bool = False
+    num_frames: int = 0
+    width: int = 0
+    height: int = 0
+
+    @property
+    def chosen(self) -> dict[str, int]:
+        """What the user chose of the clips."""
+        values = {"num_frames": self.num_frames, "width": self.width, "height": self.height}
+        return {key: value for key, value in values.items() if value}
 
     @property
     def downloads(self) -> list[tuple[str, str]]:
@@ -176,7 +187,9 @@ class Models:
             raise NotFound(f"the folder of `{pointer.name}` is gone: `{folder}`", hint=hint)
         check_usable(folder, pointer.name, f"`cav models pull {pointer.name}`")
         named, commit = pointer.name, "+".join(commit for _, commit in pointer.downloads)
-        return Model(named, folder, self.cache, named=named, commit=commit, entry=self.entry(pointer))
+        return Model(
+            named, folder, self.cache, named=named, commit=commit, entry=self.entry(pointer), chosen=pointer.chosen
+        )
 
     def entry(self, pointer: Pointer) -> Entry | None:
         """What the catalogue knows of a pointer's model."""
@@ -213,10 +226,20 @@ def single_file(path: Path) -> CavError:
     if path.suffix.lower() in PICKLES:
         message = f"`{path.name}` is a pickle, which can run code when it is loaded"
         return IntegrityFailure(message, hint="use a safetensors file or a diffusers pipeline folder")
-    hint = f"if it is a Stable Diffusion 1.5 model: `cav models pull animatediff --base {path}`"
     if path.suffix.lower() != ".safetensors":
         hint = "a pipeline folder has a `model_index.json`"
+    elif _is_lora(path):
+        hint = f"`cav generate PROMPT --style {path}` uses its appearance, `cav import {path}` its motion"
+        return Incompatible(f"`{path.name}` is a LoRA, not a base model", hint=hint)
+    else:
+        hint = f"if it is a Stable Diffusion 1.5 model: `cav models pull animatediff --base {path}`"
     return Incompatible(f"`{path.name}` is a single file, not a diffusers pipeline folder", hint=hint)
+
+
+def _is_lora(path: Path) -> bool:
+    with suppress(CavError):
+        return any("lora" in key for key in read_header(path))
+    return False
 
 
 def _located(source: str) -> str:

@@ -2,7 +2,15 @@
 
 from cavtool.recipes.absorb import Absorber, AbsorbRecipe, parse_absorber
 from cavtool.recipes.blend import Blend, parse_blend
-from cavtool.recipes.common import DEFAULT_MODEL, MAX_GUIDANCE, MAX_RANK, MAX_SAMPLING_STEPS, AbsorberKind, DType
+from cavtool.recipes.common import (
+    DEFAULT_MODEL,
+    MAX_GUIDANCE,
+    MAX_RANK,
+    MAX_SAMPLING_STEPS,
+    AbsorberKind,
+    DType,
+    Layout,
+)
 from cavtool.recipes.edit import EditRecipe, EditStart
 from cavtool.recipes.learn import LearnRecipe
 from cavtool.recipes.mix import MixRecipe
@@ -20,6 +28,7 @@ __all__ = [
     "DType",
     "EditRecipe",
     "EditStart",
+    "Layout",
     "LearnRecipe",
     "MixRecipe",
     "SampleRecipe",

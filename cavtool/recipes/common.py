@@ -30,6 +30,15 @@ class DType(StrEnum):
     BF16 = "bf16"
 
 
+class Layout(StrEnum):
+    """The layout of an exported file, by the tools that read it."""
+
+    CAV = "cav"  # everything that is in the registry
+    DIFFUSERS = "diffusers"  # and PEFT
+    COMFY = "comfy"
+    KOHYA = "kohya"  # sd-scripts, A1111; for Wan musubi-tuner
+
+
 def check(ok: object, message: str, hint: str | None = None) -> None:
     """Raise InvalidInput unless `ok`."""
     if not ok:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from cavtool.core.adapters.absorber import TOKEN
 from cavtool.core.adapters.existing import first_few, fit_absorber, kind_of
-from cavtool.core.adapters.lora import LoraState
-from cavtool.core.formats import AbsorberFile, dreambooth, read_absorber
+from cavtool.core.adapters.lora import LoraState, targets
+from cavtool.core.formats import AbsorberFile, dreambooth, read_absorber, wan
 from cavtool.events import Note, OnEvent, Warn
 from cavtool.recipes import Absorber
 from cavtool.registry import Asset
@@ -44,6 +44,8 @@ def _load(requested: Absorber, session: Session, workspace: Workspace, on_event:
     if unused:
         entries = "1 entry" if len(unused) == 1 else f"{len(unused)} entries"
         on_event(Note(f"{entries} of `{name}` fit no layer within a frame and are not used: {first_few(unused)}"))
+    if session.backbone.expert_boundary and (expert := wan.only_expert(targets(state))):
+        on_event(Note(f"`{name}` changes the {expert} expert only; files for the low-noise one say so in their names"))
     if requested.weight != 1 and TOKEN in state:
         on_event(Warn(f"the weight of `{name}` applies to its LoRA only: a learned token has none"))
     return Appearance(replace(requested, name=name, content_id=content_id, kind=kind_of(state)), state)

@@ -98,12 +98,15 @@ def edit_frames(
     styles: Sequence[LoraState] = (),
     on_event: OnEvent = lambda _: None,
 ) -> Frames:
-    """Edit frames (F, H, W, 3) of a size and rate that the model can make; any number of them."""
-    backbone, window = session.backbone, session.model.clip.num_frames
-    native = session.model.native
+    """Edit frames (F, H, W, 3) of a size and rate that the model can make, as many as `num_frames_for` gives or more.
+
+    Sampling takes the steps that the inversion undid: first-order ones, for models that `generate` samples otherwise.
+    """
+    backbone, native = session.backbone, session.model.native
+    window = native.clip.num_latents(native.clip.num_frames)
     num_steps, guidance = recipe.steps or native.steps, native.guidance if recipe.guidance is None else recipe.guidance
     start = recipe.first_step(num_steps)
-    scheduler = backbone.scheduler()
+    scheduler = backbone.scheduler(invertible=recipe.start is EditStart.DDIM)
     scheduler.set_timesteps(num_steps)
     latents = backbone.encode_clip(frames)
     num_stages = 2 if recipe.start is EditStart.DDIM else 1
@@ -146,12 +149,12 @@ def _probe(video: Path) -> Media:
 def _read_frames(video: Path, media: Media, model: Model, on_event: OnEvent) -> Frames:
     """The whole video as the model takes it. Raises MediaError if it shows nothing."""
     native = model.clip
-    num_frames = max(native.num_frames, round(media.duration * native.fps))
+    num_frames = native.num_frames_for(media.duration)
     width, height = native.size_like(media.width, media.height)
     frames = decode_whole(video, num_frames=num_frames, width=width, height=height, on_event=on_event)
     if int(frames.max()) - int(frames.min()) < _UNIFORM:
         raise MediaError(f"`{video}` shows nothing: all its frames are of one colour", hint="choose another video")
-    num_windows = len(window_starts(num_frames, native.num_frames))
+    num_windows = len(window_starts(native.num_latents(num_frames), native.num_latents(native.num_frames)))
     windows = f" in {num_windows} overlapping windows" if num_windows > 1 else ""
     on_event(
         Note(

@@ -3,16 +3,17 @@
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from cavtool.errors import CavError, Incompatible, InvalidInput, NotFound
 from cavtool.events import Note, OnEvent, Warn
-from cavtool.models import CATALOGUE, hub
+from cavtool.models import CATALOGUE, Model, hub
 from cavtool.models.catalogue import SD15
-from cavtool.models.family import ADAPTER, PICKLES, PIPELINE, check_complete, detect_family
+from cavtool.models.family import ADAPTER, PICKLES, PIPELINE, check_clip, check_complete, detect_family
 from cavtool.models.folder import DESCRIPTION, WORDS
 from cavtool.models.store import Pointer, is_remote, single_file
 from cavtool.system.files import writing_to
@@ -65,19 +66,33 @@ def add(
     source: str,
     *,
     base: str = "",
+    chosen: Mapping[str, int] | None = None,
     workspace: Workspace | None = None,
     on_event: OnEvent = lambda _: None,
 ) -> Pointer:
     """Name a folder or a repository, or a motion adapter with its image model `base`; downloads nothing.
 
-    Pickled weights of a folder are converted into the cache. Raises what `Models.add` and `pull` raise.
+    `chosen` may have the `num_frames`, `width` and `height` of its clips. Pickled weights of a folder are converted
+    into the cache. Raises what `Models.add` and `pull` raise, and Incompatible for clips that the model cannot make.
     """
     workspace = workspace or Workspace()
     pointer = workspace.models.add(name, _base(base), source) if base else workspace.models.add(name, source)
     if pointer.is_pulled and not (base and Path(pointer.source).is_file()):
         pointer = _prepare(pointer, workspace, on_event)
+    choice: dict[str, Any] = dict(chosen or {})
+    pointer = replace(pointer, **choice)
+    _check_clip(pointer, workspace)
     workspace.models.save(pointer)
     return pointer
+
+
+def _check_clip(pointer: Pointer, workspace: Workspace) -> None:
+    """Raise Incompatible for clips that the model cannot make, as far as is known before it is downloaded."""
+    entry, folder = workspace.models.entry(pointer), workspace.models.folder(pointer)
+    if pointer.is_pulled and folder.is_dir():
+        _ = Model(pointer.name, folder, entry=entry, chosen=pointer.chosen).native
+    elif entry:
+        check_clip(replace(entry.usual.clip, **pointer.chosen), entry.family, pointer.name)
 
 
 def remove(pointer: Pointer, workspace: Workspace) -> None:

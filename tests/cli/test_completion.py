@@ -87,7 +87,7 @@ def test_files_are_offered_by_suffix(complete: Complete, tmp_path: Path, monkeyp
     assert complete(f"cav learn twirl {tmp_path}/re").keys() == {f"{tmp_path}/ref.mp4", f"{tmp_path}/refs/"}
     assert complete("cav absorb moon x.mp4 ref").keys() == {"ref.mp4", "ref.png", "refs/"}
     assert complete("cav learn twirl ref.mp4 --absorber ref").keys() == {"ref.safetensors", "refs/"}
-    assert complete("cav import ref").keys() == {"ref.cav", "refs/"}
+    assert complete("cav import ref").keys() == {"ref.cav", "ref.safetensors", "refs/"}
 
 
 @pytest.mark.parametrize("shell", ["fish", "zsh", "powershell"])

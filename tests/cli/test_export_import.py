@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from tests.cli.assets import listed_names, put_motion
 from tests.cli.conftest import Cav
@@ -34,6 +36,7 @@ def test_motions_are_shared_in_a_file(cav: Cav, home: Path, tmp_path: Path) -> N
 
 def test_any_other_file_is_refused(cav: Cav, tmp_path: Path) -> None:
     (tmp_path / "text.cav").write_text("hello")
+    assert cav("import", "text.cav", "--model", "cav-mini").stderr.startswith("error: `--model` is for LoRAs of other")
     done = cav("import", "text.cav")
     assert done.returncode == 5
     assert done.stderr == "error: `text.cav` is not a complete bundle: File is not a zip file\n"
@@ -77,3 +80,21 @@ def test_a_bundle_goes_through_a_pipe(
         subprocess.run(command, env=environment, stdout=file, check=True)
     assert cav("import", "piped.cav", "--as", "spin").stdout == "spin\n"
     assert cav("export", "twirl", "-o", "-", "--json").returncode == 2
+
+
+def test_loras_of_other_tools_are_written_and_read(cav: Cav, home: Path, tmp_path: Path) -> None:
+    """The motion is one of cav-mini, the model that is meant if none is named."""
+    pair = {"lora_A.weight": torch.ones(2, 64), "lora_B.weight": torch.ones(64, 2)}
+    layer = "down_blocks.0.temp_attentions.0.transformer_blocks.0.attn1.to_q"
+    twirl = put_motion(home, "twirl")
+    save_file({f"unet.{layer}.{name}": matrix for name, matrix in pair.items()}, tmp_path / "spin.safetensors")
+    done = cav("import", "spin.safetensors", "--as", "spin")
+    assert done == (0, "spin\n", "")
+    done = cav("export", "spin", "--format", "diffusers", "-o", "out")
+    assert (done.returncode, done.stdout) == (0, "out/spin.safetensors\n")
+    assert "note: diffusers cannot load LoRAs into a pipeline of this family" in done.stderr
+    assert load_file("out/spin.safetensors").keys() == {f"unet.{layer}.{name}" for name in pair}
+    assert cav("export", "spin", "--format", "kohya").stderr.endswith("hint: use `--format diffusers`\n")
+    (twirl.folder / "weights.safetensors").write_bytes(b"hello")
+    assert cav("export", "twirl", "--format", "comfy").returncode == 5
+    assert cav("import", "spin.safetensors", "--model", "zeroscope").returncode == 6

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -27,3 +29,12 @@ def backbone(folder: Path) -> UNetBackbone:
 def modelscope_backbone(modelscope: Path) -> UNetBackbone:
     """The small model of ModelScope's family, freshly opened in fp32."""
     return UNet3DBackbone(modelscope, device="cpu", dtype=torch.float32)
+
+
+@pytest.fixture(scope="session")
+def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The pipeline folder of a small Wan of each kind, made when first asked for."""
+    from tests.small_models import save_wan
+
+    root = tmp_path_factory.mktemp("wan")
+    return cache(lambda kind: save_wan(root / kind, kind))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import MotionAdapter, UNet2DConditionModel
+from diffusers import MotionAdapter, UNet2DConditionModel, UNetMotionModel
 
 from cavtool.core.backbones import open_backbone
 from cavtool.core.backbones.animatediff import AnimateDiffBackbone
@@ -31,6 +31,23 @@ def test_temporal_targets_are_the_attention_of_the_motion_modules(animatediff: P
     assert not any(".motion_modules." in name for name in backbone.spatial_targets())
     blocks = {name.partition(".motion_modules.")[0] for name in backbone.temporal_targets()}
     assert blocks == {f"{side}_blocks.{i}" for side in ("down", "up") for i in range(4)} | {"mid_block"}
+
+
+def test_the_targets_in_the_model_of_full_size() -> None:
+    """Stable Diffusion 1.5 with the adapter v1-5-3, which has no motion module in the middle."""
+    with torch.device("meta"):
+        adapter = MotionAdapter(use_motion_mid_block=False)
+        unet = UNetMotionModel.from_unet2d(UNet2DConditionModel(cross_attention_dim=768), adapter)
+    backbone = AnimateDiffBackbone.__new__(AnimateDiffBackbone)
+    backbone.denoiser = unet
+    blocks = [(f"down_blocks.{i}", 2) for i in range(4)] + [(f"up_blocks.{i}", 3) for i in range(4)]
+    places = [f"{block}.motion_modules.{j}" for block, number in blocks for j in range(number)]
+    layers = [f"attn{i}.to_{name}" for i in (1, 2) for name in ("q", "k", "v", "out.0")]
+    expected = [f"{each}.transformer_blocks.0.{layer}" for each in places for layer in layers]
+    assert backbone.temporal_targets() == expected
+    assert len(expected) == 160
+    assert len(backbone.spatial_targets()) == 16 * 8
+    assert not set(backbone.spatial_targets()) & set(expected)
 
 
 def test_without_time_it_is_the_image_model_on_each_frame(in_two_parts: Path) -> None:
@@ -71,7 +88,7 @@ def test_an_image_model_without_a_motion_adapter_is_refused(in_two_parts: Path, 
     shutil.copytree(in_two_parts, tmp_path / "still", ignore=shutil.ignore_patterns("motion_adapter"))
     with pytest.raises(Incompatible, match="`still` is an image model") as caught:
         open_backbone(tmp_path / "still")
-    assert "`motion_adapter`" in str(caught.value.hint)
+    assert f"`cav models add NAME ADAPTER --base {tmp_path / 'still'}`" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize("widths", [(32, 64, 64, 64), (32, 32, 64)])

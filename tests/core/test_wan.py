@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from functools import cache, partial
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,30 +17,16 @@ from diffusers import (
     WanTransformer3DModel,
 )
 
-from cavtool.core.adapters import lora
-from cavtool.core.adapters.existing import fit_absorber
-from cavtool.core.adapters.heads import attention_shares, is_temporal, other_heads, restrict
-from cavtool.core.adapters.merge import merged
 from cavtool.core.backbones import open_backbone
-from cavtool.core.backbones.wan import EXPERTS, Experts, WanBackbone, _recorded
-from cavtool.core.formats import comfy, read_absorber
-from cavtool.core.losses import denoising_loss
-from cavtool.core.noise import seeded_noise, step_generator
+from cavtool.core.backbones.wan import Experts, WanBackbone
+from cavtool.core.inversion import invert
+from cavtool.core.noise import seeded_noise
 from cavtool.core.sampling import sample
-from cavtool.core.trainer import Trainer
 from cavtool.errors import Incompatible, IntegrityFailure
-from tests.core.test_lora import random_state
-from tests.small_models import save_wan
+from cavtool.models import CATALOGUE
 
 PROMPT, NEGATIVE, GUIDANCE = "a red cat in the forest", "blue &amp;  car", 5.0
 KINDS = ("2.1", "a14b", "5b")
-
-
-@pytest.fixture(scope="session")
-def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The pipeline folder of a small model of each kind, made when first asked for."""
-    root = tmp_path_factory.mktemp("wan")
-    return cache(lambda kind: save_wan(root / kind, kind))
 
 
 def opened(folder: Path) -> WanBackbone:
@@ -139,6 +126,60 @@ def test_the_first_of_two_equal_timesteps_is_where_sampling_starts(folder_of: An
     assert scheduler.step_index == 1
 
 
+@pytest.mark.parametrize(("kind", "name"), [("2.1", "wan-1.3b"), ("a14b", "wan2.2-14b"), ("5b", "wan2.2-5b")])
+def test_inversion_returns_to_the_latents_at_the_model_s_own_steps(folder_of: Any, kind: str, name: str) -> None:
+    native = CATALOGUE[name].usual
+    backbone = open_backbone(folder_of(kind), device="cpu", dtype="fp32", flow_shift=native.flow_shift)
+    latents = seeded_noise(backbone.latent_shape(9, *[64 if kind == "5b" else 32] * 2), 1, "cpu")
+    predict = partial(backbone.predict, conditioning=backbone.encode_text([PROMPT]))
+    schedulers = [backbone.scheduler(invertible=True) for _ in range(2)]
+    for scheduler in schedulers:
+        scheduler.set_timesteps(native.steps)
+    noise = invert(predict, schedulers[0], latents)
+    assert (noise - latents).std() > 0.3
+    error = sample(predict, schedulers[1], noise) - latents
+    assert 10 * torch.log10(latents.square().mean() / error.square().mean()) > 30, "less than 30 dB"
+
+
+def test_both_schedulers_can_be_inverted_and_agree(folder_of: Any, tmp_path: Path) -> None:
+    """UniPC with the settings of an invertible scheduler takes the steps of Euler at its own noise levels."""
+    backbone = opened(folder_of("2.1"))
+    scheduler = backbone.scheduler(invertible=True)
+    scheduler.set_timesteps(7)
+    noise = clip_noise(backbone)
+    made = sample(lambda latents, _: latents.tanh(), scheduler, noise)
+    expected, levels = noise, [*scheduler.sigmas.tolist()]
+    for level, less in pairwise(levels):
+        expected = expected + (less - level) * expected.tanh()
+    torch.testing.assert_close(made, expected, atol=1e-5, rtol=0)
+    folder = Path(shutil.copytree(folder_of("2.1"), tmp_path / "euler", ignore=shutil.ignore_patterns("scheduler")))
+    FlowMatchEulerDiscreteScheduler(shift=3.0).save_pretrained(folder / "scheduler")
+    euler = [opened(folder).scheduler(invertible=True) for _ in range(2)]
+    for each in euler:
+        each.set_timesteps(5)
+    inverted = invert(lambda latents, _: latents.tanh(), euler[0], noise, start=1, max_iterations=50)
+    back = sample(lambda latents, _: latents.tanh(), euler[1], inverted, start=1)
+    assert (back - noise).abs().mean() < 0.01
+
+
+@pytest.mark.parametrize("name", ["wan-1.3b", "wan-14b", "wan2.2-14b", "wan2.2-5b"])
+def test_a_motion_is_learned_where_noise_is_as_strong_as_for_the_unets(folder_of: Any, name: str) -> None:
+    """At the timestep 500 of ModelScope the noise has 1.62 times the amplitude of the video: 0.62 to 0.38."""
+    native = CATALOGUE[name].usual
+    backbone = open_backbone(folder_of("2.1"), device="cpu", dtype="fp32", flow_shift=native.flow_shift)
+    assert backbone.first_timestep(native.noise_from) == pytest.approx(620, abs=10)
+    assert backbone.expert_boundary == 0
+
+
+def test_both_experts_learn_a_motion_and_the_high_noise_one_more(folder_of: Any) -> None:
+    native = CATALOGUE["wan2.2-14b"].usual
+    backbone = open_backbone(folder_of("a14b"), device="cpu", dtype="fp32", flow_shift=native.flow_shift)
+    drawn = backbone.draw_timesteps(torch.Generator().manual_seed(0), 4000, native.noise_from)
+    assert (drawn >= 875).float().mean() == pytest.approx(0.72, abs=0.03)
+    assert backbone.expert_boundary == pytest.approx(0.368, abs=0.001)
+    assert backbone.first_timestep(backbone.expert_boundary) == 875
+
+
 def test_noise_and_target_are_those_of_flow_matching(folder_of: Any) -> None:
     backbone = opened(folder_of("2.1"))
     latents, noise = torch.full((1, 4, 1, 2, 2), 3.0), torch.full((1, 4, 1, 2, 2), -1.0)
@@ -233,166 +274,6 @@ def test_without_time_every_frame_is_a_clip_of_its_own(folder_of: Any) -> None:
         assert (backbone.predict(latents, t, text) - frames).abs().max() > 1e-3
 
 
-# Heads
-
-
-def test_heads_are_told_apart_by_their_attention() -> None:
-    """Constructed attention: one head looks at its own frame, one at its own place, one everywhere."""
-    num_frames, num_places = 5, 6
-    frame, place = torch.arange(30) // num_places, torch.arange(30) % num_places
-    width = 8
-    looks_at = torch.stack([torch.eye(width)[frame], torch.eye(width)[place], torch.zeros(30, width)]) * 20
-    for queries in (torch.arange(30), torch.tensor([3, 17, 29])):
-        own_frame, own_place = attention_shares(looks_at, looks_at, num_frames, queries)
-        torch.testing.assert_close(own_frame, torch.tensor([1.0, 1 / 6 * 6 / 5, 1 / 5]), atol=1e-3, rtol=0)
-        torch.testing.assert_close(own_place, torch.tensor([1 / 6, 1.0, 1 / 6]), atol=1e-3, rtol=0)
-        assert is_temporal(own_frame, own_place).tolist() == [False, True, False]
-    assert is_temporal(torch.tensor([1.0, 1.0]), torch.tensor([1.3, 1.29])).tolist() == [True, False]
-
-
-def test_the_recorded_attention_is_that_of_the_model(folder_of: Any) -> None:
-    backbone = opened(folder_of("2.1"))
-    latents, t, text = clip_noise(backbone), torch.tensor([400.0]), backbone.encode_text([PROMPT])
-    block = backbone.denoiser.transformer.blocks[0]
-    seen: dict[str, torch.Tensor] = {}
-    hooks = [
-        block.attn1.to_v.register_forward_hook(lambda _, __, out: seen.__setitem__("v", out)),
-        block.attn1.to_out[0].register_forward_hook(lambda _, given, __: seen.__setitem__("mixed", given[0])),
-    ]
-    recorded: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-    with torch.no_grad():
-        plain = backbone.predict(latents, t, text)
-        with _recorded(backbone.denoiser.transformer, lambda i, q, k: recorded.__setitem__(i, (q, k))):
-            watched = backbone.predict(latents, t, text)
-        again = backbone.predict(latents, t, text)
-    for hook in hooks:
-        hook.remove()
-    assert torch.equal(plain, watched)
-    assert torch.equal(plain, again)
-    assert sorted(recorded) == [0, 1]
-    query, key = (each.transpose(1, 2) for each in recorded[0])
-    attention = (query @ key.mT / query.shape[-1] ** 0.5).softmax(-1)
-    value = seen["v"].view(*seen["v"].shape[:2], 3, -1).transpose(1, 2)
-    torch.testing.assert_close((attention @ value).transpose(1, 2).flatten(2), seen["mixed"], atol=1e-5, rtol=0)
-
-
-def test_every_head_of_every_expert_is_classified(folder_of: Any) -> None:
-    backbone = opened(folder_of("a14b"))
-    heads = backbone.classify_heads(clip_noise(backbone), PROMPT)
-    assert list(heads) == [f"{part}.blocks.{i}.attn1" for part in ("transformer", "transformer_2") for i in (0, 1)]
-    assert all(mask.shape == (3,) and mask.dtype == torch.bool for mask in heads.values())
-    again = backbone.classify_heads(clip_noise(backbone), PROMPT)
-    assert all(torch.equal(heads[layer], again[layer]) for layer in heads)
-    one_frame = backbone.classify_heads(clip_noise(backbone, num_frames=1), PROMPT)
-    assert not any(mask.any() for mask in one_frame.values())
-
-
-def mask_of(layer_heads: str) -> torch.Tensor:
-    return torch.tensor([each == "1" for each in layer_heads])
-
-
-def trained_motion(backbone: WanBackbone, heads: dict[str, torch.Tensor], *, steps: int = 3) -> lora.LoraState:
-    params = lora.inject(backbone.denoiser, "cav_motion", backbone.temporal_targets(), 4, seed=1)
-    restrict(params, heads)
-    latents, text = clip_noise(backbone), backbone.encode_text([PROMPT])
-    list(
-        Trainer(
-            params, lambda step: denoising_loss(backbone, latents, text, step_generator(0, step)), steps, 1e-2
-        ).run()
-    )
-    state = lora.extract(params)
-    lora.remove_all(backbone.denoiser)
-    return state
-
-
-HEADS = {"transformer.blocks.0.attn1": mask_of("010"), "transformer.blocks.1.attn1": mask_of("110")}
-
-
-def test_training_changes_the_rows_of_the_chosen_heads_only(folder_of: Any) -> None:
-    backbone = opened(folder_of("2.1"))
-    state = trained_motion(backbone, HEADS)
-    assert set(lora.targets(state)) == set(backbone.temporal_targets())
-    for layer, mask in HEADS.items():
-        for projection in "qk":
-            rows = state[f"{layer}.to_{projection}.lora_B.weight"].abs().sum(1).view(3, -1)
-            assert (rows[mask] > 0).all()
-            assert (rows[~mask] == 0).all()
-
-
-def test_before_the_norm_the_other_heads_are_unchanged(folder_of: Any) -> None:
-    backbone = opened(folder_of("2.1"))
-    state, inputs = trained_motion(backbone, HEADS), torch.randn(5, 36, generator=torch.Generator().manual_seed(0))
-    for layer, mask in HEADS.items():
-        for projection in "qk":
-            module = backbone.denoiser.get_submodule(f"{layer}.to_{projection}")
-            before = module(inputs)
-            with merged(backbone.denoiser, [(state, 1.0)]):
-                change = (module(inputs) - before).abs().view(5, 3, -1).amax((0, 2))
-            assert (change[~mask] <= 1e-6).all()
-            assert (change[mask] > 1e-3).all()
-
-
-def test_for_the_output_the_columns_of_the_chosen_heads_are_trained(folder_of: Any) -> None:
-    backbone = opened(folder_of("2.1"))
-    backbone.motion_layers = (".attn1.to_v", ".attn1.to_out.0")
-    state = trained_motion(backbone, HEADS)
-    for layer, mask in HEADS.items():
-        columns = state[f"{layer}.to_out.0.lora_A.weight"].abs().sum(0).view(3, -1)
-        rows = state[f"{layer}.to_v.lora_B.weight"].abs().sum(1).view(3, -1)
-        for each in (columns, rows):
-            assert (each[mask] > 0).all()
-            assert (each[~mask] == 0).all()
-
-
-def test_the_motion_and_the_absorber_share_no_head(folder_of: Any) -> None:
-    backbone = opened(folder_of("2.1"))
-    params = lora.inject(backbone.denoiser, "cav_absorber", backbone.spatial_targets(), 4, seed=1)
-    restrict(params, other_heads(HEADS))
-    stills = clip_noise(backbone, num_frames=1).repeat(4, 1, 1, 1, 1)
-    text = backbone.encode_text(["a lantern"])
-
-    def loss_at(step: int) -> torch.Tensor:
-        with backbone.without_time():
-            return denoising_loss(backbone, stills, text, step_generator(0, step))
-
-    list(Trainer(params, loss_at, 3, 1e-2).run())
-    for layer, mask in HEADS.items():
-        rows = params[f"{layer}.to_q.lora_B.weight"].abs().sum(1).view(3, -1)
-        assert (rows[~mask] > 0).all()
-        assert (rows[mask] == 0).all()
-        to_text = params[f"{layer.replace('attn1', 'attn2')}.to_q.lora_B.weight"]
-        assert (to_text.abs().sum(1) > 0).all()
-
-
-def test_a_training_of_two_experts_is_resumed_with_the_same_weights(folder_of: Any) -> None:
-    """In a step with one timestep, one of the experts has no gradient."""
-    backbone = opened(folder_of("a14b"))
-    latents, text = clip_noise(backbone), backbone.encode_text([PROMPT])
-
-    def trainer() -> Trainer:
-        lora.remove_all(backbone.denoiser)
-        params = lora.inject(backbone.denoiser, "cav_motion", backbone.temporal_targets(), 2, seed=1)
-        return Trainer(params, lambda step: denoising_loss(backbone, latents, text, step_generator(3, step)), 7, 1e-2)
-
-    whole = trainer()
-    list(whole.run())
-    expected = lora.extract(whole.params)
-    first = trainer()
-    for _ in zip(range(4), first.run(), strict=False):
-        pass
-    state = {key: value.clone() for key, value in first.state().items()}
-    second = trainer()
-    second.load(state)
-    list(second.run())
-    made = lora.extract(second.params)
-    assert any(key.startswith("num_updates.") for key in state)
-    assert all(torch.equal(made[key], expected[key]) for key in expected)
-    assert all(expected[key].abs().sum() > 0 for key in expected)  # both experts were trained
-
-
-# Names and files
-
-
 @pytest.mark.parametrize(("heads", "layers", "ffn"), [(12, 30, 8960), (40, 40, 13824), (24, 30, 14336)])
 def test_the_targets_in_the_models_of_full_size(heads: int, layers: int, ffn: int) -> None:
     """Wan 2.1 1.3B, Wan 2.1 14B (also each expert of Wan 2.2) and Wan 2.2 5B."""
@@ -406,31 +287,6 @@ def test_the_targets_in_the_models_of_full_size(heads: int, layers: int, ffn: in
     assert backbone.spatial_targets() == [f"{block}.{name}" for block in blocks for name in names]
     shapes = {tuple(backbone.denoiser.get_submodule(name).weight.shape) for name in backbone.temporal_targets()}
     assert shapes == {(128 * heads, 128 * heads)}
-
-
-def test_the_names_of_comfyui_and_back() -> None:
-    ours = ["attn1.to_q", "attn1.to_out.0", "attn2.to_k", "attn2.add_v_proj", "ffn.net.0.proj", "ffn.net.2"]
-    theirs = ["self_attn.q", "self_attn.o", "cross_attn.k", "cross_attn.v_img", "ffn.0", "ffn.2"]
-    pairs = {f"transformer.blocks.7.{name}": (torch.ones(2, 3), torch.ones(4, 2)) for name in ours}
-    (file,) = comfy.write(lora.state_of(pairs)).values()
-    names = [key.removesuffix(".lora_A.weight") for key in file if key.endswith("lora_A.weight")]
-    assert sorted(names) == sorted(f"diffusion_model.blocks.7.{name}" for name in theirs)
-    assert sorted(map(comfy.layer_of, names)) == sorted(pairs)
-    of_experts = [f"diffusion_model.transformer_{i}.blocks.0.self_attn.q" for i in (1, 2)]
-    assert list(map(comfy.layer_of, of_experts)) == [f"{part}.blocks.0.attn1.to_q" for part in EXPERTS]
-    assert comfy.layer_of("down_blocks.0.attentions.0.proj_in") == "down_blocks.0.attentions.0.proj_in"
-
-
-def test_a_lora_of_comfyui_can_be_an_absorber(folder_of: Any, tmp_path: Path) -> None:
-    backbone = opened(folder_of("2.1"))
-    state = random_state(backbone, backbone.spatial_targets(), 1)
-    (file,) = comfy.write(state).values()
-    lora.save(file, tmp_path / "style.safetensors", {"format": "pt"})
-    found = read_absorber(tmp_path / "style.safetensors")
-    fitted, unused = fit_absorber(backbone, found, 1.0, name="style", model="wan")
-    assert not unused
-    assert fitted.keys() == state.keys()
-    assert all(torch.equal(fitted[key], state[key]) for key in state)
 
 
 # Folders

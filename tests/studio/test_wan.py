@@ -1,23 +1,42 @@
 """Wan models through the workflows, on small random weights."""
 
 import json
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from diffusers import DiffusionPipeline
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
-from cavtool.core.formats import comfy
+from cavtool import video
+from cavtool.core.adapters.lora import targets
 from cavtool.errors import Incompatible
-from cavtool.events import Event, Warn
+from cavtool.events import Event, Note, Warn
 from cavtool.models import DESCRIPTION, find_model
-from cavtool.recipes import Blend, DType, LearnRecipe, SampleRecipe
+from cavtool.recipes import (
+    Absorber,
+    AbsorberKind,
+    Blend,
+    DType,
+    EditRecipe,
+    EditStart,
+    Layout,
+    LearnRecipe,
+    MixRecipe,
+    SampleRecipe,
+)
+from cavtool.studio.appearance import load_absorbers
+from cavtool.studio.edit import edit, edit_frames
 from cavtool.studio.generate import generate
 from cavtool.studio.learn import learn
-from cavtool.studio.session import motion_of, open_session
+from cavtool.studio.mix import mix
+from cavtool.studio.session import Motion, Session, motion_of, open_session
+from cavtool.studio.transfer import export_loras, import_lora
 from cavtool.workspace import Workspace
 from tests.small_models import save_wan
 
@@ -67,25 +86,126 @@ def test_a_motion_is_learned_on_both_experts_and_applied(two_experts: Path, circ
     assert plain.read_bytes() != video.read_bytes()
 
 
-def test_an_exported_motion_gives_our_video_in_diffusers(two_experts: Path, circle: Path, tmp_path: Path) -> None:
-    """One file an expert, since nothing in a file of this layout says which expert it is for."""
-    motion = motion_of(learn("circle", circle, recipe_for(two_experts)))
+def test_a_motion_of_one_expert_only_comes_with_a_warning(two_experts: Path, circle: Path) -> None:
+    """With a shift of 3, the boundary of 0.875 is at the share 0.7 of the schedule."""
+    events: list[Event] = []
+    recipe = recipe_for(two_experts, absorber_kind=AbsorberKind.NONE, noise_from=0.8)
+    state = load_file(learn("late", circle, recipe, on_event=events.append).weights)
+    (warning,) = [event.text for event in events if isinstance(event, Warn)]
+    assert warning.startswith("from noise level 0.8 on, only the high-noise expert of `a14b` learns")
+    assert "below 0.70 (`--noise-from`)" in warning
+    assert {key.partition(".")[0] for key, value in state.items() if "lora_B" in key and value.any()} == {"transformer"}
+
+
+def test_a_long_video_is_edited_in_windows_of_latents(circle: Path, tmp_path: Path) -> None:
+    """Two seconds at 8 frames per second are 17 frames, five of latents; a clip of 9 frames has three."""
+    folder = described(save_wan(tmp_path / "wan"), num_frames=9)
+    events: list[Event] = []
+    recipe = EditRecipe("a red cat", steps=2, strength=0.5, model=str(folder))
+    file = edit(circle, recipe, output=tmp_path / "made.mp4", on_event=events.append)
+    assert video.probe(file).num_frames == video.probe(circle).num_frames == 16
+    notes = [event.text for event in events if isinstance(event, Note)]
+    assert notes[0].startswith("`wan` edits 17 frames of 32x32 in 3 overlapping windows")
+
+
+def test_the_same_prompt_without_guidance_returns_the_video(two_experts: Path) -> None:
     session = open_session(str(two_experts), dtype="fp32")
-    prompt, negative, steps = "a red cat", "a car", 4
-    ours = session.generate(prompt, 1, [motion], negative=negative, steps=steps, guidance=5.0)
-    plain = session.generate(prompt, 1, negative=negative, steps=steps, guidance=5.0)
-    files = comfy.write(motion.state)
-    assert list(files) == ["high_noise", "low_noise"]
-    assert all(any(value.any() for key, value in file.items() if "lora_B" in key) for file in files.values())
-    pipeline = DiffusionPipeline.from_pretrained(two_experts)
-    pipeline.load_lora_weights(files["high_noise"], adapter_name="high")
-    pipeline.load_lora_weights(files["low_noise"], adapter_name="low", load_into_transformer_2=True)
-    pipeline.set_progress_bar_config(disable=True)
+    frames = np.random.default_rng(0).integers(0, 256, (21, 32, 32, 3), np.uint8)
+    same = EditRecipe("a red cat", source_prompt="a red cat", guidance=1.0, strength=1.0, steps=40)
+    made = edit_frames(session, frames, same).astype(float)
+    encoded = session.backbone.decode(session.backbone.encode_clip(frames)).astype(float)
+    assert np.mean((made - encoded) ** 2) < 255**2 / 10**3, "less than 30 dB"
+    assert np.abs(made[0] - made[-1]).mean() > 0
+
+
+@pytest.mark.parametrize("layout", [Layout.DIFFUSERS, Layout.COMFY])
+def test_an_exported_motion_gives_our_video_in_diffusers(
+    two_experts: Path, circle: Path, tmp_path: Path, layout: Layout
+) -> None:
+    """One file an expert, since nothing in a file of this layout says which expert it is for."""
+    motion = motion_of(learn("circle", circle, recipe_for(two_experts, absorber_kind=AbsorberKind.NONE)))
+    events: list[Event] = []
+    files = export_loras(["circle"], layout, output=tmp_path, on_event=events.append)
+    assert [file.name for file in files] == ["circle_high_noise.safetensors", "circle_low_noise.safetensors"]
+    assert [event.text[:46] for event in events if isinstance(event, Note)] == [
+        "`circle` is two files: that for low noise is f"
+    ]
+    session = open_session(str(two_experts), dtype="fp32")
     noise = torch.randn(session.backbone.latent_shape(21, 32, 32), generator=torch.Generator().manual_seed(1))
-    options = {"num_frames": 21, "height": 32, "width": 32, "latents": noise, "num_inference_steps": steps}
-    frames = pipeline(prompt, negative_prompt=negative, guidance_scale=5.0, **options).frames[0]
-    assert abs(ours / 255.0 - frames).max() < 1.5 / 255
-    assert abs(ours.astype(int) - plain).max() > 2
+    ours, plain = (sampled(session, noise, motions) for motions in ([motion], []))
+    pipeline = DiffusionPipeline.from_pretrained(two_experts)
+    pipeline.load_lora_weights(str(files[0]), adapter_name="high")
+    pipeline.load_lora_weights(str(files[1]), adapter_name="low", load_into_transformer_2=True)
+    pipeline.set_progress_bar_config(disable=True)
+    size = {"num_frames": 21, "height": 32, "width": 32}
+    made = pipeline(
+        "a red cat",
+        negative_prompt="a car",
+        guidance_scale=5.0,
+        latents=noise,
+        num_inference_steps=4,
+        output_type="latent",
+        **size,
+    ).frames
+    torch.testing.assert_close(ours, made, atol=1e-4, rtol=0)
+    assert (ours - plain).abs().max() > 1e-2
+
+
+def test_an_edit_can_start_from_noised_frames(two_experts: Path) -> None:
+    session = open_session(str(two_experts), dtype="fp32")
+    frames = np.random.default_rng(0).integers(0, 256, (21, 32, 32, 3), np.uint8)
+    encoded = session.backbone.decode(session.backbone.encode_clip(frames)).astype(int)
+    recipe = EditRecipe("a red cat", start=EditStart.NOISE, steps=20, seed=1)
+    changes = [
+        np.abs(edit_frames(session, frames, replace(recipe, strength=strength)) - encoded).mean()
+        for strength in (0.0, 0.1, 0.9)
+    ]
+    assert changes[0] == 0
+    assert 0 < changes[1] < changes[2]
+
+
+def test_the_files_of_two_experts_are_imported_and_mixed_into_one_motion(
+    two_experts: Path, circle: Path, tmp_path: Path
+) -> None:
+    learned = load_file(learn("circle", circle, recipe_for(two_experts, absorber_kind=AbsorberKind.NONE)).weights)
+    files = export_loras(["circle"], Layout.KOHYA, output=tmp_path)
+    events: list[Event] = []
+    model = find_model(str(two_experts))
+    for name, file in zip(("high", "low"), files, strict=True):
+        import_lora(file, model, name=name, on_event=events.append)
+    assert [event.text.partition(":")[0] for event in events if isinstance(event, Note)] == [
+        "`circle_high_noise.safetensors` is for the high-noise expert only",
+        "`circle_low_noise.safetensors` is for the low-noise expert only",
+    ]
+    both = load_file(mix("both", MixRecipe((Blend("high"), Blend("low")))).weights)
+    assert both.keys() == learned.keys()
+    for layer in (key.removesuffix(".lora_A.weight") for key in learned if key.endswith("lora_A.weight")):
+        expected = learned[f"{layer}.lora_B.weight"] @ learned[f"{layer}.lora_A.weight"]
+        torch.testing.assert_close(both[f"{layer}.lora_B.weight"] @ both[f"{layer}.lora_A.weight"], expected)
+
+
+def test_a_style_for_one_expert_comes_with_a_note(two_experts: Path, tmp_path: Path) -> None:
+    pair = {"lora_A.weight": torch.ones(1, 36), "lora_B.weight": torch.ones(36, 1)}
+    for file in ("style.safetensors", "style_low_noise.safetensors"):
+        save_file({f"diffusion_model.blocks.0.self_attn.v.{key}": each for key, each in pair.items()}, tmp_path / file)
+    events: list[Event] = []
+    session = open_session(str(two_experts), dtype="fp32")
+    files = [Absorber(str(tmp_path / name)) for name in ("style.safetensors", "style_low_noise.safetensors")]
+    high, low = load_absorbers(files, session, Workspace(), events.append)
+    assert targets(high.state) == ("transformer.blocks.0.attn1.to_v",)
+    assert targets(low.state) == ("transformer_2.blocks.0.attn1.to_v",)
+    assert [event.text[:49] for event in events if isinstance(event, Note)] == [
+        "`style.safetensors` changes the high-noise expert",
+        "`style_low_noise.safetensors` changes the low-noi",
+    ]
+
+
+def sampled(session: Session, noise: torch.Tensor, motions: list[Motion]) -> torch.Tensor:
+    """The latents of a video of four steps."""
+    backbone, scheduler = session.backbone, session.backbone.scheduler()
+    scheduler.set_timesteps(4)
+    texts = {"positive": backbone.encode_text(["a red cat"]), "negative": backbone.encode_text(["a car"])}
+    return session.denoise(partial(backbone.predict_guided, **texts, guidance_scale=5.0), scheduler, noise, motions)
 
 
 def test_a_clip_length_that_does_not_fit_is_refused_with_the_nearest(circle: Path, tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """`cav models`: base models."""
 
+import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,8 @@ from cavtool.cli.completion.offers import hub_model_names, listed_model_names, m
 from cavtool.cli.output import Output
 from cavtool.cli.params import DryRun, Yes
 from cavtool.errors import CavError, InvalidInput, NotFound, closest
-from cavtool.models import CATALOGUE
+from cavtool.models import CATALOGUE, NativeClip
+from cavtool.models.family import FAMILIES
 from cavtool.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -78,18 +80,25 @@ def add(
     ],
     *,
     base: Base = "",
+    frames: Annotated[int, typer.Option(help="Frames of its clips (default: the model's).", min=0)] = 0,
+    size: Annotated[
+        str, typer.Option(metavar="WIDTHxHEIGHT", help="Size of its clips in pixels (default: the model's).")
+    ] = "",
 ) -> None:
-    """Give a model a name, which `--model` then takes.
+    """Give a model a name, which `--model` then takes, and clips of another size if asked.
 
-    Downloads and copies nothing; only pickled weights (.bin) are converted into the cache.
+    Downloads and copies nothing; only pickled weights (.bin) are converted into the cache. Smaller clips need less
+    memory.
 
     Examples: `cav models add dance ./my-zeroscope`,
+    `cav models add wan-small Wan-AI/Wan2.1-T2V-1.3B-Diffusers --size 480x272`,
     `cav models add toon guoyww/animatediff-motion-adapter-v1-5-3 --base toonyou.safetensors`
     """
     with out.progress() as on_event:
         from cavtool.studio import models as studio
 
-        pointer = studio.add(name, source, base=base, workspace=workspace, on_event=on_event)
+        chosen = _chosen(frames, size)
+        pointer = studio.add(name, source, base=base, chosen=chosen, workspace=workspace, on_event=on_event)
     out.result(_describe(workspace, pointer.name, pointer), [pointer.name])
     if not pointer.is_pulled or (base and not pointer.prepared):
         out.hint(f"`cav models pull {pointer.name}` downloads the rest")
@@ -219,20 +228,33 @@ def _describe(workspace: Workspace, name: str, pointer: "Pointer | None") -> dic
         "adapter": pointer.adapter if pointer else entry.adapter if entry else "",
         "commit": pointer.commit if pointer else "",
         "path": str(folder) if folder and folder.exists() else None,
-        "native": _native(name, folder, entry),
+        "native": _native(name, folder, entry, pointer),
         "max_frames": entry.max_frames if entry else None,
         "needs_gb": asdict(entry.needs) if entry else None,
+        "caveat": FAMILIES[family].caveat if family in FAMILIES else "",
     }
 
 
-def _native(name: str, folder: Path | None, entry: "Entry | None") -> dict[str, Any] | None:
-    """How the model is used, as its folder says, or without one the catalogue."""
+def _native(name: str, folder: Path | None, entry: "Entry | None", pointer: "Pointer | None") -> dict[str, Any] | None:
+    """How the model is used, as its folder says, or without one the catalogue, with what the user chose."""
     from cavtool.models import Model
 
+    chosen = pointer.chosen if pointer else {}
     if folder and folder.exists():
         with suppress(CavError):
-            return asdict(Model(name, folder, entry=entry).native)
-    return asdict(entry.usual) if entry else None
+            return asdict(Model(name, folder, entry=entry, chosen=chosen).native)
+    return asdict(replace(entry.usual, clip=replace(entry.usual.clip, **chosen))) if entry else None
+
+
+def _chosen(frames: int, size: str) -> dict[str, int]:
+    """What the user chose of the clips. Raises InvalidInput for a size that is none."""
+    chosen = {"num_frames": frames} if frames else {}
+    if not size:
+        return chosen
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", size)
+    if match is None or not all(map(int, match.groups())):
+        raise InvalidInput(f"`{size}` is not a size", hint="write `--size 480x272`")
+    return chosen | {"width": int(match[1]), "height": int(match[2])}
 
 
 def _state(pointer: "Pointer | None", entry: "Entry | None", folder: Path | None) -> str:
@@ -254,6 +276,17 @@ def _clip_text(data: dict[str, Any]) -> str:
     return f"{frames} frames of {clip['width']}x{clip['height']}, {clip['fps']:g} fps"
 
 
+def _accepted_text(data: dict[str, Any]) -> str:
+    """The clips that the model can make: 4n + 1 frames, sides in steps of 16 pixels."""
+    clip = data["native"]["clip"]
+    family = FAMILIES[data["family"]]
+    frames = "any number of frames" if clip["frame_step"] == 1 else f"{clip['frame_step']}n + 1 frames"
+    if family.most_frames:
+        frames = f"{family.most_frames} frames or fewer"
+    step = family.side_step(NativeClip(**clip))
+    return f"{frames}, sides in steps of {step} pixels (`cav models add --frames --size`)"
+
+
 def _lines(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """The lines of `cav models show`."""
     yield "name", data["name"]
@@ -267,8 +300,11 @@ def _lines(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if data["native"]:
         native = data["native"]
         yield "clip", _clip_text(data)
+        yield "accepts", _accepted_text(data)
         yield "sampling", f"{native['steps']} steps, guidance {native['guidance']:g}"
     if data["needs_gb"]:
         needs = data["needs_gb"]
         yield "download", f"about {needs['download']:g} GB" if needs["download"] else "none"
         yield "memory", f"about {needs['learn']:g} GB to learn, {needs['generate']:g} GB to generate (estimates)"
+    if data["caveat"]:
+        yield "note", data["caveat"]

@@ -22,7 +22,6 @@ WEIGHTS = ("0.3", "0.5", "0.7", "1.0", "1.3")
 WINDOWS = ("0-0.3", "0-0.5", "0.3-1", "0.5-1")
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif", ".webp", ".m4v")
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".avif")
-WEIGHT_FILES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 _MAX_DESCRIBED = 50  # nobody reads more descriptions
 _MAX_SORTED_OUT = 500  # reading more records would take too long: all others are offered
 _MAX_DESCRIPTION = 60  # characters
@@ -51,6 +50,8 @@ def weighted_motion_names(incomplete: str) -> list[Offer]:
 
 def absorber_names(incomplete: str) -> list[Offer]:
     """Absorbers, files with weights and folders; after `NAME:`, common weights."""
+    from cavtool.recipes.absorb import WEIGHT_FILES
+
     return [*_of_kind("absorber", incomplete), *_files(incomplete, WEIGHT_FILES)]
 
 
@@ -147,8 +148,10 @@ def motions_and_videos(incomplete: str) -> list[Offer]:
 
 
 def bundle_files(incomplete: str) -> list[Offer]:
-    """Files of `cav export`, and folders."""
-    return [*_files(incomplete, (".cav",))]
+    """Files of `cav export`, LoRAs of other tools, and folders."""
+    from cavtool.recipes.absorb import WEIGHT_FILES
+
+    return [*_files(incomplete, (".cav", *WEIGHT_FILES))]
 
 
 def _assets(prefix: str) -> dict[str, str]:

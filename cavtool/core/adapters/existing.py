@@ -5,7 +5,7 @@ the weights of the base model for as long as they are in use. Shapes: N vectors 
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -32,7 +32,7 @@ def fit_absorber(
     """
     params = dict(backbone.denoiser.named_parameters())
     shapes = {key: tuple(params[key].shape) for key in backbone.spatial_parameters()}
-    loras, unused_loras = _fit_loras(found, shapes, weight, name, model)
+    loras, unused_loras = fit_loras(found.loras, shapes, weight, name, model)
     weights, unused_weights = _fit_weights(found, shapes, name, model)
     token = {} if found.token is None else {TOKEN: _fit_token(backbone, found.token, name, model)}
     state, unused = loras | weights | token, [*unused_loras, *unused_weights, *found.others]
@@ -87,14 +87,22 @@ def first_few(entries: Sequence[str], num: int = 3) -> str:
     return ", ".join(f"`{entry}`" for entry in entries[:num]) + (", …" if len(entries) > num else "")
 
 
-def _fit_loras(
-    found: AbsorberFile, shapes: dict[str, tuple[int, ...]], weight: float, name: str, model: str
+def fit_loras(
+    loras: Mapping[str, tuple[Tensor, Tensor]],
+    shapes: Mapping[str, tuple[int, ...]],
+    weight: float,
+    name: str,
+    model: str,
 ) -> tuple[lora.LoraState, list[str]]:
+    """The LoRAs, times `weight`, by the layers of a model, and those that fit none; `shapes` are its parameters'.
+
+    Dots and underscores in the names count the same. Raises Incompatible, with both shapes, for another base model.
+    """
     layers = {key.removesuffix(".weight"): shape for key, shape in shapes.items() if key.endswith(".weight")}
     by_underscores = {layer.replace(".", "_"): layer for layer in layers}  # kohya's names
     state: lora.LoraState = {}
     unused = []
-    for key, (A, B) in found.loras.items():
+    for key, (A, B) in loras.items():
         layer = by_underscores.get(key.replace(".", "_"))
         if layer is None:
             unused.append(key)

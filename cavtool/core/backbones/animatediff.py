@@ -75,7 +75,7 @@ def _load_in_two_parts(folder: Path, dtype: torch.dtype, device: str) -> Any:
     if not (folder / "motion_adapter").is_dir():
         raise Incompatible(
             f"`{folder.name}` is an image model without motion modules",
-            hint="save an AnimateDiff motion adapter as its `motion_adapter` folder",
+            hint=f"`cav models add NAME ADAPTER --base {folder}` puts a motion adapter on it, with its noise schedule",
         )
     unet = load_model(UNet2DConditionModel, folder / "unet", dtype, "cpu")
     adapter = load_model(MotionAdapter, folder / "motion_adapter", dtype, "cpu")

@@ -3,10 +3,13 @@
 import pickle
 import warnings
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -27,7 +30,8 @@ def convert_pickle(file: Path, target: Path) -> None:
         raise IntegrityFailure(f"refused to load the pickle `{file.name}`: not only tensors", hint=hint) from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise IntegrityFailure(f"`{file.name}` does not hold named tensors", hint="use a model with safetensors")
-    save_file(_unshared(state), target, metadata={"format": "pt"})
+    with _disk_errors():
+        save_file(_unshared(state), target, metadata={"format": "pt"})
 
 
 def convert_checkpoint(file: Path, config: Path, target: Path) -> None:
@@ -47,8 +51,17 @@ def convert_checkpoint(file: Path, config: Path, target: Path) -> None:
     except Exception as error:  # the converters of diffusers raise anything for a file of another kind
         hint = "give a Stable Diffusion 1.5 checkpoint with its UNet, VAE and text encoder, as .safetensors"
         raise IntegrityFailure(f"`{file.name}` is not a Stable Diffusion 1.5 checkpoint", hint=hint) from error
-    with quiet():
+    with quiet(), _disk_errors():
         pipeline.save_pretrained(target, safe_serialization=True)
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    """Raises OSError for a disk that is full; safetensors has an error of its own."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
 
 
 def _unshared(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -88,8 +88,15 @@ class Backbone(Protocol):
         Raises Incompatible if the model cannot process so many frames at once.
         """
 
-    def scheduler(self) -> Any:
-        """A fresh diffusers scheduler for sampling."""
+    def scheduler(self, *, invertible: bool = False) -> Any:
+        """A fresh diffusers scheduler for sampling.
+
+        Each step of an `invertible` one depends on its latents and prediction alone, so that inversion can undo it.
+        """
+
+    @property
+    def expert_boundary(self) -> float:
+        """The share of the schedule from which on another denoiser works than below it; 0 if there is one denoiser."""
 
     # Layers
 

@@ -220,9 +220,14 @@ class WanBackbone:
             return conditional
         return classifier_free(self.predict(latents_BCFHW, timesteps_B, negative), conditional, guidance_scale)
 
-    def scheduler(self) -> Any:
-        """A fresh scheduler of the model's class and settings."""
-        return flow.load_flow_scheduler(self._scheduler_folder, self._flow_shift)
+    def scheduler(self, *, invertible: bool = False) -> Any:
+        """A fresh scheduler of the model's class and settings; an `invertible` one takes Euler steps."""
+        return flow.load_flow_scheduler(self._scheduler_folder, self._flow_shift, invertible=invertible)
+
+    @property
+    def expert_boundary(self) -> float:
+        """The share of the schedule from which on the first of two experts works; 0 if there is one transformer."""
+        return flow.share_of(self._noise, self._boundary / self._num_timesteps)
 
     @property
     def _num_timesteps(self) -> int:

@@ -3,17 +3,19 @@
 Shapes: R rank, N vectors of a learned token, D width of the text encoder.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
-from cavtool.core.formats import comfy, dreambooth, kohya, peft, textual_inversion
+from cavtool.core.formats import animatediff, dreambooth, kohya, peft, textual_inversion, wan
 from cavtool.core.formats.files import read_tensors
 from cavtool.errors import IntegrityFailure
 
 SUPPORTED = (
-    "supported: a LoRA in the layout of diffusers, PEFT, kohya or ComfyUI, a textual inversion, "
+    "supported: a LoRA in the layout of diffusers, PEFT, kohya, musubi-tuner or ComfyUI, a textual inversion, "
     "the folder of a DreamBooth UNet"
 )
 
@@ -41,10 +43,21 @@ def read_absorber(path: Path) -> AbsorberFile:
         return AbsorberFile(weights=dreambooth.read(path))
     state, metadata = read_tensors(path)
     token, others = textual_inversion.read(state)
-    loras, others = peft.read(others, peft.scales(path, metadata))
-    loras = {comfy.layer_of(layer): pair for layer, pair in loras.items()}
-    if not loras:
-        loras, others = kohya.read(others)
+    loras, others = read_loras(path, others, metadata)
     if not loras and token is None:
         raise IntegrityFailure(f"`{path.name}` holds no absorber in a known layout", hint=SUPPORTED)
     return AbsorberFile(loras, token, others=tuple(others))
+
+
+def read_loras(
+    path: Path, state: Mapping[str, Any], metadata: Mapping[str, str]
+) -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, Any]]:
+    """A and B of each layer, scaled, by the names of this package as far as the layout tells them; the other entries.
+
+    `path` is that of the file, whose name says which expert of Wan it is for. Raises IntegrityFailure.
+    """
+    loras, others = peft.read(state, peft.scales(path, metadata))
+    if not loras:
+        loras, others = kohya.read(others)
+    expert = wan.expert_of(path)
+    return {wan.layer_of(animatediff.layer_of(name), expert): pair for name, pair in loras.items()}, others

@@ -1,8 +1,9 @@
 """LoRA files of diffusers and PEFT.
 
 `unet.<layer>.lora_A.weight` (R, in) and `lora_B.weight` (out, R), as PEFT names them; `lora.down` and `lora.up`, as
-diffusers' training scripts do; `<attention>.processor.to_q_lora.down.weight`, as older ones did. The scale alpha / rank
-is 1 unless the metadata `lora_adapter_metadata`, or PEFT's `adapter_config.json` beside the file, says otherwise.
+diffusers' training scripts do; `<attention>.processor.to_q_lora.down.weight`, as older ones and AnimateDiff's own code
+did; `lora_down` and `lora_up`, as some tools for Wan do. The scale alpha / rank is 1 unless an `.alpha` of the layer,
+the metadata `lora_adapter_metadata`, or PEFT's `adapter_config.json` beside the file says otherwise.
 """
 
 import json
@@ -18,10 +19,13 @@ from torch import Tensor
 from cavtool.core.formats.files import DAMAGED, pair, rank_of, scalar
 from cavtool.errors import IntegrityFailure
 
-_DOWN = re.compile(r"(?P<layer>.+?)(?P<how>\.lora_A|\.lora\.down|_lora\.down)(?P<default>\.default)?\.weight")
-_UP = {".lora_A": ".lora_B", ".lora.down": ".lora.up", "_lora.down": "_lora.up"}
+_DOWN = re.compile(
+    r"(?!lora_)(?P<layer>.+?)(?P<how>\.lora_A|\.lora\.down|_lora\.down|\.lora_down)(?P<default>\.default)?\.weight"
+)  # names that begin with `lora_` are kohya's
+_UP = {".lora_A": ".lora_B", ".lora.down": ".lora.up", "_lora.down": "_lora.up", ".lora_down": ".lora_up"}
+_UNET = "unet"
 _PREFIX = re.compile(r"(unet|base_model\.model)\.")
-_PROCESSOR = re.compile(r"\.processor\.to_(q|k|v|out)$")
+_PROCESSOR = re.compile(r"\.processor\.(\w+)$")
 
 ScaleOf = Callable[[str, int], float]  # of the name of a layer and its rank
 
@@ -48,15 +52,17 @@ def read(state: Mapping[str, Any], scale_of: ScaleOf) -> tuple[dict[str, tuple[T
 
 def scales(path: Path, metadata: Mapping[str, str]) -> ScaleOf:
     """How the file's matrices are scaled: alpha / rank, or alpha / √rank where rank-stabilised."""
-    config: dict[str, Any] = {}
+    configs: dict[str, dict[str, Any]] = {}  # by model: `unet`, or `transformer`
     with suppress(OSError, ValueError, TypeError, AttributeError, RecursionError):  # another tool's text
         if text := metadata.get("lora_adapter_metadata"):
-            table = json.loads(text)
-            config = {key.removeprefix("unet."): value for key, value in table.items() if key.startswith("unet.")}
+            for key, value in json.loads(text).items():
+                part, _, name = key.partition(".")
+                configs.setdefault(part, {})[name] = value
         elif path.name.startswith("adapter_model."):
-            config = dict(json.loads(path.with_name("adapter_config.json").read_text(encoding="utf-8")))
+            configs[_UNET] = dict(json.loads(path.with_name("adapter_config.json").read_text(encoding="utf-8")))
 
     def scale_of(layer: str, rank: int) -> float:
+        config = configs.get(layer.partition(".")[0]) or configs.get(_UNET, {})
         alphas = config.get("alpha_pattern")
         alphas = alphas if isinstance(alphas, dict) else {}
         named = (alpha for name, alpha in alphas.items() if layer == name or layer.endswith(f".{name}"))
@@ -69,4 +75,4 @@ def scales(path: Path, metadata: Mapping[str, str]) -> ScaleOf:
 
 
 def _projection(match: re.Match[str]) -> str:
-    return ".to_out.0" if match[1] == "out" else f".to_{match[1]}"
+    return ".to_out.0" if match[1] == "to_out" else f".{match[1]}"

@@ -42,15 +42,16 @@ def prepare_run(
         find_absorber(workspace.registry, absorber)
     clip, frames = _read_clip(file, recipe, model, on_event)
     _warn_about_captions(name, recipe, on_event)
+    noise_from = model.native.noise_from if recipe.noise_from is None else recipe.noise_from
     with explain_oom():
         session = open_session(model, device=recipe.device, dtype=recipe.dtype, training=True)
         _warn_about_truncation(name, recipe, session, on_event)
+        _warn_about_experts(noise_from, session, on_event)
         given = load_absorbers(recipe.absorbers, session, workspace, on_event)
         inputs = _encode_inputs(session, frames, recipe.seed if recipe.trains_absorber else None)
         heads = _temporal_heads(session, inputs["latents"], recipe.prompt_for(name), on_event)
     inputs |= {f"{HEADS}{layer}": mask_H for layer, mask_H in heads.items()}
     inputs |= {f"{ABSORBER}{key}": value for key, value in combine([each.state for each in given]).items()}
-    noise_from = model.native.noise_from if recipe.noise_from is None else recipe.noise_from
     used = tuple(each.used for each in given)
     asked = dataclasses.replace(recipe, model=model.address, noise_from=noise_from, absorbers=used)
     run = workspace.runs.create(name, asked, clip=clip, revision=model.revision, replace=replace)
@@ -74,6 +75,18 @@ def _warn_about_truncation(name: str, recipe: LearnRecipe, session: Session, on_
     for text in (recipe.prompt_for(name), recipe.appearance):
         if truncated := session.backbone.truncated(text):
             on_event(Warn(f"the prompt is too long for `{session.model.name}`, which ignores `{truncated}`"))
+
+
+def _warn_about_experts(noise_from: float, session: Session, on_event: OnEvent) -> None:
+    """Warn if the motion is trained and applied so early only that one of two experts never learns it."""
+    boundary = session.backbone.expert_boundary
+    if 0 < boundary <= noise_from:
+        on_event(
+            Warn(
+                f"from noise level {noise_from:g} on, only the high-noise expert of `{session.model.name}` learns and "
+                f"applies the motion; below {boundary:.2f} (`--noise-from`), both do"
+            )
+        )
 
 
 def _read_clip(file: Path, recipe: LearnRecipe, model: Model, on_event: OnEvent) -> tuple[Clip, video.Frames]:

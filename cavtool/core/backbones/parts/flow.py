@@ -13,6 +13,7 @@ from torch import Tensor
 
 from cavtool.core.backbones.parts.loading import class_name, explain_load_errors
 from cavtool.errors import Incompatible
+from cavtool.recipes.common import MAX_SAMPLING_STEPS
 
 
 class _FlowMatchEuler(FlowMatchEulerDiscreteScheduler):  # type: ignore[misc]
@@ -24,13 +25,16 @@ class _FlowMatchEuler(FlowMatchEulerDiscreteScheduler):  # type: ignore[misc]
         return sample
 
 
+# With these settings UniPC takes Euler steps at its own noise levels, those of DDIM for flow matching, without memory.
+_FIRST_ORDER = {"solver_order": 1, "disable_corrector": [*range(MAX_SAMPLING_STEPS)]}
 _KINDS = {"UniPCMultistepScheduler": UniPCMultistepScheduler, "FlowMatchEulerDiscreteScheduler": _FlowMatchEuler}
 
 
-def load_flow_scheduler(folder: Path, shift: float | None = None) -> Any:
+def load_flow_scheduler(folder: Path, shift: float | None = None, *, invertible: bool = False) -> Any:
     """A fresh scheduler with the model's settings, and with another shift unless it is None.
 
-    Raises Incompatible if it is of another class or not for flow matching, IntegrityFailure if it cannot be read.
+    A step of an `invertible` one depends on no step before it. Raises Incompatible if it is of another class or not for
+    flow matching, IntegrityFailure if it cannot be read.
     """
     name = class_name(folder, "scheduler_config.json")
     if name not in _KINDS:
@@ -39,8 +43,11 @@ def load_flow_scheduler(folder: Path, shift: float | None = None) -> Any:
         )
     with explain_load_errors(folder):
         scheduler = _KINDS[name].from_pretrained(folder)
-        if shift is not None:
-            scheduler = _KINDS[name].from_config(scheduler.config, **{_shift_key(scheduler): shift})
+        changes: dict[str, Any] = {} if shift is None else {_shift_key(scheduler): shift}
+        if invertible and "solver_order" in scheduler.config:
+            changes |= _FIRST_ORDER
+        if changes:
+            scheduler = _KINDS[name].from_config(scheduler.config, **changes)
     if not scheduler.config.get("use_flow_sigmas", True):
         hint = "its config needs `use_flow_sigmas` and `flow_prediction`, as in Wan's own pipeline folders"
         raise Incompatible("cannot use the model's `scheduler`: it is not for flow matching", hint=hint)
@@ -51,6 +58,12 @@ def noise_level(scheduler: Any, share: Any) -> Any:
     """The noise level at a share of the schedule, from clean (0) to pure noise (1)."""
     shift = scheduler.config[_shift_key(scheduler)]
     return shift * share / (1 + (shift - 1) * share)
+
+
+def share_of(scheduler: Any, level: float) -> float:
+    """The share of the schedule at a noise level: the inverse of `noise_level`."""
+    shift = scheduler.config[_shift_key(scheduler)]
+    return float(level / (shift - (shift - 1) * level))
 
 
 def _shift_key(scheduler: Any) -> str:

@@ -1,29 +1,49 @@
 """Loading the models of a diffusers pipeline folder: no progress bars, and errors that name the damaged model."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import __version__ as diffusers_version
 from diffusers.utils import logging as diffusers_logging
 from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from cavtool.errors import CavError, IntegrityFailure
+from cavtool.errors import CavError, Incompatible, IntegrityFailure
 from cavtool.system.safetensors import find_weights
+from cavtool.system.versions import is_newer
 
 _LONGEST = 200  # characters of a library's message
 
 
 def load_model(kind: Any, folder: Path, dtype: torch.dtype, device: str) -> Any:
-    """One model of the pipeline, frozen and in evaluation mode. Raises IntegrityFailure if it cannot be loaded."""
+    """One model of the pipeline, frozen and in evaluation mode.
+
+    Raises IntegrityFailure if it cannot be loaded, Incompatible if it is newer than the library.
+    """
     key = "dtype" if issubclass(kind, PreTrainedModel) else "torch_dtype"
     with explain_load_errors(folder), quiet():
         weights = find_weights(folder)
         variant = weights.variant if weights else None
-        return freeze(kind.from_pretrained(folder, variant=variant, **{key: dtype}), device)
+        model, found = kind.from_pretrained(folder, variant=variant, output_loading_info=True, **{key: dtype})
+    _check_layers(folder, found)
+    return freeze(model, device)
+
+
+def _check_layers(folder: Path, found: Mapping[str, Any]) -> None:
+    """Raise IntegrityFailure for layers without weights, and for weights that only a newer library has layers for."""
+    saved_by = str(_config(folder).get("_diffusers_version", ""))
+    missing, unknown = sorted(found["missing_keys"]), sorted(found["unexpected_keys"])
+    if unknown and is_newer(saved_by, diffusers_version):
+        message = f"the model's `{folder.name}` is newer than the library: it has a `{unknown[0]}`"
+        hint = f"saved by diffusers {saved_by}, installed is {diffusers_version}: `pip install -U diffusers`"
+        raise Incompatible(message, hint=hint)
+    if missing:
+        message = f"the model's `{folder.name}` is not complete: weights for its `{missing[0]}` are missing"
+        raise IntegrityFailure(message, hint="download it again; its config and its weights must belong together")
 
 
 def freeze(model: Any, device: str) -> Any:
@@ -34,7 +54,11 @@ def freeze(model: Any, device: str) -> Any:
 def class_name(folder: Path, config: str = "config.json") -> str:
     """The class of the model or scheduler saved in the folder, from its config. Raises IntegrityFailure."""
     with explain_load_errors(folder):
-        return str(json.loads((folder / config).read_text(encoding="utf-8"))["_class_name"])
+        return str(_config(folder, config)["_class_name"])
+
+
+def _config(folder: Path, name: str = "config.json") -> dict[str, Any]:
+    return dict(json.loads((folder / name).read_text(encoding="utf-8")))
 
 
 @contextmanager

@@ -128,9 +128,15 @@ class UNetBackbone(ABC):
             predicted: Tensor = self.denoiser(latents_BCFHW, timesteps_B, text_rows, return_dict=False)[0]
         return predicted.float()
 
-    def scheduler(self) -> DDIMScheduler:
-        """A fresh DDIM scheduler with the model's settings."""
+    def scheduler(self, *, invertible: bool = False) -> DDIMScheduler:
+        """A fresh DDIM scheduler with the model's settings, which can be inverted in any case."""
+        del invertible
         return load_scheduler(self._scheduler_folder)
+
+    @property
+    def expert_boundary(self) -> float:
+        """0: there is one denoiser."""
+        return 0.0
 
     @property
     def _num_timesteps(self) -> int:
