@@ -14,6 +14,7 @@ from cavtool._version import __version__
 from cavtool.cli.command import FastGroup, new_app
 from cavtool.cli.output import Output
 from cavtool.errors import CavError, InvalidInput, closest
+from cavtool.system.processes import is_main
 from cavtool.workspace import Workspace
 
 
@@ -53,6 +54,7 @@ COMMANDS = {
     "completion": Entry("completion", "Print the completion script of a shell."),
     "demo": Entry("demo", "Learn two motions, mix them, apply the mix to a new subject, and edit a video."),
 }
+_TOGETHER = {"absorb", "learn", "runs"}  # commands that several processes run together; of others, the main one does
 _CONFIGURABLE = {"absorb", "edit", "generate", "learn"}  # commands whose defaults can be set
 
 
@@ -74,6 +76,8 @@ class CavGroup(FastGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Find the command to run, and take its defaults from the user's settings."""
         name, found, rest = super().resolve_command(ctx, args)
+        if not is_main() and name not in _TOGETHER:
+            raise typer.Exit
         if name in _CONFIGURABLE and not ctx.resilient_parsing:
             ctx.default_map = Workspace().settings.option_defaults()
         return name, found, rest

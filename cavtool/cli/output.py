@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import typer
 
 from cavtool.errors import CavError, InvalidInput
+from cavtool.system.processes import is_main
 
 if TYPE_CHECKING:
     from cavtool.events import Event
@@ -26,6 +27,7 @@ class Stopped(CavError):  # noqa: N818 - named like the other errors
 class Output:
     """The results and messages of one command; as a context manager, it turns errors into messages and exit codes.
 
+    Of several processes that work together, only the main one prints.
     With CAV_DEBUG=1, errors are not caught, so that Python prints the traceback.
     """
 
@@ -50,13 +52,13 @@ class Output:
         lines = [tuple(columns), *(tuple(_printable(cell) for cell in row) for row in rows)]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         padded = ("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
-        typer.echo("\n".join(padded))  # at once, because each call flushes
+        _print("\n".join(padded))  # at once, because each call flushes
 
     def result(self, data: Mapping[str, Any], lines: Iterable[object], *, failure: CavError | None = None) -> None:
         """Print `lines`, or with `--json` an object with `data`; then exit if there was a partial `failure`."""
         if not self.json:
             for line in lines:
-                typer.echo(_printable(str(line), keep="\n\t"))
+                _print(_printable(str(line), keep="\n\t"))
         if failure:
             self._fail(failure, data)
         if self.json:
@@ -107,6 +109,9 @@ class Output:
         if self.json:
             yield lambda event: self._print_json(to_json(event))
             return
+        if not is_main():
+            yield lambda _: None
+            return
         if self.quiet:
             yield lambda event: self.warning(event.text) if isinstance(event, Warn) else None
             return
@@ -141,7 +146,7 @@ class Output:
     def _print_json(self, data: object) -> None:
         import json
 
-        typer.echo(json.dumps(data, default=str))
+        _print(json.dumps(data, default=str))
 
 
 def _printable(text: str, keep: str = "") -> str:
@@ -167,7 +172,14 @@ def _as_cav_error(error: BaseException | None) -> CavError | None:
     return None
 
 
+def _print(text: str) -> None:
+    if is_main():
+        typer.echo(text)
+
+
 def _message(label: str, colour: str, text: str) -> None:
+    if not is_main():
+        return
     label = f"{label}:"
     if sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
         label = typer.style(label, fg=colour, bold=True)

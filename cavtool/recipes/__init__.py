@@ -5,12 +5,15 @@ from cavtool.recipes.blend import Blend, parse_blend
 from cavtool.recipes.common import DEFAULT_MODEL, MAX_SAMPLING_STEPS, AbsorberKind, DType
 from cavtool.recipes.edit import EditRecipe, EditStart
 from cavtool.recipes.learn import LearnRecipe
+from cavtool.recipes.levers import AUTO_LEVERS, NO_LEVERS, Levers, Quantize
 from cavtool.recipes.mix import MixRecipe
 from cavtool.recipes.sample import SampleRecipe
 
 __all__ = [
+    "AUTO_LEVERS",
     "DEFAULT_MODEL",
     "MAX_SAMPLING_STEPS",
+    "NO_LEVERS",
     "AbsorbRecipe",
     "Absorber",
     "AbsorberKind",
@@ -19,7 +22,9 @@ __all__ = [
     "EditRecipe",
     "EditStart",
     "LearnRecipe",
+    "Levers",
     "MixRecipe",
+    "Quantize",
     "SampleRecipe",
     "parse_absorber",
     "parse_blend",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from cavtool.errors import InvalidInput
 from cavtool.recipes.common import DEFAULT_MODEL, MAX_RANK, AbsorberKind, DType, check, check_seed
+from cavtool.recipes.levers import AUTO_LEVERS, Levers
 
 _ABSORBER = re.compile(r"(?P<name>[^:].*?)(?::(?P<weight>[-+]?(?:nan|inf|(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)))?")
 
@@ -60,6 +61,7 @@ class AbsorbRecipe:
     device: str = "auto"
     dtype: DType = DType.AUTO
     model: str = DEFAULT_MODEL
+    levers: Levers = AUTO_LEVERS
 
     def __post_init__(self) -> None:
         check(self.kind is not AbsorberKind.NONE, "`--kind` must be dual, s-lora or textinv")

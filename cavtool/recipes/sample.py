@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from cavtool.recipes.absorb import Absorber
 from cavtool.recipes.blend import Blend
 from cavtool.recipes.common import DEFAULT_MODEL, DType, check, check_sampling, check_seed
+from cavtool.recipes.levers import AUTO_LEVERS, Levers
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class SampleRecipe:
     model: str = DEFAULT_MODEL
     revision: str = ""
     styles: tuple[Absorber, ...] = ()
+    levers: Levers = AUTO_LEVERS
 
     def __post_init__(self) -> None:
         check(bool(self.prompt.strip()), "the prompt is empty", 'say what to show: `cav generate "a red cat"`')

@@ -68,9 +68,7 @@ def _show_plan(out: Output, workspace: Workspace, name: str, model: str) -> None
         from cavtool.models.plan import plan
 
         rows = plan(workspace.models.find(model), task, batch_size=LearnRecipe.batch_size, rank=LearnRecipe.rank)
-        total = ("total (estimate)", sum(row.bf16 for row in rows), sum(row.fp32 for row in rows))
-        parts = [(row.part, row.bf16, row.fp32) for row in rows]
-        data = [{"part": part, "bf16_gb": bf16 / 1e9, "fp32_gb": fp32 / 1e9} for part, bf16, fp32 in [*parts, total]]
+        data = [{"part": row.part, "bf16_gb": row.bf16 / 1e9, "fp32_gb": row.fp32 / 1e9} for row in rows]
     cells = [(each["part"], _gigabytes(each["bf16_gb"]), _gigabytes(each["fp32_gb"])) for each in data]
     out.table(("PART", "BF16", "FP32"), cells, data)
     if task == "learn":

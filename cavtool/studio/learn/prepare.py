@@ -12,7 +12,9 @@ from torch import Tensor
 from cavtool import video
 from cavtool.core.adapters.absorber import crop_bank
 from cavtool.core.adapters.existing import combine
+from cavtool.core.backbones.levers import check_levers
 from cavtool.core.devices import explain_oom
+from cavtool.core.distributed import from_main, shares_of
 from cavtool.events import Note, OnEvent, Warn
 from cavtool.models import Model
 from cavtool.recipes import LearnRecipe
@@ -35,6 +37,7 @@ def prepare_run(
 ) -> tuple[Run, Session]:
     """Run `learn` up to the training, which `resume` can then do in another process. Raises what `learn` does."""
     model = workspace.models.find(recipe.model)
+    check_levers(recipe.levers)
     for asset_name in recipe.leaves(name):
         workspace.registry.check_free(asset_name, replace=replace)
     for absorber in recipe.absorbers:
@@ -42,19 +45,38 @@ def prepare_run(
     clip, frames = _read_clip(file, recipe, model, on_event)
     _warn_about_captions(name, recipe, on_event)
     with explain_oom():
-        session = open_session(model, device=recipe.device, dtype=recipe.dtype, training=True)
+        session = open_for_training(model, recipe)
+        shares_of(recipe.batch_size)
         _warn_about_truncation(name, recipe, session, on_event)
         given = load_absorbers(recipe.absorbers, session, workspace, on_event)
         inputs = _encode_inputs(session, frames, recipe.seed if recipe.trains_absorber else None)
+        session.backbone.release("vae")
         heads = _temporal_heads(session, inputs["latents"], recipe.prompt_for(name), on_event)
     inputs |= {f"{HEADS}{layer}": mask_H for layer, mask_H in heads.items()}
     inputs |= {f"{ABSORBER}{key}": value for key, value in combine([each.state for each in given]).items()}
     noise_from = model.native.noise_from if recipe.noise_from is None else recipe.noise_from
     used = tuple(each.used for each in given)
     asked = dataclasses.replace(recipe, model=model.address, noise_from=noise_from, absorbers=used)
-    run = workspace.runs.create(name, asked, clip=clip, revision=model.revision, replace=replace)
-    run.write(INPUTS, lambda path: save_file(inputs, path))
-    return run, session
+
+    def create() -> Run:
+        run = workspace.runs.create(name, asked, clip=clip, revision=model.revision, replace=replace)
+        run.write(INPUTS, lambda path: save_file(inputs, path))
+        return run
+
+    return from_main(create), session
+
+
+def open_for_training(model: Model, recipe: LearnRecipe) -> Session:
+    """Open the base model of a recipe. Raises what `open_session` does."""
+    return open_session(
+        model,
+        device=recipe.device,
+        dtype=recipe.dtype,
+        training=True,
+        levers=recipe.levers,
+        batch_size=recipe.batch_size,
+        rank=recipe.rank,
+    )
 
 
 def _warn_about_captions(name: str, recipe: LearnRecipe, on_event: OnEvent) -> None:

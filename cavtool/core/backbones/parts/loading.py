@@ -16,18 +16,18 @@ from cavtool.errors import IntegrityFailure
 from cavtool.system.safetensors import find_weights
 
 
-def load_model(kind: Any, folder: Path, dtype: torch.dtype, device: str) -> Any:
-    """One model of the pipeline, frozen and in evaluation mode. Raises IntegrityFailure if it cannot be loaded."""
+def load_model(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
+    """One model of the pipeline on the CPU, frozen and in evaluation mode. Raises IntegrityFailure if damaged."""
     key = "dtype" if issubclass(kind, PreTrainedModel) else "torch_dtype"
     with explain_load_errors(folder), quiet():
         weights = find_weights(folder)
         variant = weights.variant if weights else None
-        return freeze(kind.from_pretrained(folder, variant=variant, **{key: dtype}), device)
+        return freeze(kind.from_pretrained(folder, variant=variant, **{key: dtype}))
 
 
-def freeze(model: Any, device: str) -> Any:
-    """The model on the device, in evaluation mode, with no trainable parameters."""
-    return model.to(device).eval().requires_grad_(False)
+def freeze(model: Any) -> Any:
+    """The model in evaluation mode, with no trainable parameters."""
+    return model.eval().requires_grad_(False)
 
 
 def class_name(folder: Path, config: str = "config.json") -> str:
