@@ -80,4 +80,5 @@ Offload = Annotated[
     ),
 ]
 Quantize = Annotated[Quantization, typer.Option(help="Precision of the base model's linear layers.")]
+VaeTiling = Annotated[bool, typer.Option("--vae-tiling", help="Encode and decode frames in tiles, to save memory.")]
 Compile = Annotated[bool, typer.Option("--compile", help="Compile the model with torch.compile: slow to start.")]

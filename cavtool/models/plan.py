@@ -1,7 +1,7 @@
 """Memory that learning or generating will need, estimated from the headers of a model's weights, before it is loaded.
 
 Weights are counted exactly. Activations are those that `python -m tests.benchmarks.memory` counted at full size: they
-grow with frames, pixels and the width of the network.
+grow with frames, pixels and the size of the network.
 """
 
 import json
@@ -22,6 +22,8 @@ Task = Literal["learn", "generate"]
 _TEMPORAL = re.compile(r".*(?:temp_attentions|transformer_in|motion_modules)\..*\.to_(?:q|k|v|out\.0)\.weight")
 _LORA_BYTES = 16  # a parameter, its gradient and the two moments of AdamW, each fp32
 _FULL_WIDTH = 320  # channels of the first level of the UNets that were counted
+_FULL_DEPTH = 1536 * 30  # width times layers of the Wan that was counted
+_DECODED_AT_ONCE = 16 * 256 * 256  # pixels, by the image VAEs
 _BF16 = 2  # bytes
 _LINEAR = 2  # dimensions of the weights of a linear layer
 _DENOISERS = ("unet", ADAPTER, "transformer", "transformer_2")  # the folders of its weights
@@ -41,8 +43,9 @@ class Activations:
 
 
 _ACTIVATIONS = {
-    "unet3d": Activations(6700, 1000, 660, 1540),
-    "animatediff": Activations(5150, 1000, 530, 1530),
+    "unet3d": Activations(6700, 900, 660, 1540),
+    "animatediff": Activations(5150, 780, 530, 1530),
+    "wan": Activations(2800, 235, 53, 600),
 }
 
 
@@ -73,7 +76,7 @@ def _totals(model: Model, task: Task, batch_size: int, rank: int) -> list[Row]:
     asked = Levers(1, gradient_checkpointing=False) if task == "generate" else Levers()
     rows = []
     for levers in asked.ladder(batch_size, can_offload=True):
-        part = f"total with {levers.options[-1]}" if levers.options else "total (estimate)"
+        part = f"total (estimate) with {levers.options[-1]}" if levers.options else "total (estimate)"
         needed = [
             required(model, task, levers, batch_size=batch_size, rank=rank, width=width, all_parts=False)
             for width in (2, 4)
@@ -138,10 +141,21 @@ def _activations(model: Model, task: Task, levers: Levers, batch_size: int, widt
     if model.family not in _ACTIVATIONS:
         return 0
     clip, per_pixel = model.clip, _ACTIVATIONS[model.family]
-    pixels = clip.num_frames * clip.width * clip.height
-    widths = json.loads((model.folder / "unet" / "config.json").read_text(encoding="utf-8"))["block_out_channels"]
-    share: float = pixels * widths[0] / _FULL_WIDTH * width / _BF16
+    pixels = clip.num_frames * clip.width * clip.height * width / _BF16
+    size = _relative_size(model)
     if task == "generate":
-        return round(share * max(per_pixel.sample, per_pixel.decode))
+        decoded = pixels if model.family == "wan" else min(pixels, _DECODED_AT_ONCE * width / _BF16)
+        return round(max(size * pixels * per_pixel.sample, min(1.0, size) * decoded * per_pixel.decode))
     at_once = -(-batch_size // max(1, levers.gradient_accumulation_steps))
-    return round(share * at_once * (per_pixel.checkpointed if levers.gradient_checkpointing else per_pixel.learn))
+    return round(
+        size * pixels * at_once * (per_pixel.checkpointed if levers.gradient_checkpointing else per_pixel.learn)
+    )
+
+
+def _relative_size(model: Model) -> float:
+    """The size of the denoiser's activations, relative to the model of its family that was counted."""
+    part = "transformer" if model.family == "wan" else "unet"
+    config = json.loads((model.folder / part / "config.json").read_text(encoding="utf-8"))
+    if model.family == "wan":
+        return float(config["num_attention_heads"] * config["attention_head_dim"] * config["num_layers"] / _FULL_DEPTH)
+    return float(config["block_out_channels"][0] / _FULL_WIDTH)

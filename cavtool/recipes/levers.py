@@ -16,18 +16,20 @@ class Quantize(StrEnum):
 
 @dataclass(frozen=True)
 class Levers:
-    """What saves memory. Gradients and videos stay the same up to rounding, except with `quantize`.
+    """What saves memory. Gradients and videos stay the same up to rounding, except with `quantize` and `vae_tiling`.
 
     None, and 0 for the accumulation, leave the choice to `cav`, which pulls no more levers than it has to: first the
     batch is trained in parts (`gradient_accumulation_steps`), then activations are computed again in the backward pass
     (`gradient_checkpointing`), then the denoiser's weights stay in the memory of the CPU, and each layer's are brought
-    to the accelerator when it is used (`offload`). Raises InvalidInput for a negative number.
+    to the accelerator when it is used (`offload`). `vae_tiling` encodes and decodes frames in overlapping tiles, which
+    shows a little. Raises InvalidInput for a negative number.
     """
 
     gradient_accumulation_steps: int = 0
     gradient_checkpointing: bool | None = None
     offload: bool | None = None
     quantize: Quantize = Quantize.NONE
+    vae_tiling: bool = False
     compile: bool = False
 
     def __post_init__(self) -> None:
@@ -61,6 +63,7 @@ class Levers:
             "--gradient-checkpointing": self.gradient_checkpointing,
             "--offload": self.offload,
             f"--quantize {self.quantize}": self.quantize is not Quantize.NONE,
+            "--vae-tiling": self.vae_tiling,
             "--compile": self.compile,
         }
         return tuple(option for option, is_pulled in options.items() if is_pulled)

@@ -44,6 +44,8 @@ def _hint(session: Session, run: str) -> str:
         untried.append("--gradient-checkpointing")
     if not levers.offload and levers.quantize is Quantize.NONE and session.backbone.device != "cpu":
         untried += ["--offload", "--quantize 8bit"]
+    if not session.is_training and not levers.vae_tiling:
+        untried.append("--vae-tiling")
     command = f"`cav runs resume {run}`" if run else ""
     if untried:
         return f"try {_quoted(untried, ' or ')}" + (f" with {command}" if command else "")

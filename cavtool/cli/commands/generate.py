@@ -22,6 +22,7 @@ from cavtool.cli.params import (
     Quantize,
     SamplingSteps,
     Styles,
+    VaeTiling,
 )
 from cavtool.errors import InvalidInput
 from cavtool.recipes import AUTO_LEVERS, Levers, parse_absorber, parse_blend
@@ -58,6 +59,7 @@ def generate(
     device: Device = Recipe.device,
     offload: Offload = AUTO_LEVERS.offload,
     quantize: Quantize = AUTO_LEVERS.quantize,
+    vae_tiling: VaeTiling = AUTO_LEVERS.vae_tiling,
     compile_: Compile = AUTO_LEVERS.compile,
     no_metadata: NoMetadata = False,
     like: Annotated[
@@ -83,7 +85,7 @@ def generate(
         "model": model,
         "device": device,
     }
-    levers = Levers(offload=offload, quantize=quantize, compile=compile_)
+    levers = Levers(offload=offload, quantize=quantize, vae_tiling=vae_tiling, compile=compile_)
     recipe = _changed(_recipe_in(like), _on_command_line(ctx, values)) if like else Recipe(**values)
     recipe = replace(recipe, levers=levers)
     workspace.models.find(recipe.model)  # before torch loads

@@ -9,7 +9,17 @@ from cavtool.cli.command import command, new_app
 from cavtool.cli.completion.offers import absorber_names, video_files
 from cavtool.cli.format import describe, size_text
 from cavtool.cli.output import Output
-from cavtool.cli.params import Accumulation, Checkpointing, Compile, Device, Model, Offload, Quantize, existing
+from cavtool.cli.params import (
+    Accumulation,
+    Checkpointing,
+    Compile,
+    Device,
+    Model,
+    Offload,
+    Quantize,
+    VaeTiling,
+    existing,
+)
 from cavtool.errors import InvalidInput
 from cavtool.recipes import AUTO_LEVERS, AbsorberKind, DType, Levers, parse_absorber
 from cavtool.recipes import LearnRecipe as Recipe
@@ -77,6 +87,7 @@ def learn(
     checkpointing: Checkpointing = AUTO_LEVERS.gradient_checkpointing,
     offload: Offload = AUTO_LEVERS.offload,
     quantize: Quantize = AUTO_LEVERS.quantize,
+    vae_tiling: VaeTiling = AUTO_LEVERS.vae_tiling,
     compile_: Compile = AUTO_LEVERS.compile,
     model: Model = Recipe.model,
     replace: Annotated[
@@ -107,7 +118,7 @@ def learn(
         dtype=dtype,
         model=model,
         absorbers=tuple(map(parse_absorber, absorbers or ())),
-        levers=Levers(accumulation, checkpointing, offload, quantize, compile_),
+        levers=Levers(accumulation, checkpointing, offload, quantize, vae_tiling, compile_),
     )
     workspace.models.find(recipe.model)  # before torch loads
     if absorbers:

@@ -25,6 +25,8 @@ from cavtool.core.backbones.parts.loading import class_name, freeze, load_model,
 from cavtool.core.backbones.parts.unet import UNetBackbone
 from cavtool.errors import Incompatible
 
+ACTIVATION_LAYERS = (ResnetBlock2D, Transformer2DModel, AnimateDiffTransformer3D)
+
 
 class AnimateDiffBackbone(UNetBackbone):
     """A pipeline folder of diffusers' `AnimateDiffPipeline`, opened for training and sampling.
@@ -78,7 +80,7 @@ class AnimateDiffBackbone(UNetBackbone):
 
     def activation_layers(self) -> list[nn.Module]:
         """Resnets, transformers, and motion modules."""
-        return layers_of(self.denoiser, ResnetBlock2D, Transformer2DModel, AnimateDiffTransformer3D)
+        return layers_of(self.denoiser, *ACTIVATION_LAYERS)
 
 
 def _load_in_two_parts(folder: Path, dtype: torch.dtype) -> Any:

@@ -38,12 +38,12 @@ def pull(backbone: Backbone, levers: Levers) -> None:
         _quantize(denoiser)
     if levers.offload and not is_offloaded(denoiser):
         cpu_offload(denoiser, execution_device=torch.device(backbone.device))
-        if hasattr(backbone.vae, "enable_tiling"):
-            backbone.vae.enable_tiling()
     elif not levers.offload:
         denoiser.to(backbone.device)
+    if levers.vae_tiling:
+        backbone.vae.enable_tiling()
     for layer in backbone.activation_layers():
-        _checkpoint(layer, on=bool(levers.gradient_checkpointing))
+        set_checkpointing(layer, on=bool(levers.gradient_checkpointing))
     if levers.compile:
         for module in (denoiser, *denoiser.children()):
             module.compile(backend=COMPILER)
@@ -66,7 +66,7 @@ def _quantize(denoiser: nn.Module) -> None:
     quantize_(denoiser, Int8WeightOnlyConfig())
 
 
-def _checkpoint(layer: nn.Module, *, on: bool) -> None:
+def set_checkpointing(layer: nn.Module, *, on: bool) -> None:
     """Compute the layer's activations again in the backward pass instead of keeping them, or stop doing so."""
     forward: Any = layer.forward
     usual: Callable[..., Any] = getattr(forward, "usual", forward)

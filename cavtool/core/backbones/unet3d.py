@@ -24,6 +24,8 @@ from cavtool.core.backbones.parts.layers import (
 from cavtool.core.backbones.parts.loading import load_model
 from cavtool.core.backbones.parts.unet import UNetBackbone
 
+ACTIVATION_LAYERS = (ResnetBlock2D, TemporalConvLayer, Transformer2DModel, TransformerTemporalModel)
+
 
 class UNet3DBackbone(UNetBackbone):
     """A pipeline folder of diffusers' `TextToVideoSDPipeline`, opened for training and sampling."""
@@ -50,8 +52,7 @@ class UNet3DBackbone(UNetBackbone):
 
     def activation_layers(self) -> list[nn.Module]:
         """Resnets, transformers, and all layers along time."""
-        kinds = (ResnetBlock2D, TemporalConvLayer, Transformer2DModel, TransformerTemporalModel)
-        return layers_of(self.denoiser, *kinds)
+        return layers_of(self.denoiser, *ACTIVATION_LAYERS)
 
 
 def without_time(unet: nn.Module) -> AbstractContextManager[None]:
