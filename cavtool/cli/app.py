@@ -16,6 +16,7 @@ from cavtool.cli.command import FastGroup, new_app
 from cavtool.cli.output import Output
 from cavtool.cli.streams import prepared_process
 from cavtool.errors import CavError, InvalidInput, closest
+from cavtool.system.processes import is_main
 from cavtool.workspace import Workspace
 
 
@@ -56,6 +57,7 @@ COMMANDS = {
     "demo": Entry("demo", "Learn two motions, mix them, apply the mix to a new subject, and edit a video."),
 }
 _WITH_PROMPT = {"cav generate", "cav edit"}
+_TOGETHER = {"absorb", "learn", "runs"}  # commands that several processes run together; of others, the main one does
 _CONFIGURABLE = {"absorb", "edit", "generate", "learn"}  # commands whose defaults can be set
 
 
@@ -81,6 +83,8 @@ class CavGroup(FastGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Find the command to run, and take its defaults from the user's settings."""
         name, found, rest = super().resolve_command(ctx, args)
+        if not is_main() and name not in _TOGETHER:
+            raise typer.Exit
         if name in _CONFIGURABLE and not ctx.resilient_parsing and not {"--help", "-h"} & set(rest):
             ctx.default_map = {name: Workspace().settings.option_defaults(name)}
         return name, found, rest

@@ -14,6 +14,7 @@ import typer
 from cavtool.cli.format import printable
 from cavtool.cli.streams import StdoutError, flush, has_colours, is_display, print_line, print_message, silence
 from cavtool.errors import CavError, InvalidInput
+from cavtool.system.processes import is_main
 
 if TYPE_CHECKING:
     from cavtool.events import Event
@@ -36,6 +37,7 @@ class Stopped(CavError):  # noqa: N818 - named like the other errors
 class Output:
     """The results and messages of one command; as a context manager, it turns errors into messages and exit codes.
 
+    Of several processes that work together, only the main one prints.
     With CAV_DEBUG=1, errors are not caught, so that Python prints the traceback.
     """
 
@@ -141,6 +143,9 @@ class Output:
 
         if self.json:
             yield lambda event: self._print_json(to_json(event))
+            return
+        if not is_main():
+            yield lambda _: None
             return
         if self.quiet:
             yield lambda event: self.warning(event.text) if isinstance(event, Warn) else None

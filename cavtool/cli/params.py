@@ -9,6 +9,7 @@ import typer
 
 from cavtool.cli.completion.offers import absorber_names, asset_names, devices, model_names, motion_names
 from cavtool.errors import NotFound
+from cavtool.recipes import Quantize as Quantization
 
 Name = Annotated[str, typer.Argument(help="Name of a motion or absorber.", autocompletion=asset_names)]
 Names = Annotated[
@@ -70,3 +71,29 @@ SamplingSteps = Annotated[int | None, typer.Option(help="Sampling steps (default
 Guidance = Annotated[float | None, typer.Option(help="Guidance scale (default: the model's).")]
 Negative = Annotated[str, typer.Option(help="Negative prompt.")]
 NoMetadata = Annotated[bool, typer.Option("--no-metadata", help="Do not write the recipe into the file.")]
+
+Accumulation = Annotated[
+    int,
+    typer.Option(
+        "--gradient-accumulation-steps", help="Parts in which a batch is trained; 0 as many as the memory needs."
+    ),
+]
+Checkpointing = Annotated[
+    bool | None,
+    typer.Option(
+        "--gradient-checkpointing/--no-gradient-checkpointing",
+        help="Save memory by computing activations twice (default: if the memory needs it).",
+        show_default=False,
+    ),
+]
+Offload = Annotated[
+    bool | None,
+    typer.Option(
+        "--offload/--no-offload",
+        help="Keep weights in the memory of the CPU until used: slow (default: if the memory needs it).",
+        show_default=False,
+    ),
+]
+Quantize = Annotated[Quantization, typer.Option(help="Precision of the base model's linear layers.")]
+VaeTiling = Annotated[bool, typer.Option("--vae-tiling", help="Encode and decode frames in tiles, to save memory.")]
+Compile = Annotated[bool, typer.Option("--compile", help="Compile the model with torch.compile: slow to start.")]

@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Any, TextIO
 
 from cavtool.errors import RequirementError
+from cavtool.system.processes import is_main
 
 _ENDING = ("SIGTERM", "SIGHUP")
 
@@ -64,7 +65,12 @@ def _terminate(number: int, _frame: FrameType | None) -> None:
 
 
 def print_line(text: str) -> None:
-    """Print to stdout at once. Raises RequirementError if that is full, BrokenPipeError if its reader has gone."""
+    """Print to stdout at once, in the main process only.
+
+    Raises RequirementError if stdout is full, BrokenPipeError if its reader has gone.
+    """
+    if not is_main():
+        return
     try:
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
@@ -76,7 +82,12 @@ def print_line(text: str) -> None:
 
 
 def print_message(text: str) -> None:
-    """Print to stderr, through a live display if there is one; a stderr that cannot be written changes nothing."""
+    """Print to stderr, through a live display if there is one, in the main process only.
+
+    A stderr that cannot be written changes nothing.
+    """
+    if not is_main():
+        return
     try:
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()

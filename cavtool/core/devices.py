@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import torch
 
 from cavtool.errors import InvalidInput, RequirementError
+from cavtool.system import processes
 
 
 def resolve_device(requested: str) -> str:
@@ -16,7 +17,9 @@ def resolve_device(requested: str) -> str:
     """
     has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if requested == "auto":
-        return next(name for name, available in has.items() if available)
+        requested = next(name for name, available in has.items() if available)
+    if requested == "cuda" and processes.num_processes() > 1:
+        requested = f"cuda:{processes.local_rank()}"
     kind = requested.partition(":")[0]
     if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", requested):
         raise InvalidInput(f"no device `{requested}`", hint=f"use one of auto, {', '.join(has)}, or cuda:1")
@@ -39,12 +42,29 @@ def _has_cuda(requested: str) -> bool:
 
 
 def resolve_dtype(requested: str, device: str, *, training: bool) -> torch.dtype:
-    """`auto` is bf16 on accelerators and for training on CPUs with bf16 instructions, otherwise fp32."""
+    """`auto` is bf16 on accelerators and for training on CPUs with bf16 instructions, fp16 on older GPUs, else fp32.
+
+    Raises InvalidInput for fp16 on the CPU.
+    """
+    if requested == "fp16" and device == "cpu":
+        raise InvalidInput("`--dtype fp16` needs an accelerator", hint="use `--dtype bf16` or fp32")
     if requested != "auto":
-        return {"fp32": torch.float32, "bf16": torch.bfloat16}[requested]
+        return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[requested]
+    if device.startswith("cuda") and not torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.float16
     if device != "cpu":
         return torch.bfloat16
     return torch.bfloat16 if training and _cpu_is_fast_at_bf16() else torch.float32
+
+
+def free_memory(device: str) -> int | None:
+    """Bytes that this process can still use on a GPU, within its share of it; None for other devices."""
+    if not device.startswith("cuda"):
+        return None
+    free, total = torch.cuda.mem_get_info(device)
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    share = torch.cuda.get_per_process_memory_fraction(device) * total - torch.cuda.memory_allocated(device)
+    return int(min(free + unused, share))
 
 
 def _cpu_is_fast_at_bf16() -> bool:
@@ -52,14 +72,19 @@ def _cpu_is_fast_at_bf16() -> bool:
     return capable and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of torch or Python is about a lack of memory."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(
+        error
+    )  # of the CPU
+
+
 @contextmanager
-def explain_oom() -> Iterator[None]:
-    """Turn torch's errors about a lack of memory into a RequirementError."""
+def explain_oom(hint: str = "close other programs, or choose another `--device`") -> Iterator[None]:
+    """Turn errors about a lack of memory into a RequirementError."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        is_memory = isinstance(error, torch.OutOfMemoryError | MemoryError)
-        if not is_memory and "can't allocate memory" not in str(error):  # the CPU allocator's message
+        if not is_out_of_memory(error):
             raise
-        hint = "close other programs, learn with `--batch-size 1`, or choose another `--device`"
         raise RequirementError("out of memory", hint=hint) from error

@@ -1,19 +1,20 @@
 """Memory that learning or generating will need, estimated from the headers of a model's weights, before it is loaded.
 
 Weights are counted exactly. Activations are those that `python -m tests.benchmarks.memory` counted at full size: they
-grow with frames, pixels and the width of the network.
+grow with frames, pixels and the size of the network.
 """
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from math import prod
 from pathlib import Path
 from typing import Literal
 
 from cavtool.models.family import ADAPTER, FAMILIES
 from cavtool.models.model import Model
+from cavtool.recipes import NO_LEVERS, Levers, Quantize
 from cavtool.system.safetensors import find_weights, tensor_shapes
 
 Task = Literal["learn", "generate"]
@@ -21,18 +22,31 @@ Task = Literal["learn", "generate"]
 _TEMPORAL = re.compile(r".*(?:temp_attentions|transformer_in|motion_modules)\..*\.to_(?:q|k|v|out\.0)\.weight")
 _LORA_BYTES = 16  # a parameter, its gradient and the two moments of AdamW, each fp32
 _FULL_WIDTH = 320  # channels of the first level of the UNets that were counted
+_FULL_DEPTH = 1536 * 30  # width times layers of the Wan that was counted
+_DECODED_AT_ONCE = 16 * 256 * 256  # pixels, by the image VAEs
+_BF16 = 2  # bytes
+_LINEAR = 2  # dimensions of the weights of a linear layer
+_DENOISERS = ("unet", ADAPTER, "transformer", "transformer_2")  # the folders of its weights
 
 
 @dataclass(frozen=True)
 class Activations:
-    """Bytes per frame and pixel in bf16: of a training step per video, of a guided sampling step, of decoding."""
+    """Bytes per frame and pixel in bf16.
+
+    Of a training step per video, without and with gradient checkpointing, of a guided sampling step, and of decoding.
+    """
 
     learn: int
+    checkpointed: int
     sample: int
     decode: int
 
 
-_ACTIVATIONS = {"unet3d": Activations(6700, 660, 1540), "animatediff": Activations(5150, 530, 1530)}
+_ACTIVATIONS = {
+    "unet3d": Activations(6700, 900, 660, 1540),
+    "animatediff": Activations(5150, 780, 530, 1530),
+    "wan": Activations(2800, 235, 53, 600),
+}
 
 
 @dataclass(frozen=True)
@@ -45,38 +59,103 @@ class Row:
 
 
 def plan(model: Model, task: Task, *, batch_size: int, rank: int) -> list[Row]:
-    """The memory that a task needs, part by part, for the model's native clip. Raises IntegrityFailure.
+    """The memory that a task needs for the model's native clip: of each part, and in all with each lever.
 
-    The activations of families that were not counted are left out.
+    The activations of families that were not counted are left out. Raises IntegrityFailure.
     """
-    rows = list(_weights(model))
+    rows = [Row(name, 2 * size, 4 * size) for name, size in _parameters(model).items()]
     if task == "learn" and (lora := _lora_parameters(model.folder, rank)):
         rows.append(Row("T-LoRA and optimizer", lora * _LORA_BYTES, lora * _LORA_BYTES))
     if model.family in _ACTIVATIONS:
-        rows.append(_activations(model, task, batch_size))
+        needed = [_activations(model, task, NO_LEVERS, batch_size, width) for width in (2, 4)]
+        rows.append(Row("activations (estimate)", *needed))
+    return rows + _totals(model, task, batch_size, rank)
+
+
+def _totals(model: Model, task: Task, batch_size: int, rank: int) -> list[Row]:
+    asked = Levers(1, gradient_checkpointing=False) if task == "generate" else Levers()
+    rows = []
+    for levers in asked.ladder(batch_size, can_offload=True):
+        part = f"total (estimate) with {levers.options[-1]}" if levers.options else "total (estimate)"
+        needed = [
+            required(model, task, levers, batch_size=batch_size, rank=rank, width=width, all_parts=False)
+            for width in (2, 4)
+        ]
+        rows.append(Row(part, *needed))
     return rows
 
 
-def _weights(model: Model) -> Iterator[Row]:
-    for part in (*FAMILIES[model.family].parts, ADAPTER, "transformer_2"):
-        folder = model.folder / part
-        if folder.is_dir() and (weights := find_weights(folder)):
-            size = sum(map(prod, tensor_shapes(weights.files).values()))
-            yield Row(part, 2 * size, 4 * size)
+def required(
+    model: Model, task: Task, levers: Levers, *, batch_size: int, rank: int, width: int, all_parts: bool
+) -> int:
+    """The bytes that a task needs with these levers, for weights and activations of `width` bytes.
+
+    Unless all parts are to be there at once, the VAE and the text encoder are there only while they are used.
+    """
+    sizes, is_training = _parameters(model), task == "learn"
+    vae, text = (sizes.get(part, 0) * width for part in ("vae", "text_encoder"))
+    weights = _denoiser_bytes(model, levers, width)
+    step = _activations(model, task, levers, batch_size, width)
+    if is_training:
+        step += _lora_parameters(model.folder, rank) * _LORA_BYTES
+    if all_parts:
+        return weights + vae + text + step
+    encoding = text if is_training else 0  # a stage that trains a token encodes it in each step
+    return weights + max(vae, text, encoding + step)
+
+
+def _denoiser_bytes(model: Model, levers: Levers, width: int) -> int:
+    """What the denoiser's weights take: one byte each in 8-bit layers; if offloaded, only the largest layer's."""
+    shapes = [shape for part in _DENOISERS for shape in _shapes(model.folder / part).values()]
+    sizes = [prod(shape) * _width(shape, levers, width) for shape in shapes]
+    return 2 * max(sizes) if levers.offload else sum(sizes)
+
+
+def _width(shape: tuple[int, ...], levers: Levers, width: int) -> int:
+    return 1 if levers.quantize is Quantize.EIGHT_BIT and len(shape) == _LINEAR else width
+
+
+def _parameters(model: Model) -> dict[str, int]:
+    """The number of parameters of each part of the model."""
+    parts = dict.fromkeys((*FAMILIES[model.family].parts, *_DENOISERS))
+    counted = {part: sum(map(prod, _shapes(model.folder / part).values())) for part in parts}
+    return {part: size for part, size in counted.items() if size}
+
+
+@cache
+def _shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of the tensors in the weights of a folder; {} if there are none."""
+    weights = find_weights(folder) if folder.is_dir() else None
+    shapes = tensor_shapes(weights.files) if weights else {}
+    return {name: tuple(shape) for name, shape in shapes.items()}
 
 
 def _lora_parameters(folder: Path, rank: int) -> int:
     """The parameters of a LoRA on all attention along time: rank x (in + out) a layer."""
-    parts = [part for part in (folder / "unet", folder / ADAPTER) if part.is_dir()]
-    files = [file for part in parts if (weights := find_weights(part)) for file in weights.files]
-    shapes = tensor_shapes(files)
-    return sum(rank * sum(shape) for name, shape in shapes.items() if _TEMPORAL.fullmatch(name))
+    shapes = [item for part in ("unet", ADAPTER) for item in _shapes(folder / part).items()]
+    return sum(rank * sum(shape) for name, shape in shapes if _TEMPORAL.fullmatch(name))
 
 
-def _activations(model: Model, task: Task, batch_size: int) -> Row:
+def _activations(model: Model, task: Task, levers: Levers, batch_size: int, width: int) -> int:
+    """Bytes of the activations; 0 for families that were not counted."""
+    if model.family not in _ACTIVATIONS:
+        return 0
     clip, per_pixel = model.clip, _ACTIVATIONS[model.family]
-    pixels = clip.num_frames * clip.width * clip.height
-    width = json.loads((model.folder / "unet" / "config.json").read_text(encoding="utf-8"))["block_out_channels"][0]
-    share = pixels * width / _FULL_WIDTH
-    needed = batch_size * per_pixel.learn if task == "learn" else max(per_pixel.sample, per_pixel.decode)
-    return Row("activations (estimate)", round(share * needed), round(2 * share * needed))
+    pixels = clip.num_frames * clip.width * clip.height * width / _BF16
+    size = _relative_size(model)
+    if task == "generate":
+        decoded = pixels if model.family == "wan" else min(pixels, _DECODED_AT_ONCE * width / _BF16)
+        return round(max(size * pixels * per_pixel.sample, min(1.0, size) * decoded * per_pixel.decode))
+    at_once = -(-batch_size // max(1, levers.gradient_accumulation_steps))
+    return round(
+        size * pixels * at_once * (per_pixel.checkpointed if levers.gradient_checkpointing else per_pixel.learn)
+    )
+
+
+def _relative_size(model: Model) -> float:
+    """The size of the denoiser's activations, relative to the model of its family that was counted."""
+    part = "transformer" if model.family == "wan" else "unet"
+    config = json.loads((model.folder / part / "config.json").read_text(encoding="utf-8"))
+    if model.family == "wan":
+        return float(config["num_attention_heads"] * config["attention_head_dim"] * config["num_layers"] / _FULL_DEPTH)
+    return float(config["block_out_channels"][0] / _FULL_WIDTH)

@@ -13,14 +13,17 @@ from cavtool.recipes.common import (
 )
 from cavtool.recipes.edit import EditRecipe, EditStart
 from cavtool.recipes.learn import LearnRecipe
+from cavtool.recipes.levers import AUTO_LEVERS, NO_LEVERS, Levers, Quantize
 from cavtool.recipes.mix import MixRecipe
 from cavtool.recipes.sample import SampleRecipe
 
 __all__ = [
+    "AUTO_LEVERS",
     "DEFAULT_MODEL",
     "MAX_GUIDANCE",
     "MAX_RANK",
     "MAX_SAMPLING_STEPS",
+    "NO_LEVERS",
     "AbsorbRecipe",
     "Absorber",
     "AbsorberKind",
@@ -30,7 +33,9 @@ __all__ = [
     "EditStart",
     "Layout",
     "LearnRecipe",
+    "Levers",
     "MixRecipe",
+    "Quantize",
     "SampleRecipe",
     "parse_absorber",
     "parse_blend",

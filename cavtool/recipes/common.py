@@ -23,11 +23,12 @@ class AbsorberKind(StrEnum):
 
 
 class DType(StrEnum):
-    """Compute precision of training and sampling; `auto` is bf16 on machines that are fast at it, else fp32."""
+    """Compute precision of training and sampling; `auto` is what the machine is fast at: bf16, fp16 or fp32."""
 
     AUTO = "auto"
     FP32 = "fp32"
     BF16 = "bf16"
+    FP16 = "fp16"
 
 
 class Layout(StrEnum):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from cavtool.names import absorber_name, check_learned
 from cavtool.recipes.absorb import Absorber
 from cavtool.recipes.common import DEFAULT_MODEL, MAX_RANK, AbsorberKind, DType, check, check_prompt, check_seed
+from cavtool.recipes.levers import AUTO_LEVERS, Levers
 
 MAX_STEPS = 300  # of the motion
 
@@ -20,8 +21,8 @@ class LearnRecipe:
     MotionMatcher's timesteps and to the early stop of Separate Motion from Appearance, arXiv 2501.16714). `start` and
     `duration`, in seconds, choose the clip (default: its busiest part). If `steps` is 0, the training stops when trials
     of its checkpoints bring nothing better, at most after `MAX_STEPS`, and keeps the best. `absorbers` are loaded in
-    place of one that is trained, so that `absorber_kind` and `absorber_steps` do not count. Raises InvalidInput for
-    values out of range.
+    place of one that is trained, so that `absorber_kind` and `absorber_steps` do not count. `batch_size` is that of a
+    step, over all processes and parts. Raises InvalidInput for values out of range.
     """
 
     prompt: str = ""
@@ -41,6 +42,7 @@ class LearnRecipe:
     dtype: DType = DType.AUTO
     model: str = DEFAULT_MODEL
     absorbers: tuple[Absorber, ...] = ()
+    levers: Levers = AUTO_LEVERS
 
     def __post_init__(self) -> None:
         check_prompt(self.prompt)
@@ -50,6 +52,8 @@ class LearnRecipe:
         check(self.noise_from is None or 0 <= self.noise_from < 1, "`--noise-from` must be at least 0 and below 1")
         check(1 <= self.rank <= MAX_RANK, f"`--rank` must be from 1 to {MAX_RANK}")
         check(self.batch_size > 0, "`--batch-size` must be at least 1")
+        num_parts = self.levers.gradient_accumulation_steps
+        check(num_parts <= self.batch_size, f"a batch of {self.batch_size} cannot be split into {num_parts} parts")
         check(0 < self.lr < math.inf, "`--lr` must be above 0")
         check(0 < self.absorber_lr < math.inf, "`absorber_lr` must be above 0")
         check(self.start is None or 0 <= self.start < math.inf, "`--start` must be 0 or more seconds")

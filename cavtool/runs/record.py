@@ -1,5 +1,6 @@
-"""The record of a run, its request and how it ended: `run.toml`, schema 3.
+"""The record of a run, its request and how it ended: `run.toml`, schema 4.
 
+schema 4: `levers` in the recipe
 schema 3: `absorbers` in the recipe
 schema 2: `schema`, and the values of the former table `settings` at the top
 schema 1: the first; it has no `schema`
@@ -15,7 +16,7 @@ from cavtool.recipes import LearnRecipe
 from cavtool.registry.record import Clip
 from cavtool.system.files import read_text, write_atomic, writing_to
 
-SCHEMA = 3
+SCHEMA = 4
 FILE = "run.toml"
 
 

@@ -13,8 +13,9 @@ from cavtool.core.adapters import lora
 from cavtool.core.adapters.absorber import crop_bank
 from cavtool.core.adapters.lora import LoraState
 from cavtool.core.devices import explain_oom
+from cavtool.core.distributed import from_main
 from cavtool.errors import InvalidInput, MediaError
-from cavtool.events import Note, OnEvent, Stage, Step, Warn
+from cavtool.events import Event, Note, OnEvent, Stage, Step, Warn
 from cavtool.models import Model, NativeClip
 from cavtool.recipes import AbsorbRecipe
 from cavtool.registry import Asset, Record
@@ -22,8 +23,10 @@ from cavtool.registry.record import WEIGHTS
 from cavtool.schema import to_table
 from cavtool.studio.learn.prepare import NUM_CROPS
 from cavtool.studio.learn.train import absorber_trainer, smooth
+from cavtool.studio.retry import retrying
 from cavtool.studio.session import Session, open_session
 from cavtool.studio.weights import save_weights
+from cavtool.system.processes import is_main
 from cavtool.workspace import Workspace
 
 
@@ -42,6 +45,7 @@ def absorb(
     MediaError for a bad source, both before any work, and TrainingError if the loss is not finite. Nothing is kept of a
     training that is interrupted.
     """
+    on_event = on_event if is_main() else _ignore
     workspace = workspace or Workspace(on_wait=lambda text: on_event(Note(text)))
     model = workspace.models.find(recipe.model)
     workspace.registry.check_free(name, "absorber", replace=replace)
@@ -49,16 +53,29 @@ def absorb(
     video.check_ffmpeg()
     frames = _read_frames(sources, model.clip, on_event)
     with explain_oom():
-        session = open_session(model, device=recipe.device, dtype=recipe.dtype, training=True)
+        session = open_session(
+            model,
+            device=recipe.device,
+            dtype=recipe.dtype,
+            training=True,
+            levers=recipe.levers,
+            batch_size=recipe.batch_size,
+            rank=recipe.rank,
+        )
         if rest := session.backbone.truncated(recipe.prompt):
             on_event(Warn(f"the prompt is too long for `{model.name}`, which ignores `{rest}`"))
-        state, loss = _train(session, recipe, frames, on_event)
+    state, loss = retrying(session, lambda session: _train(session, recipe, frames, on_event), on_event)
     draft = _draft(name, recipe, model, state, loss, num_frames=len(frames))
     with TemporaryDirectory() as folder:
         weights, reference = Path(folder, WEIGHTS), Path(folder, "reference.mp4")
         save_weights(state, weights, draft)
         video.encode(_reference(frames, model.clip), reference, fps=model.clip.fps, scale=model.enlarge)
-        return workspace.registry.put(draft, {WEIGHTS: weights, reference.name: reference}, replace=replace)
+        files = {WEIGHTS: weights, reference.name: reference}
+        return from_main(lambda: workspace.registry.put(draft, files, replace=replace))
+
+
+def _ignore(_: Event) -> None:
+    """Report nothing: the main process does."""
 
 
 def _read_frames(sources: Sequence[Path], clip: NativeClip, on_event: OnEvent) -> list[video.Frames]:
@@ -106,7 +123,7 @@ def _train(
     backbone, clip = session.backbone, session.model.clip
     crops = backbone.encode_stills(crop_bank(frames, NUM_CROPS, recipe.seed, size=(clip.height, clip.width)))
     backbone.release("vae")
-    trainer, began, smoothed = absorber_trainer(backbone, recipe, crops), time.monotonic(), 0.0
+    trainer, began, smoothed = absorber_trainer(session, recipe, crops), time.monotonic(), 0.0
     on_event(Stage("absorber", 1, 1))
     for loss in trainer.run():
         smoothed = smooth(smoothed, loss)
@@ -122,7 +139,7 @@ def _reference(frames: Sequence[video.Frames], clip: NativeClip) -> video.Frames
 
 
 def _draft(name: str, recipe: AbsorbRecipe, model: Model, state: LoraState, loss: float, *, num_frames: int) -> Record:
-    table = {key: value for key, value in to_table(recipe).items() if key not in {"prompt", "model"}}
+    table = {key: value for key, value in to_table(recipe).items() if key not in {"prompt", "model", "levers"}}
     return Record(
         name=name,
         kind="absorber",

@@ -32,6 +32,7 @@ from cavtool.studio.generate import (
     warn_about,
     warn_if_blank,
 )
+from cavtool.studio.retry import retrying
 from cavtool.studio.session import Motion, Session, open_session
 from cavtool.system.files import output_file
 from cavtool.video import Frames, Media, decode_whole, encode_like, probe
@@ -74,12 +75,12 @@ def edit(
     _check_file(video, file, overwrite=overwrite)
     frames = _read_frames(video, media, model, on_event)
     with explain_oom():
-        session = session or open_session(model, device=recipe.device, dtype=recipe.dtype)
+        session = session or open_session(model, device=recipe.device, dtype=recipe.dtype, levers=recipe.levers)
     _warn(recipe, session, [motion for _, motion in motions], on_event)
     styles = load_styles(recipe, session, workspace, on_event)
     states = [style.state for style in styles]
-    with explain_oom():
-        edited = edit_frames(session, frames, recipe, [motion for _, motion in motions], states, on_event)
+    used = [motion for _, motion in motions]
+    edited = retrying(session, lambda each: edit_frames(each, frames, recipe, used, states, on_event), on_event)
     warn_if_blank(edited, "the edited video", on_event)
     made = (
         {"edit": metadata_of(recipe, model, records, styles) | {"video_sha256": _sha256(video)}} if metadata else None

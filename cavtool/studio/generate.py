@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +24,7 @@ from cavtool.registry.absorbers import find_absorber
 from cavtool.registry.record import Record
 from cavtool.schema import to_table
 from cavtool.studio.appearance import Appearance, load_absorbers
+from cavtool.studio.retry import retrying
 from cavtool.studio.session import Motion, Session, check_model, motion_of, open_session
 from cavtool.system.files import check_output, output_file
 from cavtool.workspace import Workspace
@@ -32,6 +34,7 @@ _MAX_SIDE = 16384  # pixels
 _MAX_BYTES = 4e9  # of the frames of a video
 _MAX_NAMES = 120  # characters of a file name
 _UNIFORM = 16  # of 255: compression noise on a video of one colour differs by less
+_LEFT_OUT = {"device", "dtype", "levers", "num_videos", "styles"}  # of the metadata; styles are written apart
 
 
 def generate(
@@ -61,18 +64,16 @@ def generate(
     files = [file_for(recipe, seed, output) for seed in recipe.seeds]
     check_files(files, overwrite=overwrite)
     with explain_oom():
-        session = session or open_session(model, device=recipe.device, dtype=recipe.dtype)
+        session = session or open_session(model, device=recipe.device, dtype=recipe.dtype, levers=recipe.levers)
     styles = load_styles(recipe, session, workspace, on_event)
+    used, states = [motion for _, motion in motions], [style.state for style in styles]
     warn_about(recipe, session, on_event)
     if enlarge > 1:
         size = f"{model.clip.width}x{model.clip.height}"
         on_event(Note(f"`{model.name}` makes {size}; written {enlarge} times as large"))
     for index, (seed, file) in enumerate(zip(recipe.seeds, files, strict=True), 1):
         on_event(Stage("sampling", index, len(files)))
-        with explain_oom():
-            frames = _sample(
-                session, recipe, seed, [motion for _, motion in motions], [style.state for style in styles], on_event
-            )
+        frames = retrying(session, partial(_sample, recipe, seed, used, states, on_event), on_event)
         warn_if_blank(frames, f"the video of seed {seed}", on_event)
         made = metadata_of(replace(recipe, seed=seed, num_videos=1), model, [record for record, _ in motions], styles)
         video.encode(frames, file, fps=model.clip.fps, scale=enlarge, recipe=made if metadata else None)
@@ -122,12 +123,12 @@ def reproducible(recipe: AnyRecipe, model: Model, records: Sequence[Record], sty
 
 
 def _sample(
-    session: Session,
     recipe: SampleRecipe,
     seed: int,
     motions: Sequence[Motion],
     styles: Sequence[LoraState],
     on_event: OnEvent,
+    session: Session,
 ) -> video.Frames:
     began, num_steps = time.monotonic(), recipe.steps or session.model.native.steps
 
@@ -218,9 +219,7 @@ def metadata_of(
         to_table(replace(blend, content_id=record.content_id))
         for blend, record in zip(recipe.motions, records, strict=True)
     ]
-    kept = {
-        key: value for key, value in to_table(recipe).items() if key not in {"device", "dtype", "num_videos", "styles"}
-    }
+    kept = {key: value for key, value in to_table(recipe).items() if key not in _LEFT_OUT}
     made = {"model": model.name, "fingerprint": model.fingerprint, "revision": model.revision, "cav": __version__}
     made |= {"commit": model.commit} if model.commit else {}
     used = {"styles": [to_table(style.used) for style in styles]} if styles else {}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -13,17 +13,23 @@ from safetensors.torch import load
 from torch import Tensor
 
 from cavtool.core.adapters.existing import token_of
-from cavtool.core.adapters.lora import LoraState, targets
+from cavtool.core.adapters.lora import LoraState, remove_all, targets
 from cavtool.core.adapters.merge import merged
 from cavtool.core.backbones import open_backbone
-from cavtool.core.backbones.protocol import Backbone, FramesFHWC
-from cavtool.core.devices import resolve_dtype
+from cavtool.core.backbones.levers import check_levers, pull
+from cavtool.core.backbones.protocol import Backbone, FramesFHWC, Part
+from cavtool.core.devices import resolve_device, resolve_dtype
+from cavtool.core.distributed import connect
 from cavtool.core.noise import seeded_noise
 from cavtool.core.sampling import Predict, sample
 from cavtool.errors import Incompatible, IntegrityFailure, InvalidInput
 from cavtool.events import OnEvent, Warn
 from cavtool.models import CATALOGUE, Model, find_model, hub
+from cavtool.models.plan import Task
+from cavtool.recipes import AUTO_LEVERS, NO_LEVERS, Levers
 from cavtool.registry import Asset, Record
+from cavtool.studio.memory import choose
+from cavtool.system import processes
 
 
 @dataclass(frozen=True)
@@ -72,10 +78,32 @@ def _how_to_fit(learned_on: str, model: str) -> str:
 
 @dataclass(frozen=True)
 class Session:
-    """A base model and its opened backbone."""
+    """A base model and its opened backbone.
+
+    `rungs` are the levers that are pulled, and those to pull next if memory runs out. Unless it `keeps_parts`, the text
+    encoder and the VAE leave the accelerator after each use.
+    """
 
     model: Model
     backbone: Backbone
+    rungs: tuple[Levers, ...] = (NO_LEVERS,)
+    is_training: bool = False
+    keeps_parts: bool = True
+
+    @property
+    def levers(self) -> Levers:
+        """The levers that are pulled."""
+        return self.rungs[0]
+
+    def with_next_levers(self) -> "Session":
+        """The same backbone, without what was injected into it and with one more lever pulled."""
+        rungs = self.rungs[1:]
+        remove_all(self.backbone.denoiser)
+        self._release("vae", "text_encoder")
+        pull(self.backbone, rungs[0])
+        if self.backbone.device.startswith("cuda"):
+            torch.cuda.empty_cache()
+        return replace(self, rungs=rungs, keeps_parts=False)
 
     def generate(
         self,
@@ -104,7 +132,13 @@ class Session:
         predict = partial(backbone.predict_guided, **texts, guidance_scale=guidance)
         shape = backbone.latent_shape(clip.num_frames, clip.height, clip.width)
         latents = seeded_noise(shape, seed, backbone.device) * scheduler.init_noise_sigma
+        if not self.keeps_parts:
+            self._release("vae", "text_encoder")
         return backbone.decode(self.denoise(predict, scheduler, latents, motions, styles=styles, on_step=on_step))
+
+    def _release(self, *parts: Part) -> None:
+        for part in parts:
+            self.backbone.release(part)
 
     def denoise(
         self,
@@ -158,11 +192,30 @@ class Session:
         return first, max(first + 1, round(motion.window[1] * num_steps))
 
 
-def open_session(model: Model | str, *, device: str = "auto", dtype: str = "auto", training: bool = False) -> Session:
+def open_session(
+    model: Model | str,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    training: bool = False,
+    levers: Levers = AUTO_LEVERS,
+    batch_size: int = 1,
+    rank: int = 0,
+) -> Session:
     """Open a base model; by its name, only one that comes with the package, or a folder.
 
-    Raises NotFound, RequirementError, IntegrityFailure.
+    What the levers leave open is decided from the memory that is free, for a training with this batch size and rank or
+    for sampling. Raises NotFound, RequirementError, IntegrityFailure.
     """
     model = find_model(model) if isinstance(model, str) else model
-    shift = model.native.flow_shift
-    return Session(model, open_backbone(model.folder, device=device, dtype=dtype, training=training, flow_shift=shift))
+    device = resolve_device(device)
+    if processes.num_processes() > 1:
+        connect(device)
+    compute = resolve_dtype(dtype, device, training=training)
+    check_levers(levers)
+    task: Task = "learn" if training else "generate"
+    rungs, all_fit = choose(model, task, levers, device=device, dtype=compute, batch_size=batch_size, rank=rank)
+    backbone = open_backbone(
+        model.folder, device=device, dtype=compute, flow_shift=model.native.flow_shift, levers=rungs[0]
+    )
+    return Session(model, backbone, rungs, training, keeps_parts=all_fit and not training)

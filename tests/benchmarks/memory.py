@@ -21,7 +21,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from cavtool.core.adapters import lora
-from cavtool.core.backbones.parts.layers import attention_projections
+from cavtool.core.backbones.animatediff import ACTIVATION_LAYERS as OF_ANIMATEDIFF
+from cavtool.core.backbones.levers import set_checkpointing
+from cavtool.core.backbones.parts.layers import attention_projections, layers_of
+from cavtool.core.backbones.unet3d import ACTIVATION_LAYERS as OF_UNET3D
 from cavtool.recipes import LearnRecipe
 from tests.benchmarks.common import write_table
 
@@ -87,6 +90,7 @@ class Model:
     num_frames: int
     width: int
     height: int
+    activation_layers: tuple[type[nn.Module], ...]
     text_per_frame: bool = False
 
 
@@ -104,9 +108,9 @@ def animatediff() -> nn.Module:
 
 
 MODELS = (
-    Model("modelscope", unet3d, TransformerTemporalModel, 1024, 16, 256, 256),
-    Model("zeroscope", unet3d, TransformerTemporalModel, 1024, 24, 576, 320),
-    Model("animatediff", animatediff, AnimateDiffTransformer3D, 768, 16, 512, 512, text_per_frame=True),
+    Model("modelscope", unet3d, TransformerTemporalModel, 1024, 16, 256, 256, OF_UNET3D),
+    Model("zeroscope", unet3d, TransformerTemporalModel, 1024, 24, 576, 320, OF_UNET3D),
+    Model("animatediff", animatediff, AnimateDiffTransformer3D, 768, 16, 512, 512, OF_ANIMATEDIFF, text_per_frame=True),
 )
 
 
@@ -121,7 +125,7 @@ def predict(model: Model, denoiser: nn.Module, num_videos: int) -> Tensor:
 
 
 def measure(model: Model) -> tuple[str, ...]:
-    """The parameters in millions, and GB alive in a training step, a guided sampling step and decoding."""
+    """The parameters in millions, and GB alive in training steps, a guided sampling step and decoding."""
     denoiser = model.build().to(torch.bfloat16).eval().requires_grad_(False)
     size = sum(param.numel() for param in denoiser.parameters())
     with Peak(denoiser) as sampling, torch.no_grad():
@@ -139,11 +143,21 @@ def measure(model: Model) -> tuple[str, ...]:
     params = lora.inject(denoiser, "cav_motion", targets, recipe.rank, seed=0)
     for param in params.values():
         param.data = param.data.bfloat16()  # under autocast, each is used as bf16
-    with Peak(denoiser) as training:
-        predict(model, denoiser, recipe.batch_size).float().square().mean().backward()  # type: ignore[no-untyped-call]
-    trained = sum(param.numel() for param in params.values())
-    peaks = (training.peak, sampling.peak, decoding.peak)
-    return (model.name, f"{size / 1e6:.0f}", f"{trained / 1e6:.1f}", *(f"{peak / 1e9:.1f}" for peak in peaks))
+    training = trained(model, denoiser, recipe.batch_size)
+    in_parts = trained(model, denoiser, 1)
+    for layer in layers_of(denoiser, *model.activation_layers):
+        set_checkpointing(layer, on=True)
+    checkpointed = trained(model, denoiser, 1)
+    learned = sum(param.numel() for param in params.values())
+    peaks = (training, in_parts, checkpointed, sampling.peak, decoding.peak)
+    return (model.name, f"{size / 1e6:.0f}", f"{learned / 1e6:.1f}", *(f"{peak / 1e9:.2f}" for peak in peaks))
+
+
+def trained(model: Model, denoiser: nn.Module, num_videos: int) -> int:
+    """Bytes alive in a training step."""
+    with Peak(denoiser) as peak:
+        predict(model, denoiser, num_videos).float().square().mean().backward()  # type: ignore[no-untyped-call]
+    return int(peak.peak)
 
 
 def main() -> None:
@@ -153,7 +167,16 @@ def main() -> None:
     write_table(
         "memory",
         "Memory at full size, by counting tensors",
-        ("model", "M parameters", "M of the T-LoRA", "GB, training step", "GB, sampling step", "GB, decoding"),
+        (
+            "model",
+            "M parameters",
+            "M of the T-LoRA",
+            "GB, training step",
+            "GB, one video at a time",
+            "GB, and checkpointing",
+            "GB, sampling step",
+            "GB, decoding",
+        ),
         rows,
     )
 

@@ -35,8 +35,8 @@ def test_a_record_of_schema_1_is_read(run: Run) -> None:
         ("steps = 250", "steps = -1", "has no valid `recipe`: `--steps` must be 0 or more"),
         ('absorber_kind = "dual"', 'absorber_kind = "both"', "has no valid `recipe.absorber_kind`: invalid enum value"),
         ("fps = 8.0", "", "has no `clip.fps`"),
-        ("schema = 3", "schema = 4", "was written by a newer `cav`"),
-        ("schema = 3", "schema = true", "`schema` in `run.toml` of run `.*` is not valid: expected `int`, got `bool`"),
+        ("schema = 4", "schema = 5", "was written by a newer `cav`"),
+        ("schema = 4", "schema = true", "`schema` in `run.toml` of run `.*` is not valid: expected `int`, got `bool`"),
         ('name = "twirl"', "name = ", "is not TOML"),
     ],
 )

@@ -9,8 +9,8 @@ from cavtool.cli.command import command, new_app
 from cavtool.cli.completion.offers import source_files
 from cavtool.cli.format import describe, size_text
 from cavtool.cli.output import Output
-from cavtool.cli.params import Device, Model, Replace, all_existing
-from cavtool.recipes import AbsorberKind
+from cavtool.cli.params import Accumulation, Checkpointing, Device, Model, Offload, Replace, all_existing
+from cavtool.recipes import AUTO_LEVERS, AbsorberKind, Levers
 from cavtool.recipes import AbsorbRecipe as Recipe
 from cavtool.workspace import Workspace
 
@@ -41,6 +41,9 @@ def absorb(
     seed: Annotated[int, typer.Option(help="Random seed.")] = Recipe.seed,
     model: Model = Recipe.model,
     device: Device = Recipe.device,
+    accumulation: Accumulation = AUTO_LEVERS.gradient_accumulation_steps,
+    checkpointing: Checkpointing = AUTO_LEVERS.gradient_checkpointing,
+    offload: Offload = AUTO_LEVERS.offload,
     replace: Replace = False,
 ) -> None:
     """Learn an appearance from videos or pictures.
@@ -51,7 +54,14 @@ def absorb(
     Example: `cav absorb ghibli pictures/ --prompt "a painted landscape"`
     """
     recipe = Recipe(
-        prompt=prompt, kind=AbsorberKind(kind), steps=steps, rank=rank, seed=seed, model=model, device=device
+        prompt=prompt,
+        kind=AbsorberKind(kind),
+        steps=steps,
+        rank=rank,
+        seed=seed,
+        model=model,
+        device=device,
+        levers=Levers(accumulation, checkpointing, offload),
     )
     workspace.registry.check_free(name, "absorber", replace=replace)  # before torch loads
     try:

@@ -1,7 +1,8 @@
 """`cav doctor`."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 app = new_app()
 
+_TOTAL = "total (estimate)"
+_CARDS = (8, 12, 16, 24)  # GB
+_LIBRARIES = 1  # GB
 _TASKS: "tuple[Task, ...]" = ("learn", "generate")
 
 
@@ -62,20 +66,34 @@ def _show_plan(out: Output, workspace: Workspace, name: str, model: str) -> None
     entry, pointer = CATALOGUE.get(model), workspace.models.pointer(model)
     if entry and not entry.folder and not pointer:
         needs = entry.needs
-        data = [{"part": "total (estimate)", "bf16_gb": getattr(needs, task), "fp32_gb": None}]
+        data: list[dict[str, Any]] = [{"part": _TOTAL, "bf16_gb": getattr(needs, task), "fp32_gb": None}]
+        if task == "learn":
+            data.append(
+                {"part": f"{_TOTAL} with --gradient-checkpointing", "bf16_gb": needs.learn_least, "fp32_gb": None}
+            )
         out.note(f"`{model}` cannot be opened here: the figure is that of `cav models show {model}`")
     else:
         from cavtool.models.plan import plan
 
         rows = plan(workspace.models.find(model), task, batch_size=LearnRecipe.batch_size, rank=LearnRecipe.rank)
-        total = ("total (estimate)", sum(row.bf16 for row in rows), sum(row.fp32 for row in rows))
-        parts = [(row.part, row.bf16, row.fp32) for row in rows]
-        data = [{"part": part, "bf16_gb": bf16 / 1e9, "fp32_gb": fp32 / 1e9} for part, bf16, fp32 in [*parts, total]]
+        data = [{"part": row.part, "bf16_gb": row.bf16 / 1e9, "fp32_gb": row.fp32 / 1e9} for row in rows]
     cells = [(each["part"], _gigabytes(each["bf16_gb"]), _gigabytes(each["fp32_gb"])) for each in data]
     out.table(("PART", "BF16", "FP32"), cells, data)
     if task == "learn":
         out.note(f"with `--batch-size {LearnRecipe.batch_size}`; the activations grow with it")
+        out.note(f"`cav learn` pulls the levers that the free memory needs: {_levers_by_card(data)}")
     out.note("accelerators compute in bf16 by default, and hold about 1 GB more for the libraries")
+
+
+def _levers_by_card(data: Sequence[Mapping[str, Any]]) -> str:
+    """The last lever that each size of card needs, in bf16."""
+    totals = [row for row in data if row["part"].startswith(_TOTAL)]
+    found = []
+    for size in _CARDS:
+        fitting = (row["part"] for row in totals if row["bf16_gb"] <= size - _LIBRARIES)
+        part = next(fitting, "perhaps --offload").removeprefix(f"{_TOTAL} with ")
+        found.append(f"{size} GB {'none' if part == _TOTAL else part}")
+    return ", ".join(found)
 
 
 def _gigabytes(size: float | None) -> str:

@@ -10,20 +10,24 @@ from cavtool.cli.command import command, new_app
 from cavtool.cli.completion.offers import video_files
 from cavtool.cli.output import Output
 from cavtool.cli.params import (
+    Compile,
     Device,
     Guidance,
     Model,
     Motions,
     Negative,
     NoMetadata,
+    Offload,
     Overwrite,
+    Quantize,
     SamplingSteps,
     Styles,
+    VaeTiling,
     existing_or_none,
 )
 from cavtool.errors import InvalidInput
+from cavtool.recipes import AUTO_LEVERS, Levers, parse_absorber, parse_blend
 from cavtool.recipes import SampleRecipe as Recipe
-from cavtool.recipes import parse_absorber, parse_blend
 from cavtool.workspace import Workspace
 
 app = new_app()
@@ -54,6 +58,10 @@ def generate(
     ] = None,
     model: Model = Recipe.model,
     device: Device = Recipe.device,
+    offload: Offload = AUTO_LEVERS.offload,
+    quantize: Quantize = AUTO_LEVERS.quantize,
+    vae_tiling: VaeTiling = AUTO_LEVERS.vae_tiling,
+    compile_: Compile = AUTO_LEVERS.compile,
     no_metadata: NoMetadata = False,
     like: Annotated[
         Path | None,
@@ -83,7 +91,9 @@ def generate(
         "device": device,
         "scale": scale,
     }
+    levers = Levers(offload=offload, quantize=quantize, vae_tiling=vae_tiling, compile=compile_)
     recipe = _changed(_recipe_in(like), _on_command_line(ctx, values)) if like else Recipe(**values)
+    recipe = replace(recipe, levers=levers)
     workspace.models.find(recipe.model)  # before torch loads
     for motion in recipe.motions:
         workspace.registry.get(motion.name, "motion")

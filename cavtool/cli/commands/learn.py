@@ -9,10 +9,21 @@ from cavtool.cli.command import command, new_app
 from cavtool.cli.completion.offers import absorber_names, video_files
 from cavtool.cli.format import describe, size_text
 from cavtool.cli.output import Output
-from cavtool.cli.params import Device, Model, existing
+from cavtool.cli.params import (
+    Accumulation,
+    Checkpointing,
+    Compile,
+    Device,
+    Model,
+    Offload,
+    Quantize,
+    VaeTiling,
+    existing,
+)
 from cavtool.errors import InvalidInput
-from cavtool.recipes import AbsorberKind, DType, parse_absorber
+from cavtool.recipes import AUTO_LEVERS, AbsorberKind, DType, Levers, parse_absorber
 from cavtool.recipes import LearnRecipe as Recipe
+from cavtool.system.processes import num_processes
 from cavtool.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -72,6 +83,12 @@ def learn(
     seed: Annotated[int, typer.Option(help="Random seed.")] = Recipe.seed,
     device: Device = Recipe.device,
     dtype: Annotated[DType, typer.Option(help="Compute precision.")] = Recipe.dtype,
+    accumulation: Accumulation = AUTO_LEVERS.gradient_accumulation_steps,
+    checkpointing: Checkpointing = AUTO_LEVERS.gradient_checkpointing,
+    offload: Offload = AUTO_LEVERS.offload,
+    quantize: Quantize = AUTO_LEVERS.quantize,
+    vae_tiling: VaeTiling = AUTO_LEVERS.vae_tiling,
+    compile_: Compile = AUTO_LEVERS.compile,
     model: Model = Recipe.model,
     replace: Annotated[
         bool, typer.Option("--force", "-f", help="Move an existing NAME and NAME-look to the trash.")
@@ -101,11 +118,14 @@ def learn(
         dtype=dtype,
         model=model,
         absorbers=tuple(map(parse_absorber, absorbers or ())),
+        levers=Levers(accumulation, checkpointing, offload, quantize, vae_tiling, compile_),
     )
     workspace.models.find(recipe.model)  # before torch loads
     if absorbers:
         _check_absorbers(ctx, workspace, recipe)
     workspace.registry.check_leaves(recipe, name, replace=replace)
+    if detach and num_processes() > 1:
+        raise InvalidInput("`--detach` starts a process of its own", hint="use it without `accelerate launch`")
     if detach:
         _learn_detached(out, workspace, name, video, recipe, replace=replace)
         return

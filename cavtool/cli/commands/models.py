@@ -305,6 +305,7 @@ def _lines(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if data["needs_gb"]:
         needs = data["needs_gb"]
         yield "download", f"about {needs['download']:g} GB" if needs["download"] else "none"
-        yield "memory", f"about {needs['learn']:g} GB to learn, {needs['generate']:g} GB to generate (estimates)"
+        learn = f"{needs['learn_least']:g} to {needs['learn']:g} GB to learn"
+        yield "memory", f"about {learn}, {needs['generate']:g} GB to generate (estimates)"
     if data["caveat"]:
         yield "note", data["caveat"]

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from itertools import dropwhile
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,8 +14,9 @@ from cavtool.cli.command import command, new_app
 from cavtool.cli.completion.offers import run_ids
 from cavtool.cli.format import date_text
 from cavtool.cli.output import Output
-from cavtool.cli.params import DryRun, Yes
+from cavtool.cli.params import Checkpointing, DryRun, Offload, Yes
 from cavtool.errors import CavError, TrainingError
+from cavtool.recipes import Quantize
 from cavtool.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -50,7 +52,17 @@ def list_(out: Output, workspace: Workspace) -> None:
 
 
 @command(app, "runs resume")
-def resume(out: Output, workspace: Workspace, run_id: RunId) -> None:
+def resume(
+    out: Output,
+    workspace: Workspace,
+    run_id: RunId,
+    *,
+    checkpointing: Checkpointing = None,
+    offload: Offload = None,
+    quantize: Annotated[
+        Quantize | None, typer.Option(help="Precision of the base model's linear layers (default: the run's).")
+    ] = None,
+) -> None:
     """Resume a training run from its last checkpoint.
 
     On a CPU, the weights are the same as without the interruption.
@@ -60,11 +72,13 @@ def resume(out: Output, workspace: Workspace, run_id: RunId) -> None:
     from cavtool.cli.commands.learn import report
 
     run = workspace.runs.open(run_id)
-    _ = run.record  # read before torch loads, to fail early
+    asked = run.record.recipe.levers  # read before torch loads, to fail early
+    given: dict[str, Any] = {"gradient_checkpointing": checkpointing, "offload": offload, "quantize": quantize}
+    levers = replace(asked, **{name: value for name, value in given.items() if value is not None})
     with out.progress() as on_event:
         from cavtool.studio import learn as studio
 
-        asset = studio.resume(run.id, workspace=workspace, on_event=on_event)
+        asset = studio.resume(run.id, levers=levers, workspace=workspace, on_event=on_event)
     report(out, asset)
 
 

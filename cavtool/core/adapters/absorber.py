@@ -5,7 +5,7 @@ It trains on random crops of single frames with every temporal layer bypassed. I
 of its file and the token as `token` (N, D).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from cavtool.core.adapters import lora
 from cavtool.core.adapters.heads import Heads, restrict
 from cavtool.core.backbones.protocol import Backbone, FramesFHWC
+from cavtool.core.distributed import WHOLE, Share, StepLoss
 from cavtool.core.losses import denoising_loss
 from cavtool.core.noise import step_generator
 
@@ -76,7 +77,7 @@ def new_absorber(
 
 def absorber_loss(
     backbone: Backbone, params: Params, crops_NCFHW: Tensor, appearance: str, *, batch_size: int, seed: int
-) -> Callable[[int], Tensor]:
+) -> StepLoss:
     """The loss of each step of stage 1: single crops under the appearance prompt y_S, with time bypassed.
 
     Ren et al. 2024, equations (3) and (4).
@@ -84,12 +85,12 @@ def absorber_loss(
     token = params.get(TOKEN)
     fixed = None if token is not None else backbone.encode_text([appearance])
 
-    def loss_at(step: int) -> Tensor:
+    def loss_at(step: int, share: Share = WHOLE) -> Tensor:
         generator = step_generator(seed, step)
         picks = torch.randint(len(crops_NCFHW), (batch_size,), generator=generator)
         conditioning = backbone.encode_text([appearance], token) if fixed is None else fixed
         with backbone.without_time():
-            return denoising_loss(backbone, crops_NCFHW[picks].to(backbone.device), conditioning, generator)
+            return denoising_loss(backbone, crops_NCFHW[picks], conditioning, generator, share=share)
 
     return loss_at
 
@@ -112,7 +113,7 @@ def motion_loss(
     first_step: int = 0,
     noise_from: float = 0.0,
     dropout: float = 0.0,
-) -> Callable[[int], Tensor]:
+) -> StepLoss:
     """The loss of each step of stage 2: the whole clip under the prompt y, with the absorber that the backbone has.
 
     Ren et al. 2024, equation (5). With the probability `dropout` a step runs without the injected absorber and its
@@ -121,11 +122,11 @@ def motion_loss(
     conditioning = backbone.encode_text([prompt], token)
     bare = backbone.encode_text([prompt]) if dropout else conditioning
 
-    def loss_at(step: int) -> Tensor:
+    def loss_at(step: int, share: Share = WHOLE) -> Tensor:
         generator = step_generator(seed, first_step + step)
         if dropout and torch.rand((), generator=generator) < dropout:
             with lora.switched_off(backbone.denoiser, ADAPTER):
-                return denoising_loss(backbone, latents_BCFHW, bare, generator, noise_from=noise_from)
-        return denoising_loss(backbone, latents_BCFHW, conditioning, generator, noise_from=noise_from)
+                return denoising_loss(backbone, latents_BCFHW, bare, generator, noise_from=noise_from, share=share)
+        return denoising_loss(backbone, latents_BCFHW, conditioning, generator, noise_from=noise_from, share=share)
 
     return loss_at

@@ -35,7 +35,7 @@ def inject(denoiser: nn.Module, name: str, targets: Sequence[str], rank: int, *,
     flags = {key: param.requires_grad for key, param in denoiser.named_parameters()}
     denoiser.__dict__.pop("peft_config", None)  # or peft warns of a second adapter in one model
     config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(targets), bias="none")
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _with_storage(denoiser, targets):
         torch.manual_seed(seed)
         inject_adapter_in_model(config, denoiser, name)
     for layer in denoiser.modules():
@@ -45,8 +45,9 @@ def inject(denoiser: nn.Module, name: str, targets: Sequence[str], rank: int, *,
     added = {id(param) for param in params.values()}
     for key, param in denoiser.named_parameters():
         param.requires_grad_(id(param) in added or flags.get(key, False))
+    device = execution_device(denoiser)
     for param in params.values():
-        param.data = param.data.float()
+        param.data = param.data.to(device, torch.float32)
     return params
 
 
@@ -106,6 +107,45 @@ def switched_off(denoiser: nn.Module, *names: str) -> Iterator[None]:
     finally:
         for scaling, name, before in scalings:
             scaling[name] = before
+
+
+@contextmanager
+def _with_storage(denoiser: nn.Module, targets: Sequence[str]) -> Iterator[None]:
+    """Within the context the weights of offloaded layers are on the CPU, where peft then creates those of the LoRA.
+
+    They are all one number, which takes no memory.
+    """
+    layers = [denoiser.get_submodule(name) for name in targets]
+    offloaded = [layer for layer in layers if isinstance(layer.weight, Tensor) and layer.weight.is_meta]
+    owners: list[Any] = [getattr(layer, "base_layer", layer) for layer in offloaded]
+    before = [owner.weight for owner in owners]
+    try:
+        for owner, weight in zip(owners, before, strict=True):
+            stored = torch.zeros(1, dtype=weight.dtype).expand(weight.shape)
+            owner.weight = nn.Parameter(stored, requires_grad=False)
+        yield
+    finally:
+        for owner, weight in zip(owners, before, strict=True):
+            owner.weight = weight
+
+
+def execution_device(denoiser: nn.Module) -> torch.device:
+    """The device on which the denoiser computes; its weights may be elsewhere, with a hook of accelerate."""
+    hooks = (getattr(module, "_hf_hook", None) for module in denoiser.modules())
+    devices = (device for hook in hooks if (device := getattr(hook, "execution_device", None)) is not None)
+    return torch.device(next(devices, next(denoiser.parameters()).device))
+
+
+def remove(denoiser: nn.Module, name: str) -> None:
+    """Remove the injected LoRA of this name, if there is one; others stay."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    layers = [(key, layer) for key, layer in denoiser.named_modules() if isinstance(layer, BaseTunerLayer)]
+    for key, layer in layers:
+        if name in layer.lora_A:
+            layer.delete_adapter(name)
+        if not layer.lora_A:
+            denoiser.set_submodule(key, layer.get_base_layer())
 
 
 def remove_all(denoiser: nn.Module) -> None:

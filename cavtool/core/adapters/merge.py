@@ -1,6 +1,7 @@
 """Merging LoRAs into a denoiser's weights, and restoring the weights.
 
-W' = W + s·BA (Ren et al. 2024, equation 2; Hu et al. 2021).
+W' = W + s·BA (Ren et al. 2024, equation 2; Hu et al. 2021). Weights that are kept in 8 bits, or away from the
+accelerator, cannot take the sum: s·BA is computed beside them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +10,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from cavtool.core.adapters.lora import LoraState, check_fit, pairs_of
+from cavtool.core.adapters.lora import LoraState, check_fit, load_into, pairs_of, remove
+from cavtool.core.adapters.mix import combine
+from cavtool.core.backbones.levers import is_offloaded, is_quantized
+from cavtool.errors import Incompatible
+
+_BESIDE = "cav_beside"
 
 
 @contextmanager
@@ -18,6 +24,10 @@ def merged(denoiser: nn.Module, states: Sequence[tuple[LoraState, float]]) -> It
 
     Afterwards the denoiser has its original tensors again. Raises Incompatible if a LoRA does not fit the denoiser.
     """
+    if is_quantized(denoiser) or is_offloaded(denoiser):
+        with _beside(denoiser, states):
+            yield
+        return
     originals: dict[str, Tensor] = {}
     try:
         for state, weight in states:
@@ -36,8 +46,25 @@ def merged(denoiser: nn.Module, states: Sequence[tuple[LoraState, float]]) -> It
 
 
 @contextmanager
+def _beside(denoiser: nn.Module, states: Sequence[tuple[LoraState, float]]) -> Iterator[None]:
+    """Within the context the denoiser also computes the sum of the LoRAs; they are not merged."""
+    if states:
+        load_into(denoiser, _BESIDE, combine(states))
+    try:
+        yield
+    finally:
+        remove(denoiser, _BESIDE)
+
+
+@contextmanager
 def replaced(denoiser: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]:
-    """Within the context these parameters have other values; afterwards their original tensors again."""
+    """Within the context these parameters have other values; afterwards their original tensors again.
+
+    Raises Incompatible for weights that are kept in 8 bits or away from the accelerator.
+    """
+    if weights and (is_quantized(denoiser) or is_offloaded(denoiser)):
+        message = "a whole UNet as an absorber cannot be used with `--quantize` or `--offload`"
+        raise Incompatible(message, hint="leave out the option, or use another kind of absorber")
     params, originals = dict(denoiser.named_parameters()), {}
     try:
         for name, value in weights.items():

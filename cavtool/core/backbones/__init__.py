@@ -4,9 +4,13 @@ import json
 from pathlib import Path
 from pkgutil import resolve_name
 
+import torch
+
+from cavtool.core.backbones.levers import pull
 from cavtool.core.backbones.protocol import Backbone
 from cavtool.core.devices import resolve_device, resolve_dtype
 from cavtool.errors import Incompatible, IntegrityFailure
+from cavtool.recipes import NO_LEVERS, Levers
 
 _FAMILIES = {  # the backbone for each class of denoiser, by name so that only the family in use is imported
     "UNet3DConditionModel": "unet3d:UNet3DBackbone",
@@ -18,11 +22,17 @@ _DENOISERS = ("unet", "transformer")  # the folder of the denoiser
 
 
 def open_backbone(
-    folder: Path, *, device: str = "auto", dtype: str = "auto", training: bool = False, flow_shift: float | None = None
+    folder: Path,
+    *,
+    device: str = "auto",
+    dtype: str | torch.dtype = "auto",
+    training: bool = False,
+    flow_shift: float | None = None,
+    levers: Levers = NO_LEVERS,
 ) -> Backbone:
     """Open a diffusers pipeline folder. Raises Incompatible for an unknown family, IntegrityFailure if damaged.
 
-    `flow_shift` is for models of flow matching; None leaves that of the folder's scheduler.
+    `flow_shift` is for models of flow matching; None leaves that of the folder's scheduler. `levers` must be decided.
     """
     part = next((name for name in _DENOISERS if (folder / name).is_dir()), _DENOISERS[0])
     try:
@@ -37,6 +47,7 @@ def open_backbone(
     device = resolve_device(device)
     family = resolve_name(f"{__name__}.{_FAMILIES[denoiser]}")
     options = {} if flow_shift is None else {"flow_shift": flow_shift}
-    compute = resolve_dtype(dtype, device, training=training)
+    compute = resolve_dtype(dtype, device, training=training) if isinstance(dtype, str) else dtype
     backbone: Backbone = family(folder, device=device, dtype=compute, **options)
+    pull(backbone, levers)
     return backbone

@@ -9,13 +9,23 @@ from typing import Any
 
 import torch
 from diffusers import MotionAdapter, UNet2DConditionModel, UNetMotionModel
+from diffusers.models.resnet import ResnetBlock2D
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
-from torch import Tensor
+from torch import Tensor, nn
 
-from cavtool.core.backbones.parts.layers import attention_projections, bypassed, parameters_outside, unchanged
+from cavtool.core.backbones.parts.layers import (
+    attention_projections,
+    bypassed,
+    layers_of,
+    parameters_outside,
+    unchanged,
+)
 from cavtool.core.backbones.parts.loading import class_name, freeze, load_model, quiet
 from cavtool.core.backbones.parts.unet import UNetBackbone
 from cavtool.errors import Incompatible
+
+ACTIVATION_LAYERS = (ResnetBlock2D, Transformer2DModel, AnimateDiffTransformer3D)
 
 
 class AnimateDiffBackbone(UNetBackbone):
@@ -25,10 +35,10 @@ class AnimateDiffBackbone(UNetBackbone):
     """
 
     @staticmethod
-    def _load_denoiser(folder: Path, dtype: torch.dtype, device: str) -> Any:
+    def _load_denoiser(folder: Path, dtype: torch.dtype) -> Any:
         if class_name(folder / "unet") == "UNetMotionModel":
-            return load_model(UNetMotionModel, folder / "unet", dtype, device)
-        return _load_in_two_parts(folder, dtype, device)
+            return load_model(UNetMotionModel, folder / "unet", dtype)
+        return _load_in_two_parts(folder, dtype)
 
     def latent_shape(self, num_frames: int, height: int, width: int) -> tuple[int, ...]:
         """Shape (1, C, F, H, W) of the latents of one clip, sizes in pixels.
@@ -66,19 +76,22 @@ class AnimateDiffBackbone(UNetBackbone):
 
     def without_time(self) -> AbstractContextManager[None]:
         """Bypass every motion module, which leaves the image model, run on each frame."""
-        modules = [module for module in self.denoiser.modules() if isinstance(module, AnimateDiffTransformer3D)]
-        return bypassed(dict.fromkeys(modules, unchanged))
+        return bypassed(dict.fromkeys(layers_of(self.denoiser, AnimateDiffTransformer3D), unchanged))
+
+    def activation_layers(self) -> list[nn.Module]:
+        """Resnets, transformers, and motion modules."""
+        return layers_of(self.denoiser, *ACTIVATION_LAYERS)
 
 
-def _load_in_two_parts(folder: Path, dtype: torch.dtype, device: str) -> Any:
+def _load_in_two_parts(folder: Path, dtype: torch.dtype) -> Any:
     """A UNet made of an image UNet and a motion adapter, as AnimateDiff is published. Raises Incompatible."""
     if not (folder / "motion_adapter").is_dir():
         raise Incompatible(
             f"`{folder.name}` is an image model without motion modules",
             hint=f"`cav models add NAME ADAPTER --base {folder}` puts a motion adapter on it, with its noise schedule",
         )
-    unet = load_model(UNet2DConditionModel, folder / "unet", dtype, "cpu")
-    adapter = load_model(MotionAdapter, folder / "motion_adapter", dtype, "cpu")
+    unet = load_model(UNet2DConditionModel, folder / "unet", dtype)
+    adapter = load_model(MotionAdapter, folder / "motion_adapter", dtype)
     try:
         with quiet():
             whole = UNetMotionModel.from_unet2d(unet, adapter)
@@ -87,4 +100,4 @@ def _load_in_two_parts(folder: Path, dtype: torch.dtype, device: str) -> Any:
             f"the motion adapter of `{folder.name}` does not fit its UNet",
             hint="use an adapter made for the same version of Stable Diffusion",
         ) from error
-    return freeze(whole, device)
+    return freeze(whole)

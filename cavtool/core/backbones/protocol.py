@@ -21,6 +21,7 @@ class Backbone(Protocol):
     """A text-to-video latent diffusion model, its parts loaded and ready."""
 
     denoiser: nn.Module
+    vae: Any
     device: str
     dtype: torch.dtype  # computations are autocast to it; it may be changed
 
@@ -119,6 +120,9 @@ class Backbone(Protocol):
         """
 
     # Memory
+
+    def activation_layers(self) -> list[nn.Module]:
+        """The layers whose activations gradient checkpointing computes again, in `denoiser`."""
 
     def release(self, part: Part) -> None:
         """Move a part that is not needed for now off the accelerator; it returns when it is next used."""

@@ -9,21 +9,30 @@ from typing import Any
 
 import torch
 from diffusers import UNet3DConditionModel
-from diffusers.models.resnet import TemporalConvLayer
+from diffusers.models.resnet import ResnetBlock2D, TemporalConvLayer
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
 from torch import Tensor, nn
 
-from cavtool.core.backbones.parts.layers import attention_projections, bypassed, parameters_outside, unchanged
+from cavtool.core.backbones.parts.layers import (
+    attention_projections,
+    bypassed,
+    layers_of,
+    parameters_outside,
+    unchanged,
+)
 from cavtool.core.backbones.parts.loading import load_model
 from cavtool.core.backbones.parts.unet import UNetBackbone
+
+ACTIVATION_LAYERS = (ResnetBlock2D, TemporalConvLayer, Transformer2DModel, TransformerTemporalModel)
 
 
 class UNet3DBackbone(UNetBackbone):
     """A pipeline folder of diffusers' `TextToVideoSDPipeline`, opened for training and sampling."""
 
     @staticmethod
-    def _load_denoiser(folder: Path, dtype: torch.dtype, device: str) -> Any:
-        return load_model(UNet3DConditionModel, folder / "unet", dtype, device)
+    def _load_denoiser(folder: Path, dtype: torch.dtype) -> Any:
+        return load_model(UNet3DConditionModel, folder / "unet", dtype)
 
     def predict(self, latents_BCFHW: Tensor, timesteps_B: Tensor, conditioning: Tensor) -> Tensor:
         """The UNet's output, fp32; a conditioning of one row serves the whole batch."""
@@ -41,6 +50,10 @@ class UNet3DBackbone(UNetBackbone):
         """Bypass every layer that mixes frames."""
         return without_time(self.denoiser)
 
+    def activation_layers(self) -> list[nn.Module]:
+        """Resnets, transformers, and all layers along time."""
+        return layers_of(self.denoiser, *ACTIVATION_LAYERS)
+
 
 def without_time(unet: nn.Module) -> AbstractContextManager[None]:
     """Bypass every layer that mixes frames: `transformer_in`, `temp_attentions` and `temp_convs` return their input.
@@ -48,9 +61,8 @@ def without_time(unet: nn.Module) -> AbstractContextManager[None]:
     A one-frame clip does not bypass them: upstream runs these layers whatever the number of frames. Stage 1 trains
     like this (Ren et al. 2024, appearance absorbers).
     """
-    layers = list(unet.modules())
-    transformers = [layer for layer in layers if isinstance(layer, TransformerTemporalModel)]
-    convolutions = [layer for layer in layers if isinstance(layer, TemporalConvLayer)]
+    transformers = layers_of(unet, TransformerTemporalModel)
+    convolutions = layers_of(unet, TemporalConvLayer)
     return bypassed(dict.fromkeys(transformers, _unchanged_in_tuple) | dict.fromkeys(convolutions, unchanged))
 
 

@@ -25,7 +25,7 @@ from transformers import AutoTokenizer, UMT5EncoderModel
 
 from cavtool.core.adapters.heads import attention_shares, is_temporal
 from cavtool.core.backbones.parts import flow, t5, video_vae
-from cavtool.core.backbones.parts.layers import attention_projections
+from cavtool.core.backbones.parts.layers import attention_projections, layers_of
 from cavtool.core.backbones.parts.loading import explain_load_errors, load_model
 from cavtool.core.backbones.parts.text import mean_embedding
 from cavtool.core.backbones.protocol import FramesFHWC, Part
@@ -62,21 +62,18 @@ class WanBackbone:
     def __init__(self, folder: Path, *, device: str, dtype: torch.dtype, flow_shift: float | None = None) -> None:
         self.device, self.dtype = device, dtype
         self._stored = torch.float32 if device == "cpu" else dtype
-        self.vae = video_vae.load_vae(folder / "vae", device)
+        self.vae = video_vae.load_vae(folder / "vae")
         boundary_ratio = self._check_kind(folder)
         names = EXPERTS if boundary_ratio else EXPERTS[:1]
-        transformers = [load_model(WanTransformer3DModel, folder / name, self._stored, device) for name in names]
+        transformers = [load_model(WanTransformer3DModel, folder / name, self._stored) for name in names]
         self.denoiser: Any = Experts(*transformers)
-        self.text_encoder = load_model(UMT5EncoderModel, folder / "text_encoder", self._stored, device)
+        self.text_encoder = load_model(UMT5EncoderModel, folder / "text_encoder", self._stored)
         with explain_load_errors(folder / "tokenizer"):
             self.tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
         self._scheduler_folder, self._flow_shift = folder / "scheduler", flow_shift
         self._noise = self.scheduler()
         self._boundary = boundary_ratio * self._num_timesteps
         self._frames_alone = False
-        if device != "cpu":
-            for transformer in transformers:
-                transformer.enable_gradient_checkpointing()  # of use only where there are gradients
 
     def _check_kind(self, folder: Path) -> float:
         """The share of the timesteps from which on the first of two experts works; 0 if there is one transformer.
@@ -284,6 +281,10 @@ class WanBackbone:
         return [torch.tensor([low + level * (high - low)], device=self.device) for level in _CLASSIFIED_AT]
 
     # Memory
+
+    def activation_layers(self) -> list[nn.Module]:
+        """The blocks of the transformers."""
+        return layers_of(self.denoiser, WanTransformerBlock)
 
     def release(self, part: Part) -> None:
         """Move the VAE or the text encoder off the accelerator until it is next used; no change on the CPU."""

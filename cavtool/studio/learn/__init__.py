@@ -3,20 +3,24 @@
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace as with_changes
 from pathlib import Path
 
 from cavtool.core.devices import explain_oom
+from cavtool.core.distributed import from_main
 from cavtool.errors import CavError, Incompatible, NotFound, RequirementError, TrainingError
-from cavtool.events import Interrupted, Note, OnEvent
-from cavtool.recipes import LearnRecipe
+from cavtool.events import Event, Interrupted, Note, OnEvent
+from cavtool.recipes import LearnRecipe, Levers
 from cavtool.registry import Asset, Registry
 from cavtool.registry.store import KINDS
 from cavtool.runs import Run
-from cavtool.studio.learn.prepare import prepare_run
+from cavtool.studio.learn.prepare import open_for_training, prepare_run
 from cavtool.studio.learn.save import check_still_free, save_results
 from cavtool.studio.learn.train import RESTART_HINT, Training, read_latest, read_state
-from cavtool.studio.session import Session, open_session
+from cavtool.studio.retry import retrying
+from cavtool.studio.session import Session
+from cavtool.system.processes import is_main
 from cavtool.video import Frames, is_black
 from cavtool.workspace import Workspace
 
@@ -38,17 +42,26 @@ def learn(
     Raises Conflict for a taken name and MediaError for a bad video, both before any work; TrainingError when the loss
     is not finite, the registry untouched; Interrupted at the first Ctrl-C, after a checkpoint.
     """
+    on_event = on_event if is_main() else _ignore
     workspace = workspace or _default_workspace(on_event)
     run, session = prepare_run(name, file, recipe, workspace, on_event, replace=replace)
     return _drive(run, session, workspace.registry, on_event)
 
 
-def resume(run_id: str, *, workspace: Workspace | None = None, on_event: OnEvent = lambda _: None) -> Asset:
+def resume(
+    run_id: str,
+    *,
+    levers: Levers | None = None,
+    workspace: Workspace | None = None,
+    on_event: OnEvent = lambda _: None,
+) -> Asset:
     """Resume a run from its last checkpoint; on the CPU the weights are those of an uninterrupted run.
 
-    Raises NotFound, Conflict if another process drives it or its name has been taken, TrainingError or IntegrityFailure
-    if its files are damaged, Incompatible if the base model has been replaced since.
+    `levers` replace those of its recipe. Raises NotFound, Conflict if another process drives it or its name has been
+    taken, TrainingError or IntegrityFailure if its files are damaged, Incompatible if the base model has been replaced
+    since.
     """
+    on_event = on_event if is_main() else _ignore
     workspace = workspace or _default_workspace(on_event)
     run, registry = workspace.runs.open(run_id), workspace.registry
     record = run.record
@@ -67,8 +80,12 @@ def resume(run_id: str, *, workspace: Workspace | None = None, on_event: OnEvent
         for name, kind in zip(recipe.leaves(record.name), KINDS, strict=False):
             check_still_free(registry, name, kind, run, replace=record.replace)
     with explain_oom():
-        session = open_session(model, device=recipe.device, dtype=recipe.dtype, training=True)
+        session = open_for_training(model, with_changes(recipe, levers=levers or recipe.levers))
     return _drive(run, session, registry, on_event)
+
+
+def _ignore(_: Event) -> None:
+    """Report nothing: the main process does."""
 
 
 def _default_workspace(on_event: OnEvent) -> Workspace:
@@ -107,33 +124,58 @@ def _first_interrupt(run_id: str) -> Iterator[Callable[[], bool]]:
 
 
 def _drive(run: Run, session: Session, registry: Registry, on_event: OnEvent) -> Asset:
-    """Run the rest of a training and put the results into the registry."""
-    record = run.record
-    recipe, prompt = record.recipe, record.recipe.prompt_for(record.name)
-    with run.lock(), _first_interrupt(run.id) as interrupted:
+    """Run the rest of a training and put the results into the registry.
+
+    Of several processes, the main one holds the lock of the run and writes its files.
+    """
+    with run.lock() if is_main() else nullcontext(), _first_interrupt(run.id) as interrupted:
 
         def should_stop() -> bool:
-            return interrupted() or run.is_asked_to_stop
+            return interrupted() or (is_main() and run.is_asked_to_stop)
+
+        def attempt(session: Session) -> Asset:
+            return _attempt(run, session, registry, on_event, should_stop)
 
         try:
-            inputs, saved = read_state(run.inputs), read_latest(run, on_event)
-            training = Training(run, session, recipe, inputs, saved, on_event, should_stop)
-            with explain_oom():
-                absorber = training.train_absorber(recipe.appearance)
-                motion, metrics = training.train_motion(prompt, absorber)
-                preview = training.preview(prompt, motion)
-            _check_preview(preview)
-            asset = save_results(training, record, registry, absorber, motion, preview, metrics)
+            asset = retrying(session, attempt, on_event, run=run.id)
         except RequirementError as error:  # such as a full disk, which may refuse this too
-            with suppress(RequirementError):
-                run.fail(error.message)
-            hint = f"{error.hint}; then `cav runs resume {run.id}`" if error.hint else f"`cav runs resume {run.id}`"
-            raise RequirementError(error.message, hint=hint) from error
+            if is_main():
+                with suppress(RequirementError):
+                    run.fail(error.message)
+            raise RequirementError(error.message, hint=_with_resume(error.hint, run.id)) from error
         except CavError as error:
-            run.fail(error.message)
+            if is_main():
+                run.fail(error.message)
             raise
-        run.finish(asset.record.content_id)
+        if is_main():
+            run.finish(asset.record.content_id)
     return asset
+
+
+def _with_resume(hint: str | None, run_id: str) -> str:
+    """The hint, and the command that resumes the run if it does not name it."""
+    resume = f"`cav runs resume {run_id}`"
+    if not hint:
+        return resume
+    return hint if resume in hint else f"{hint}; then {resume}"
+
+
+def _attempt(
+    run: Run, session: Session, registry: Registry, on_event: OnEvent, should_stop: Callable[[], bool]
+) -> Asset:
+    """Train from the last checkpoint on, and save the results."""
+    record = run.record
+    prompt, inputs, saved = record.recipe.prompt_for(record.name), read_state(run.inputs), read_latest(run, on_event)
+    training = Training(run, session, record.recipe, inputs, saved, on_event, should_stop)
+    absorber = training.train_absorber(record.recipe.appearance)
+    motion, metrics = training.train_motion(prompt, absorber)
+
+    def finish() -> Asset:
+        preview = training.preview(prompt, motion)
+        _check_preview(preview)
+        return save_results(training, record, registry, absorber, motion, preview, metrics)
+
+    return from_main(finish)
 
 
 def _check_preview(preview: Frames) -> None:

@@ -11,7 +11,9 @@ from torch import Tensor
 from cavtool import video
 from cavtool.core.adapters.absorber import crop_bank
 from cavtool.core.adapters.existing import combine
+from cavtool.core.backbones.levers import check_levers
 from cavtool.core.devices import explain_oom
+from cavtool.core.distributed import from_main, shares_of
 from cavtool.errors import MediaError, RequirementError
 from cavtool.events import Note, OnEvent, Warn
 from cavtool.models import Model
@@ -35,6 +37,7 @@ def prepare_run(
 ) -> tuple[Run, Session]:
     """Run `learn` up to the training, which `resume` can then do in another process. Raises what `learn` does."""
     model = workspace.models.find(recipe.model)
+    check_levers(recipe.levers)
     workspace.registry.check_leaves(recipe, name, replace=replace)
     workspace.registry.check_writable()
     video.check_ffmpeg()
@@ -44,23 +47,42 @@ def prepare_run(
     _warn_about_captions(name, recipe, on_event)
     noise_from = model.native.noise_from if recipe.noise_from is None else recipe.noise_from
     with explain_oom():
-        session = open_session(model, device=recipe.device, dtype=recipe.dtype, training=True)
+        session = open_for_training(model, recipe)
+        shares_of(recipe.batch_size)
         _warn_about_truncation(name, recipe, session, on_event)
         _warn_about_experts(noise_from, session, on_event)
         given = load_absorbers(recipe.absorbers, session, workspace, on_event)
         inputs = _encode_inputs(session, frames, recipe.seed if recipe.trains_absorber else None)
+        session.backbone.release("vae")
         heads = _temporal_heads(session, inputs["latents"], recipe.prompt_for(name), on_event)
     inputs |= {f"{HEADS}{layer}": mask_H for layer, mask_H in heads.items()}
     inputs |= {f"{ABSORBER}{key}": value for key, value in combine([each.state for each in given]).items()}
     used = tuple(each.used for each in given)
     asked = dataclasses.replace(recipe, model=model.address, noise_from=noise_from, absorbers=used)
-    run = workspace.runs.create(name, asked, clip=clip, revision=model.revision, replace=replace)
-    try:
-        run.write(INPUTS, lambda path: save_tensors(inputs, path))
-    except RequirementError:  # a full disk: without its inputs, the run cannot go on
-        run.remove()
-        raise
-    return run, session
+
+    def create() -> Run:
+        run = workspace.runs.create(name, asked, clip=clip, revision=model.revision, replace=replace)
+        try:
+            run.write(INPUTS, lambda path: save_tensors(inputs, path))
+        except RequirementError:  # a full disk: without its inputs, the run cannot go on
+            run.remove()
+            raise
+        return run
+
+    return from_main(create), session
+
+
+def open_for_training(model: Model, recipe: LearnRecipe) -> Session:
+    """Open the base model of a recipe. Raises what `open_session` does."""
+    return open_session(
+        model,
+        device=recipe.device,
+        dtype=recipe.dtype,
+        training=True,
+        levers=recipe.levers,
+        batch_size=recipe.batch_size,
+        rank=recipe.rank,
+    )
 
 
 def _warn_about_captions(name: str, recipe: LearnRecipe, on_event: OnEvent) -> None:

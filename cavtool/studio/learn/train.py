@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from cavtool import video
 from cavtool.core.adapters import lora
@@ -22,7 +23,7 @@ from cavtool.core.adapters.absorber import ADAPTER, absorber_loss, load_absorber
 from cavtool.core.adapters.existing import applied, token_of
 from cavtool.core.adapters.heads import Heads, other_heads, restrict
 from cavtool.core.adapters.lora import LoraState
-from cavtool.core.backbones.protocol import Backbone
+from cavtool.core.distributed import StepLoss, any_process, from_main, in_shares, new_accelerator, shares_of
 from cavtool.core.trainer import Trainer
 from cavtool.errors import TrainingError
 from cavtool.events import Event, Interrupted, Note, OnEvent, Stage, Step, Warn, to_json
@@ -32,6 +33,7 @@ from cavtool.studio.learn.choose import EVERY, Trials
 from cavtool.studio.learn.prepare import ABSORBER, HEADS
 from cavtool.studio.session import Motion, Session
 from cavtool.studio.weights import save_tensors
+from cavtool.system.processes import is_main
 
 MOTION_ADAPTER = "cav_motion"
 CHECKPOINT_EVERY = 50  # steps
@@ -74,9 +76,10 @@ class Training:
         self.report(Stage(stage, stages.index(stage) + 1, len(stages)))
 
     def report(self, event: Event) -> None:
-        """Pass the event to the caller and write it to the run's log."""
-        self.on_event(event)
-        self.run.log(to_json(event))
+        """Pass the event to the caller and write it to the run's log, once if there are several processes."""
+        if is_main():
+            self.on_event(event)
+            self.run.log(to_json(event))
 
     def train_absorber(self, appearance: str) -> LoraState:
         """Stage 1: the trained absorber, which may be in the checkpoint already; {} if the recipe has none."""
@@ -95,7 +98,7 @@ class Training:
             seed=recipe.seed,
         )
         spatial = other_heads(self.temporal_heads)
-        trainer = absorber_trainer(self.session.backbone, absorb, self.inputs["crops"], spatial)
+        trainer = absorber_trainer(self.session, absorb, self.inputs["crops"], spatial)
         self._train(trainer, "absorber")
         state = lora.extract(trainer.params)
         lora.remove_all(self.session.backbone.denoiser)
@@ -118,15 +121,16 @@ class Training:
         targets = backbone.temporal_targets()
         params = lora.inject(backbone.denoiser, MOTION_ADAPTER, targets, recipe.rank, seed=recipe.seed)
         restrict(params, self.temporal_heads)
-        trainer = Trainer(params, loss_at, recipe.motion_steps, recipe.lr)
+        trainer = new_trainer(self.session, params, loss_at, recipe.batch_size, recipe.motion_steps, recipe.lr)
         finished = {f"{ABSORBER}{key}": value for key, value in absorber.items()}
         trials = self._trials()
         with ExitStack() as absorbing:
             absorbing.enter_context(applied(backbone, existing))
 
             def is_over(step: int) -> bool:
-                if trials is None or step % EVERY:
-                    return False
+                return trials is not None and step % EVERY == 0 and from_main(partial(try_out, trials, step))
+
+            def try_out(trials: Trials, step: int) -> bool:
                 absorbing.close()
                 names = (ADAPTER, MOTION_ADAPTER)
                 with lora.switched_off(backbone.denoiser, *names):
@@ -141,7 +145,7 @@ class Training:
             loss = self._train(trainer, "motion", also, is_over)
         state = lora.extract(params)
         lora.remove_all(backbone.denoiser)
-        if trials is None:
+        if trials is None or not is_main():
             return state, {"loss": loss}
         self.report(Note(trials.summary()))
         best = trials.best
@@ -196,7 +200,7 @@ class Training:
         for loss in trainer.run():
             smoothed = smooth(smoothed, loss)
             self.report(Step(name, trainer.step, trainer.num_steps, loss, round(time.monotonic() - began, 3)))
-            over, stopping = is_over(trainer.step), self.should_stop()
+            over, stopping = is_over(trainer.step), any_process(self.should_stop())
             if stopping or over or trainer.step % CHECKPOINT_EVERY == 0 or trainer.step == trainer.num_steps:
                 state = {f"trainer.{key}": value.cpu() for key, value in trainer.state().items()}
                 state |= {
@@ -207,7 +211,8 @@ class Training:
                 if over:
                     state["over"] = torch.tensor(1)
                 number = trainer.num_steps if over else trainer.step
-                self.run.checkpoint(offset + number, lambda path, state=state: save_tensors(state, path))  # type: ignore[misc]
+                if is_main():
+                    self.run.checkpoint(offset + number, lambda path, state=state: save_tensors(state, path))  # type: ignore[misc]
             if stopping:
                 raise Interrupted(self.run.id)
             if over:
@@ -215,13 +220,29 @@ class Training:
         return smoothed
 
 
+def new_trainer(
+    session: Session,
+    params: Mapping[str, nn.Parameter],
+    loss_at: StepLoss,
+    batch_size: int,
+    num_steps: int,
+    lr: float,
+) -> Trainer:
+    """A trainer on this process's shares of each batch, in as many parts as the session's levers say."""
+    shares = shares_of(batch_size, session.levers.gradient_accumulation_steps)
+    accelerator = new_accelerator(session.backbone.device, session.backbone.dtype)
+    losses_at = in_shares(loss_at, shares)
+    return Trainer(params, losses_at, num_steps, lr, accelerator=accelerator, num_parts=len(shares))
+
+
 def absorber_trainer(
-    backbone: Backbone, recipe: AbsorbRecipe, crops_NCFHW: Tensor, heads: Heads | None = None
+    session: Session, recipe: AbsorbRecipe, crops_NCFHW: Tensor, heads: Heads | None = None
 ) -> Trainer:
     """The trainer of stage 1, over the parameters of a new absorber that it adds to the backbone.
 
     `heads` as in `new_absorber`.
     """
+    backbone = session.backbone
     params = new_absorber(
         backbone,
         recipe.prompt,
@@ -233,7 +254,7 @@ def absorber_trainer(
     )
     batch = 8 * recipe.batch_size  # a single frame costs little
     loss_at = absorber_loss(backbone, params, crops_NCFHW, recipe.prompt, batch_size=batch, seed=recipe.seed)
-    return Trainer(params, loss_at, recipe.steps, recipe.lr)
+    return new_trainer(session, params, loss_at, batch, recipe.steps, recipe.lr)
 
 
 def smooth(smoothed: float, loss: float) -> float:

@@ -23,16 +23,24 @@ def parameters_outside(denoiser: nn.Module, kinds: tuple[type[nn.Module], ...]) 
     return [name for name, _ in denoiser.named_parameters() if not name.startswith(inside)]
 
 
+def layers_of(denoiser: nn.Module, *kinds: type[nn.Module]) -> list[nn.Module]:
+    """The modules of these kinds, in module order."""
+    return [module for module in denoiser.modules() if isinstance(module, kinds)]
+
+
 @contextmanager
 def bypassed(forwards: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
     """Give layers another forward, such as `unchanged`; their own is restored afterwards, also after an error."""
+    before = {layer: layer.__dict__.get("forward") for layer in forwards}
     try:
         for layer, forward in forwards.items():
             layer.forward = forward
         yield
     finally:
-        for layer in forwards:
+        for layer, forward_before in before.items():
             layer.__dict__.pop("forward", None)  # uncovers the method of the class
+            if forward_before is not None:
+                layer.forward = forward_before
 
 
 def unchanged(hidden_states: Tensor, *_: Any, **__: Any) -> Tensor:

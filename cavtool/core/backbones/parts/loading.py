@@ -19,8 +19,8 @@ from cavtool.system.versions import is_newer
 _LONGEST = 200  # characters of a library's message
 
 
-def load_model(kind: Any, folder: Path, dtype: torch.dtype, device: str) -> Any:
-    """One model of the pipeline, frozen and in evaluation mode.
+def load_model(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
+    """One model of the pipeline on the CPU, frozen and in evaluation mode.
 
     Raises IntegrityFailure if it cannot be loaded, Incompatible if it is newer than the library.
     """
@@ -30,7 +30,7 @@ def load_model(kind: Any, folder: Path, dtype: torch.dtype, device: str) -> Any:
         variant = weights.variant if weights else None
         model, found = kind.from_pretrained(folder, variant=variant, output_loading_info=True, **{key: dtype})
     _check_layers(folder, found)
-    return freeze(model, device)
+    return freeze(model)
 
 
 def _check_layers(folder: Path, found: Mapping[str, Any]) -> None:
@@ -46,9 +46,9 @@ def _check_layers(folder: Path, found: Mapping[str, Any]) -> None:
         raise IntegrityFailure(message, hint="download it again; its config and its weights must belong together")
 
 
-def freeze(model: Any, device: str) -> Any:
-    """The model on the device, in evaluation mode, with no trainable parameters."""
-    return model.to(device).eval().requires_grad_(False)
+def freeze(model: Any) -> Any:
+    """The model in evaluation mode, with no trainable parameters."""
+    return model.eval().requires_grad_(False)
 
 
 def class_name(folder: Path, config: str = "config.json") -> str:

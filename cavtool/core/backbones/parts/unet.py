@@ -13,7 +13,7 @@ import torch
 from diffusers import DDIMScheduler
 from diffusers.models.attention_processor import AttnProcessor
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from cavtool.core.backbones.parts.layers import attention_projections
@@ -28,15 +28,16 @@ from cavtool.core.guidance import classifier_free
 class UNetBackbone(ABC):
     """A pipeline folder opened for training and sampling; a family adds its UNet and how that UNet handles time.
 
-    On the CPU weights are kept in fp32, on an accelerator in `dtype`. Computations are autocast to `dtype`.
+    On the CPU weights are kept in fp32, on an accelerator in `dtype`. Computations are autocast to `dtype`. All weights
+    are loaded on the CPU; `levers.pull` places those of the denoiser.
     """
 
     def __init__(self, folder: Path, *, device: str, dtype: torch.dtype) -> None:
         self.device, self.dtype = device, dtype
         stored = torch.float32 if device == "cpu" else dtype
-        self.vae = load_vae(folder / "vae", stored, device)
-        self.denoiser = self._load_denoiser(folder, stored, device)
-        self.text_encoder = load_model(CLIPTextModel, folder / "text_encoder", stored, device)
+        self.vae = load_vae(folder / "vae", stored)
+        self.denoiser = self._load_denoiser(folder, stored)
+        self.text_encoder = load_model(CLIPTextModel, folder / "text_encoder", stored)
         with explain_load_errors(folder / "tokenizer"):
             self.tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
         self._scheduler_folder = folder / "scheduler"
@@ -46,7 +47,7 @@ class UNetBackbone(ABC):
 
     @staticmethod
     @abstractmethod
-    def _load_denoiser(folder: Path, dtype: torch.dtype, device: str) -> Any:
+    def _load_denoiser(folder: Path, dtype: torch.dtype) -> Any:
         """The UNet of the pipeline folder, frozen."""
 
     # Text
@@ -169,6 +170,10 @@ class UNetBackbone(ABC):
         return {}
 
     # Memory
+
+    @abstractmethod
+    def activation_layers(self) -> list[nn.Module]:
+        """Resnets, transformers, and all layers along time."""
 
     def release(self, part: Part) -> None:
         """Move the VAE or the text encoder off the accelerator until it is next used; no change on the CPU."""

@@ -14,16 +14,17 @@ from cavtool.errors import Incompatible
 
 _KINDS = {"AutoencoderTiny": AutoencoderTiny, "AutoencoderKL": AutoencoderKL}
 _CHUNK = 16  # frames encoded or decoded at once, so that a long video or a large bank fits into memory
+_CHUNK_PIXELS = _CHUNK * 256 * 256  # of large frames, fewer at once
 
 
-def load_vae(folder: Path, dtype: torch.dtype, device: str) -> Any:
+def load_vae(folder: Path, dtype: torch.dtype) -> Any:
     """The pipeline's VAE. Raises Incompatible if it is of an unknown class, IntegrityFailure if damaged."""
     name = class_name(folder)
     if name not in _KINDS:
         raise Incompatible(
             f"cannot use the model's `{folder.name}`: it is a {name}", hint=f"supported: {', '.join(_KINDS)}"
         )
-    return load_model(_KINDS[name], folder, dtype, device)
+    return load_model(_KINDS[name], folder, dtype)
 
 
 def downscale_factor(vae: Any) -> int:
@@ -35,8 +36,14 @@ def downscale_factor(vae: Any) -> int:
 @torch.inference_mode()
 def encode_frames(vae: Any, frames: FramesFHWC) -> Tensor:
     """Frames of one clip to scaled latents (1, C, F, H, W): the mean if the VAE predicts a distribution."""
-    chunks = [_encode(vae, frames[i : i + _CHUNK]) for i in range(0, len(frames), _CHUNK)]
+    size = _chunk_size(frames.shape[1] * frames.shape[2])
+    chunks = [_encode(vae, frames[i : i + size]) for i in range(0, len(frames), size)]
     return torch.cat(chunks).transpose(0, 1).unsqueeze(0)
+
+
+def _chunk_size(num_pixels: int) -> int:
+    """How many frames of so many pixels are encoded or decoded at once."""
+    return max(1, min(_CHUNK, _CHUNK_PIXELS // num_pixels))
 
 
 def _encode(vae: Any, frames: FramesFHWC) -> Tensor:
@@ -57,7 +64,8 @@ def encode_stills(vae: Any, frames: FramesFHWC) -> Tensor:
 def decode_latents(vae: Any, latents_BCFHW: Tensor) -> FramesFHWC:
     """Scaled latents of one clip to its frames."""
     latents_FCHW = latents_BCFHW[0].transpose(0, 1) / vae.config.scaling_factor
-    return np.concatenate([_decode(vae, chunk_FCHW) for chunk_FCHW in latents_FCHW.split(_CHUNK)])
+    size = _chunk_size(latents_FCHW.shape[2] * latents_FCHW.shape[3] * downscale_factor(vae) ** 2)
+    return np.concatenate([_decode(vae, chunk_FCHW) for chunk_FCHW in latents_FCHW.split(size)])
 
 
 def _decode(vae: Any, latents_FCHW: Tensor) -> FramesFHWC:

@@ -16,13 +16,13 @@ from cavtool.core.backbones.protocol import FramesFHWC
 from cavtool.errors import Incompatible
 
 
-def load_vae(folder: Path, device: str) -> Any:
+def load_vae(folder: Path) -> Any:
     """The VAE in fp32, as its authors run it. Raises Incompatible for another class, IntegrityFailure if damaged."""
     if (name := class_name(folder)) != "AutoencoderKLWan":
         raise Incompatible(
             f"cannot use the model's `{folder.name}`: it is a {name}", hint="supported: AutoencoderKLWan"
         )
-    return load_model(AutoencoderKLWan, folder, torch.float32, device)
+    return load_model(AutoencoderKLWan, folder, torch.float32)
 
 
 @torch.inference_mode()

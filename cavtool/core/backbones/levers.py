@@ -1,0 +1,85 @@
+"""Pull the levers that save memory, on an opened backbone.
+
+Checkpointing covers all layers that a backbone names, those along time included: in diffusers, UNet3D checkpoints none
+of them, and its switch raises.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from accelerate import cpu_offload
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from cavtool.core.backbones.protocol import Backbone
+from cavtool.errors import RequirementError
+from cavtool.recipes import Levers, Quantize
+
+COMPILER = "inductor"
+
+
+def check_levers(levers: Levers) -> None:
+    """Raise RequirementError if a lever needs a library that is not installed."""
+    if levers.quantize is Quantize.EIGHT_BIT and find_spec("torchao") is None:
+        raise RequirementError("`--quantize 8bit` needs torchao", hint="`pip install 'cavtool[quantize]'`")
+
+
+def pull(backbone: Backbone, levers: Levers) -> None:
+    """Place the denoiser on the backbone's device as the levers say, which must be decided; more can be pulled later.
+
+    The VAE and the text encoder go to the device when they are used. Raises RequirementError as `check_levers` does.
+    """
+    denoiser = backbone.denoiser
+    if levers.quantize is Quantize.EIGHT_BIT and not is_quantized(denoiser):
+        check_levers(levers)
+        _quantize(denoiser)
+    if levers.offload and not is_offloaded(denoiser):
+        cpu_offload(denoiser, execution_device=torch.device(backbone.device))
+    elif not levers.offload:
+        denoiser.to(backbone.device)
+    if levers.vae_tiling:
+        backbone.vae.enable_tiling()
+    for layer in backbone.activation_layers():
+        set_checkpointing(layer, on=bool(levers.gradient_checkpointing))
+    if levers.compile:
+        for module in (denoiser, *denoiser.children()):
+            module.compile(backend=COMPILER)
+
+
+def is_quantized(denoiser: nn.Module) -> bool:
+    """Whether some of its weights are kept in 8 bits, so that nothing can be merged into them."""
+    return any(hasattr(param, "dequantize") and type(param.data) is not torch.Tensor for param in denoiser.parameters())
+
+
+def is_offloaded(denoiser: nn.Module) -> bool:
+    """Whether its weights are on the accelerator only while they are used, so that nothing can be merged into them."""
+    return any(param.is_meta for param in denoiser.parameters())
+
+
+def _quantize(denoiser: nn.Module) -> None:
+    """Keep the weights of linear layers as 8-bit integers with a scale for each row."""
+    from torchao.quantization import Int8WeightOnlyConfig, quantize_
+
+    quantize_(denoiser, Int8WeightOnlyConfig())
+
+
+def set_checkpointing(layer: nn.Module, *, on: bool) -> None:
+    """Compute the layer's activations again in the backward pass instead of keeping them, or stop doing so."""
+    forward: Any = layer.forward
+    usual: Callable[..., Any] = getattr(forward, "usual", forward)
+    if not on:
+        if usual is not forward:
+            layer.forward = usual
+        return
+
+    @wraps(usual)
+    def checkpointed(*args: Any, **kwargs: Any) -> Any:
+        if not torch.is_grad_enabled():
+            return usual(*args, **kwargs)
+        return checkpoint(usual, *args, use_reentrant=False, preserve_rng_state=False, **kwargs)
+
+    checkpointed.usual = usual  # type: ignore[attr-defined]
+    layer.forward = checkpointed

@@ -1,0 +1,56 @@
+"""Trying again with one more lever when memory runs out."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from cavtool.core.devices import is_out_of_memory
+from cavtool.errors import RequirementError
+from cavtool.events import Note, OnEvent
+from cavtool.recipes import Quantize
+from cavtool.studio.session import Session
+
+_T = TypeVar("_T")
+
+
+def retrying(session: Session, attempt: Callable[[Session], _T], on_event: OnEvent, *, run: str = "") -> _T:
+    """What `attempt` returns; if memory runs out, it is made again with one more lever, which a note says.
+
+    Raises RequirementError, with a hint that names `run`, if no lever is left to `cav`.
+    """
+    while True:
+        done, result = _once(session, attempt, run)
+        if done:
+            return result  # type: ignore[return-value]
+        session = session.with_next_levers()
+        on_event(Note(f"out of memory: trying again with {_quoted(session.levers.options)}"))
+
+
+def _once(session: Session, attempt: Callable[[Session], _T], run: str) -> tuple[bool, _T | None]:
+    """Whether memory sufficed, and the result. What the error refers to is freed when this returns."""
+    try:
+        return True, attempt(session)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        if len(session.rungs) == 1:
+            raise RequirementError("out of memory", hint=_hint(session, run)) from error
+    return False, None
+
+
+def _hint(session: Session, run: str) -> str:
+    """What the user can still try."""
+    levers, untried = session.levers, []
+    if session.is_training and not levers.gradient_checkpointing:
+        untried.append("--gradient-checkpointing")
+    if not levers.offload and levers.quantize is Quantize.NONE and session.backbone.device != "cpu":
+        untried += ["--offload", "--quantize 8bit"]
+    if not session.is_training and not levers.vae_tiling:
+        untried.append("--vae-tiling")
+    command = f"`cav runs resume {run}`" if run else ""
+    if untried:
+        return f"try {_quoted(untried, ' or ')}" + (f" with {command}" if command else "")
+    return f"close other programs{f', then {command}' if command else ''}, or use a smaller model"
+
+
+def _quoted(options: Sequence[str], between: str = " ") -> str:
+    return between.join(f"`{option}`" for option in options)
