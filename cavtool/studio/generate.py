@@ -31,13 +31,8 @@ from cavtool.workspace import Workspace
 
 AnyRecipe = TypeVar("AnyRecipe", SampleRecipe, EditRecipe)
 _MAX_SIDE = 16384  # pixels
-_OF_MACHINE = {
-    "device",
-    "dtype",
-    "num_videos",
-    "styles",
-    "levers",
-}  # left out of the metadata, styles to be written apart
+# Left out of a video's metadata: what belongs to this machine, and the styles, which are written apart.
+_LEFT_OUT = {"device", "dtype", "levers", "num_videos", "styles"}
 
 
 def generate(
@@ -214,7 +209,7 @@ def metadata_of(
         to_table(replace(blend, content_id=record.content_id))
         for blend, record in zip(recipe.motions, records, strict=True)
     ]
-    kept = {key: value for key, value in to_table(recipe).items() if key not in _OF_MACHINE}
+    kept = {key: value for key, value in to_table(recipe).items() if key not in _LEFT_OUT}
     made = {"model": model.name, "fingerprint": model.fingerprint, "revision": model.revision, "cav": __version__}
     made |= {"commit": model.commit} if model.commit else {}
     used = {"styles": [to_table(style.used) for style in styles]} if styles else {}
