@@ -80,7 +80,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 @contextmanager
-def explain_oom(hint: str = "close other programs, or choose another `--device`") -> Iterator[None]:
+def explain_oom(hint: str = "close other programs, try `--offload`, or choose another `--device`") -> Iterator[None]:
     """Turn errors about a lack of memory into a RequirementError."""
     try:
         yield

@@ -56,8 +56,9 @@ class Trainer:
                 group["lr"] = self.lr * min(1.0, (self.step + 1) / max(1, self.num_steps // 20))
             value = self._backward()
             norm = float(self._accelerator.clip_grad_norm_(list(self.params.values()), 1.0))
+            self._num_skipped = 0 if math.isfinite(norm) else self._num_skipped + 1
             for what, number in (("loss", value), ("gradient", norm)):
-                if not (math.isfinite(number) or (what == "gradient" and self._may_skip())):
+                if not (math.isfinite(number) or (what == "gradient" and self._is_skipped)):
                     raise TrainingError(
                         f"the {what} became {number} at step {self.step + 1}",
                         hint="a lower learning rate (a half, a tenth) or `--dtype fp32` usually helps",
@@ -67,9 +68,9 @@ class Trainer:
             self.step += 1
             yield value
 
-    def _may_skip(self) -> bool:
-        """Whether the loss scale of fp16 can be too large for this gradient; if so, the update is skipped."""
-        self._num_skipped += 1
+    @property
+    def _is_skipped(self) -> bool:
+        """Whether an update with an infinite gradient is skipped, because the loss scale of fp16 may be too large."""
         return self._accelerator.scaler is not None and self._num_skipped <= _MAX_SKIPPED
 
     def _backward(self) -> float:

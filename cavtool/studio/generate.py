@@ -34,7 +34,8 @@ _MAX_SIDE = 16384  # pixels
 _MAX_BYTES = 4e9  # of the frames of a video
 _MAX_NAMES = 120  # characters of a file name
 _UNIFORM = 16  # of 255: compression noise on a video of one colour differs by less
-_LEFT_OUT = {"device", "dtype", "levers", "num_videos", "styles"}  # of the metadata; styles are written apart
+# Left out of a video's metadata: what belongs to this machine, and the styles, which are written apart.
+_LEFT_OUT = {"device", "dtype", "levers", "num_videos", "styles"}
 
 
 def generate(

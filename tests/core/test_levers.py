@@ -21,6 +21,7 @@ from cavtool.core.backbones.levers import check_levers, is_offloaded, is_quantiz
 from cavtool.core.backbones.parts import vae
 from cavtool.core.backbones.parts.unet import UNetBackbone
 from cavtool.core.backbones.protocol import Backbone
+from cavtool.core.devices import resolve_dtype
 from cavtool.core.distributed import Share
 from cavtool.core.losses import denoising_loss
 from cavtool.core.noise import step_generator
@@ -252,6 +253,12 @@ def test_the_shares_of_a_batch_add_up_to_it(modelscope_backbone: UNetBackbone, c
     assert len(whole) == len(parts) > 0
     for one, other in zip(whole, parts, strict=True):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-4)
+
+
+def test_fp16_needs_an_accelerator() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        resolve_dtype("fp16", "cpu", training=True)
+    assert caught.value.hint == "use `--dtype bf16` or fp32"
 
 
 def test_levers_are_tried_from_the_cheapest_on_and_those_of_the_user_stay() -> None:

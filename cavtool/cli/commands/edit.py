@@ -9,19 +9,23 @@ from cavtool.cli.command import command, new_app
 from cavtool.cli.completion.offers import video_files
 from cavtool.cli.output import Output
 from cavtool.cli.params import (
+    Compile,
     Device,
     Guidance,
     Model,
     Motions,
     Negative,
     NoMetadata,
+    Offload,
     Overwrite,
+    Quantize,
     SamplingSteps,
     Styles,
+    VaeTiling,
     existing,
 )
+from cavtool.recipes import AUTO_LEVERS, EditStart, Levers, parse_absorber, parse_blend
 from cavtool.recipes import EditRecipe as Recipe
-from cavtool.recipes import EditStart, parse_absorber, parse_blend
 from cavtool.workspace import Workspace
 
 app = new_app()
@@ -56,6 +60,10 @@ def edit(
     ] = None,
     model: Model = Recipe.model,
     device: Device = Recipe.device,
+    offload: Offload = AUTO_LEVERS.offload,
+    quantize: Quantize = AUTO_LEVERS.quantize,
+    vae_tiling: VaeTiling = AUTO_LEVERS.vae_tiling,
+    compile_: Compile = AUTO_LEVERS.compile,
     no_metadata: NoMetadata = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -78,6 +86,7 @@ def edit(
         guidance=guidance,
         model=model,
         device=device,
+        levers=Levers(offload=offload, quantize=quantize, vae_tiling=vae_tiling, compile=compile_),
     )
     workspace.models.find(recipe.model)  # before torch loads
     for motion in recipe.motions:

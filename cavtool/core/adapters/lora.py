@@ -58,7 +58,7 @@ def load_into(denoiser: nn.Module, name: str, state: LoraState) -> None:
     check_fit(denoiser, pairs)
     params = inject(denoiser, name, list(pairs), rank, seed=0)
     for key, param in params.items():
-        param.data.copy_(state[key])
+        param.data.copy_(state[key].view_as(param))  # of a convolution, with its height and width
         param.requires_grad_(False)
 
 

@@ -45,7 +45,8 @@ def pull(backbone: Backbone, levers: Levers) -> None:
     for layer in backbone.activation_layers():
         set_checkpointing(layer, on=bool(levers.gradient_checkpointing))
     if levers.compile:
-        for module in (denoiser, *denoiser.children()):
+        is_called = type(denoiser).forward is not nn.Module.forward  # Wan's only holds its experts
+        for module in [denoiser] if is_called else denoiser.children():
             module.compile(backend=COMPILER)
 
 
