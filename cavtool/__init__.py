@@ -8,11 +8,9 @@
 Everything loads when it is first used; importing the package loads nothing heavy.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
 from cavtool._version import __version__ as __version__
 
+TYPE_CHECKING = False  # `typing` and `importlib` take longer to load than the rest of this
 if TYPE_CHECKING:
     from cavtool.errors import CavError as CavError
     from cavtool.errors import Conflict as Conflict
@@ -126,7 +124,9 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module `cavtool` has no attribute `{name}`")
+    from importlib import import_module
+
     return getattr(import_module(_HOMES[name]), name)

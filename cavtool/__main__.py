@@ -1,14 +1,22 @@
 """`python -m cavtool` is `cav`."""
 
+import _signal  # the built-in part of `signal`, which takes no time to load
 import gc
 import sys
-from typing import NoReturn
+
+# While the program loads, Ctrl-C ends it as it ends any other, instead of with a traceback.
+if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+
+TYPE_CHECKING = False  # without loading `typing`
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 
-def main() -> NoReturn:
+def main() -> "NoReturn":
     """Run `cav` and exit."""
     try:
-        from cavtool.cli.streams import open_closed_streams  # here, so that a Ctrl-C meanwhile is not a traceback
+        from cavtool.cli.streams import open_closed_streams
 
         open_closed_streams()
         from cavtool.cli.app import main as run

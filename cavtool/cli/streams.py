@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from cavtool.errors import RequirementError
 from cavtool.system.processes import is_main
 
-_ENDING = ("SIGTERM", "SIGHUP")
+_ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 class StdoutError(RequirementError):
@@ -47,15 +47,14 @@ def prepared_process() -> Iterator[None]:
 def _ending_signals() -> Iterator[None]:
     """Within the context the signals that end a process raise Terminated, unless the caller ignores them (nohup)."""
     numbers = [getattr(signal, name) for name in _ENDING if hasattr(signal, name)]
-    former = {number: signal.getsignal(number) for number in numbers}
-    changed = {number: handler for number, handler in former.items() if handler == signal.SIG_DFL}
+    changed = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
     try:
         for number in changed:
-            signal.signal(number, _terminate)
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else _terminate)
         yield
     finally:
-        for number, handler in changed.items():
-            signal.signal(number, handler)
+        for number in changed:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _terminate(number: int, _frame: FrameType | None) -> None:

@@ -27,6 +27,8 @@ def _find_file(name: str) -> Path:
     path = Path(name)
     if not path.exists():
         raise NotFound(f"no file `{name}`", hint="give the path of a file with weights, or the name of an absorber")
+    if not (path.is_file() or path.is_dir()):
+        raise IntegrityFailure(f"`{name}` is a pipe or a device, not a file", hint="save the weights as a file first")
     if path.is_file() and path.suffix.lower() not in WEIGHT_FILES:
         hint = f"`cav absorb NAME {name}` makes an absorber of a video or of pictures"
         if path.suffix.lower() == ".cav":

@@ -37,7 +37,7 @@ from cavtool.names import check_name, is_name
 from cavtool.recipes import LearnRecipe
 from cavtool.registry.asset import Asset, copy_file, link_file, load, verify
 from cavtool.registry.record import RECORD, WEIGHTS, Kind, Record, check_writable, from_toml, to_toml
-from cavtool.system.files import failpoint, sync, write_atomic, writing_to
+from cavtool.system.files import failpoint, make_folder, sync, write_atomic, writing_to
 
 KINDS: tuple[Kind, Kind] = ("motion", "absorber")  # of what a training leaves
 _TMP, _NEW = ".tmp-", ".new-"
@@ -164,7 +164,7 @@ class Registry:
     def check_writable(self) -> None:
         """Raise RequirementError if nothing can be put into the registry."""
         with self.writing():
-            pass
+            make_folder(self.root)
 
     def put(self, draft: Record, files: Mapping[str, Path], *, replace: bool = False, link: bool = False) -> Asset:
         """Add an asset: copies of `files` (name in the asset → source; the weights among them) under the draft's name.

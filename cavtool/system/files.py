@@ -56,8 +56,8 @@ def destination(path: Path) -> Path:
     Raises InvalidInput if that is not a regular file.
     """
     target = Path(os.path.realpath(path))
-    if target.is_symlink() or (target.exists() and not target.is_file()):
-        what = "folder" if target.is_dir() else "pipe or a device"
+    if target.is_symlink() or (path.exists() and not path.is_file()):  # links in /proc cannot be followed by name
+        what = "folder" if path.is_dir() else "pipe or a device"
         raise InvalidInput(f"`{path}` is a {what}, not a file", hint="name a file")
     return target
 
@@ -109,7 +109,10 @@ def unwritable(place: Path, error: OSError) -> RequirementError:
         hint = f"`{place.name}` and the folders next to it, such as the trash, must be on one disk"
     elif error.errno in {errno.ENOTDIR, errno.EEXIST}:
         hint = "a file is where a folder is needed: move it, or set `CAV_HOME` to another folder"
-    named = error.filename if isinstance(error.filename, str) and error.errno in _FORBIDDEN else str(place)
+    named = place
+    if isinstance(error.filename, str) and error.errno in _FORBIDDEN:
+        file = Path(error.filename)
+        named = file.parent if file.name.startswith(".") else file  # hidden files are our own
     return RequirementError(f"cannot write to `{named}`: {reason}", hint=hint)
 
 
@@ -124,6 +127,9 @@ def output_file(output: Path | None, name: str, suffixes: Collection[str]) -> Pa
 
     Raises InvalidInput for another suffix.
     """
+    if output and not output.suffix and os.path.exists(output) and not os.path.isdir(output):  # noqa: PTH110, PTH112
+        destination(output)  # raises for a device
+        raise InvalidInput(f"`{output}` is a file, not a folder", hint=f"use one of {', '.join(suffixes)} for a file")
     if output is None or os.path.isdir(output) or not output.suffix:  # noqa: PTH112 a Path raises for a long name
         file = (output or Path()) / name
         return file if str(output) != "-" else _refuse_stdout()

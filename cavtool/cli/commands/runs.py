@@ -136,8 +136,12 @@ def logs(
     run = workspace.runs.open(run_id)
     steps = (event for event in (_follow(run) if follow else run.events()) if isinstance(event, Step))
     if follow:
-        for step in steps:
-            out.line(to_json(step), "  ".join(_row(step)))
+        try:
+            for step in steps:
+                out.line(to_json(step), "  ".join(_row(step)))
+        except KeyboardInterrupt:
+            out.note(goes_on(run.id))
+            raise
     else:
         listed = list(steps)
         out.table(("STAGE", "STEP", "LOSS", "TIME"), map(_row, listed), map(to_json, listed), name=None)

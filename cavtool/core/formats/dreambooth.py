@@ -16,6 +16,8 @@ def files(folder: Path) -> tuple[Path, ...]:
     if (weights := find_weights(place)) is None:
         hint = "it must hold `diffusion_pytorch_model.safetensors`, as `save_pretrained` of diffusers writes it"
         raise IntegrityFailure(f"`{folder}` is not the folder of a UNet", hint=hint)
+    if odd := next((file for file in weights.files if not file.is_file()), None):
+        raise IntegrityFailure(f"`{odd}` is missing or not a file", hint="download or save the model again")
     return weights.files
 
 

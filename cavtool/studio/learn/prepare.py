@@ -24,6 +24,7 @@ from cavtool.runs import INPUTS, Run
 from cavtool.studio.appearance import load_absorbers
 from cavtool.studio.session import Session, open_session
 from cavtool.studio.weights import save_tensors
+from cavtool.system.files import make_folder
 from cavtool.workspace import Workspace
 
 NUM_CROPS = 64
@@ -40,6 +41,7 @@ def prepare_run(
     check_levers(recipe.levers)
     workspace.registry.check_leaves(recipe, name, replace=replace)
     workspace.registry.check_writable()
+    make_folder(workspace.runs.root)
     video.check_ffmpeg()
     for absorber in recipe.absorbers:
         find_absorber(workspace.registry, absorber)
