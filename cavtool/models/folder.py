@@ -76,12 +76,23 @@ def read_native(folder: Path, description: Description, usual: Native, *, known_
         size = _unet_size(folder)
         clip = replace(clip, **({"multiple": size["multiple"]} if known_size else size))
     else:
-        clip = replace(clip, **_stated(description, "width", "height"))
+        clip = replace(clip, **_video_vae_steps(folder), **_stated(description, "width", "height"))
     return replace(usual, clip=clip, **_stated(description, "steps", "guidance", "noise_from"))
 
 
 def _stated(description: Description, *keys: str) -> dict[str, Any]:
     return {key: value for key in keys if (value := getattr(description, key)) is not None}
+
+
+def _video_vae_steps(folder: Path) -> dict[str, int]:
+    """The steps in which frames and sides can be chosen with a VAE that compresses time, and a transformer's patches.
+
+    Configs of older versions of diffusers do not state the VAE's factors, which were 4 and 8 then.
+    """
+    vae, transformer = _read_config(folder / "vae"), _read_config(folder / "transformer")
+    with _explain(folder / "transformer" / "config.json"):
+        multiple = int(vae.get("scale_factor_spatial", 8)) * int(transformer.get("patch_size", [1, 2, 2])[1])
+        return {"multiple": multiple, "frame_step": int(vae.get("scale_factor_temporal", 4))}
 
 
 def _unet_size(folder: Path) -> dict[str, int]:

@@ -228,6 +228,16 @@ def test_without_temporal_heads_all_are_trained_with_a_warning(circle: Path, tmp
     assert (rows > 0).all()
 
 
+def test_the_steps_of_sides_are_those_of_the_vae(tmp_path: Path) -> None:
+    """That of Wan 2.2 5B makes 16 pixels a latent, and the transformer takes patches of two latents."""
+    clips = [find_model(str(save_wan(tmp_path / kind, kind))).clip for kind in ("2.1", "5b")]
+    assert [(clip.multiple, clip.frame_step) for clip in clips] == [(16, 4), (32, 4)]
+    assert clips[1].size_like(1920, 1080) == (864, 480)
+    (tmp_path / "5b" / DESCRIPTION).write_text('{"width": 848}')
+    with pytest.raises(Incompatible, match="cannot make frames of 848x480: sides must be multiples of 32"):
+        _ = find_model(str(tmp_path / "5b")).clip
+
+
 def test_a_model_of_two_experts_is_another_architecture_than_its_first_expert(
     two_experts: Path, tmp_path: Path
 ) -> None:
