@@ -23,7 +23,10 @@ def load_model(kind: Any, folder: Path, dtype: torch.dtype, device: str) -> Any:
     with explain_load_errors(folder), quiet():
         weights = find_weights(folder)
         variant = weights.variant if weights else None
-        return freeze(kind.from_pretrained(folder, variant=variant, **{key: dtype}), device)
+        model, report = kind.from_pretrained(folder, variant=variant, output_loading_info=True, **{key: dtype})
+        if missing := sorted(report["missing_keys"]):  # the libraries would fill them with random numbers
+            raise ValueError(f"{len(missing)} tensors of its config are not in its weights, such as `{missing[0]}`")
+        return freeze(model, device)
 
 
 def freeze(model: Any, device: str) -> Any:
@@ -58,13 +61,14 @@ def explain_load_errors(folder: Path) -> Iterator[None]:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Silence the progress bars and log messages of the libraries."""
-    diffusers_level = diffusers_logging.get_verbosity()
-    diffusers_logging.set_verbosity_error()
-    for library in (diffusers_logging, transformers_logging):
+    libraries = (diffusers_logging, transformers_logging)
+    levels = [library.get_verbosity() for library in libraries]
+    for library in libraries:
+        library.set_verbosity_error()
         library.disable_progress_bar()
     try:
         yield
     finally:
-        diffusers_logging.set_verbosity(diffusers_level)
-        for library in (diffusers_logging, transformers_logging):
+        for library, level in zip(libraries, levels, strict=True):
+            library.set_verbosity(level)
             library.enable_progress_bar()
