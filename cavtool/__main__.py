@@ -1,6 +1,6 @@
 """`python -m cavtool` is `cav`."""
 
-import _signal  # the built-in part of `signal`, which takes no time to load
+import _signal  # type: ignore[import-not-found]  # the built-in part of `signal`, which takes no time to load
 import gc
 import sys
 

@@ -220,3 +220,32 @@ def test_an_autoencoder_of_another_kind_is_refused(modelscope: Path, tmp_path: P
     config.write_text(config.read_text().replace("AutoencoderKL", "AutoencoderKLWan"))
     with pytest.raises(Incompatible, match="AutoencoderKLWan"):
         open_backbone(tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("unet/config.json", "[]"),
+        ("unet/config.json", "[" * 100_000),
+        ("vae/config.json", "{}"),
+        ("vae/config.json", None),
+        ("text_encoder/config.json", "{}"),
+        ("text_encoder/config.json", "3"),
+        ("tokenizer/tokenizer_config.json", "[]"),
+        ("scheduler/scheduler_config.json", None),
+        ("scheduler/scheduler_config.json", "[1]"),
+    ],
+)
+def test_an_odd_or_missing_config_is_refused_in_one_line(
+    modelscope: Path, tmp_path: Path, file: str, text: str | None
+) -> None:
+    folder = shutil.copytree(modelscope, tmp_path / "model")
+    if text is None:
+        (folder / file).unlink()
+    else:
+        (folder / file).write_text(text)
+    with pytest.raises(IntegrityFailure) as caught:
+        open_backbone(folder)
+    assert "\n" not in caught.value.message
+    assert "connection" not in caught.value.message
+    assert caught.value.hint

@@ -1,5 +1,6 @@
 """Absorbers that other tools wrote: the real libraries write them where they can."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -235,6 +236,30 @@ class Evil:
             "no second matrix",
         ),
         ("folder", lambda path: path.mkdir(), "is not the folder of a UNet"),
+        ("vector.safetensors", lambda path: save_file({"x": VECTORS[0]}, path), "holds no absorber in a known layout"),
+        ("nan.safetensors", lambda path: save_file({"<cat>": VECTORS[0] * math.nan}, path), "holds NaN or infinity"),
+        (
+            "flat.safetensors",
+            lambda path: save_file({"unet.a.lora_A.weight": VECTORS[0], "unet.a.lora_B.weight": VECTORS[1]}, path),
+            "are empty or have too few dimensions",
+        ),
+        (
+            "rank0.safetensors",
+            lambda path: save_file({"unet.a.lora_A.weight": VECTORS[:0], "unet.a.lora_B.weight": VECTORS}, path),
+            "are empty or have too few dimensions",
+        ),
+        (
+            "endless.safetensors",
+            lambda path: save_file(
+                {
+                    "lora_unet_a.lora_down.weight": VECTORS,
+                    "lora_unet_a.lora_up.weight": VECTORS[:, :2].contiguous(),
+                    "lora_unet_a.alpha": torch.tensor(math.inf),
+                },
+                path,
+            ),
+            "or their scale hold NaN or infinity",
+        ),
     ],
 )
 def test_files_without_an_absorber_are_refused(

@@ -88,18 +88,21 @@ def test_killed_at_every_stage_and_resumed_a_run_ends_in_the_same_bits(
 
 @forks
 @pytest.mark.slow
-def test_ctrl_c_writes_a_checkpoint_and_names_the_command_that_resumes(
-    circle: Path, two_frames: Path, forked_cav: ForkedCav
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_writes_a_checkpoint_and_names_the_command_that_resumes(
+    circle: Path, two_frames: Path, forked_cav: ForkedCav, number: signal.Signals
 ) -> None:
     forked_cav.start(*command(circle, two_frames, "--steps", "20"))
     wait_for_step("absorber", 2)
-    forked_cav.signal(signal.SIGINT)
+    forked_cav.signal(number)
     interrupted, run = forked_cav.wait(), the_run()
-    assert (interrupted.returncode, interrupted.stdout) == (130, "")
+    assert (interrupted.returncode, interrupted.stdout) == (128 + number, "")
     assert f"cav runs resume {run.id}" in interrupted.stderr
     assert "Traceback" not in interrupted.stderr
     assert run.step > 0
     assert run.status == "stopped"
+    if number != signal.SIGINT:
+        return
     resumed = forked_cav("runs", "resume", run.id)
     assert resumed.returncode == 0, resumed.stderr
     assert Workspace().registry.names() == ["circle", "circle-look"]

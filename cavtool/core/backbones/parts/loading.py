@@ -82,13 +82,14 @@ def explain_load_errors(folder: Path) -> Iterator[None]:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Silence the progress bars and log messages of the libraries."""
-    diffusers_level = diffusers_logging.get_verbosity()
-    diffusers_logging.set_verbosity_error()
-    for library in (diffusers_logging, transformers_logging):
+    libraries = (diffusers_logging, transformers_logging)
+    levels = [library.get_verbosity() for library in libraries]
+    for library in libraries:
+        library.set_verbosity_error()
         library.disable_progress_bar()
     try:
         yield
     finally:
-        diffusers_logging.set_verbosity(diffusers_level)
-        for library in (diffusers_logging, transformers_logging):
+        for library, level in zip(libraries, levels, strict=True):
+            library.set_verbosity(level)
             library.enable_progress_bar()
