@@ -67,7 +67,7 @@ def _assets(home: Path) -> None:
         ("cav runs re", {"resume"}),
         ("cav config set generate.s", {"generate.steps"}),
         ("cav completion ", {"bash", "zsh", "fish", "powershell"}),
-        ("cav learn x y --dtype ", {"auto", "fp32", "bf16"}),
+        ("cav learn x y --dtype ", {"auto", "fp16", "fp32", "bf16"}),
         ("cav rm twirl --y", {"--yes"}),
         ("cav rm twirl --yes --y", set()),
         ("cav frobnicate --y", set()),
