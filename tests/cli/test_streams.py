@@ -76,12 +76,7 @@ def test_the_home_of_an_unknown_user_is_refused(cav: Cav) -> None:
 
 
 @posix
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)], ids=["int", "term", "hup"]
-)
-def test_a_signal_ends_a_command_in_one_line(
-    environment: dict[str, str], tmp_path: Path, number: signal.Signals, code: int
-) -> None:
+def test_a_signal_ends_a_command_in_one_line_and_leaves_no_files(environment: dict[str, str], tmp_path: Path) -> None:
     out = tmp_path / "made"
     command = [*CAV.split(), "generate", "a red cat", "--steps", "500", "-o", f"{out}/"]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
@@ -89,10 +84,10 @@ def test_a_signal_ends_a_command_in_one_line(
         for line in process.stderr:
             if line.startswith("[1/1] sampling"):
                 break
-        process.send_signal(number)
+        process.send_signal(signal.SIGTERM)
         rest = process.stderr.read()
-    assert (process.returncode, "Traceback" in rest) == (code, False)
-    assert rest.splitlines()[-1] in {"error: interrupted", "error: ended by another process"}
+    assert (process.returncode, "Traceback" in rest) == (143, False)
+    assert rest.splitlines()[-1] == "error: ended by another process"
     assert list(out.iterdir()) == []
 
 

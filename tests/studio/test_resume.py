@@ -88,7 +88,7 @@ def test_killed_at_every_stage_and_resumed_a_run_ends_in_the_same_bits(
 
 @forks
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_a_signal_writes_a_checkpoint_and_names_the_command_that_resumes(
     circle: Path, two_frames: Path, forked_cav: ForkedCav, number: signal.Signals
 ) -> None:
