@@ -23,7 +23,7 @@ from cavtool.recipes import Layout
 from cavtool.recipes.absorb import WEIGHT_FILES
 from cavtool.registry import Asset, Record
 from cavtool.registry.record import WEIGHTS
-from cavtool.studio.weights import file_metadata
+from cavtool.studio.weights import save_weights
 from cavtool.system.files import check_output, output_file, write_atomic, writing_to
 from cavtool.workspace import Workspace
 
@@ -88,7 +88,7 @@ def import_lora(
     draft = _draft(name, model, max(len(A) for A, _ in lora.pairs_of(state).values()))
     with TemporaryDirectory() as folder:
         weights = Path(folder, WEIGHTS)
-        lora.save(state, weights, file_metadata(draft, lora.targets(state)))
+        save_weights(state, weights, draft)
         return workspace.registry.put(draft, {WEIGHTS: weights}, replace=replace)
 
 

@@ -98,3 +98,8 @@ def test_loras_of_other_tools_are_written_and_read(cav: Cav, home: Path, tmp_pat
     (twirl.folder / "weights.safetensors").write_bytes(b"hello")
     assert cav("export", "twirl", "--format", "comfy").returncode == 5
     assert cav("import", "spin.safetensors", "--model", "zeroscope").returncode == 6
+    pair["lora_B.weight"] *= float("nan")
+    save_file({f"unet.{layer}.{name}": matrix for name, matrix in pair.items()}, tmp_path / "bad.safetensors")
+    done = cav("import", "bad.safetensors")
+    assert (done.returncode, listed_names(cav)) == (5, ["spin", "twirl"])
+    assert "hold NaN or infinity" in done.stderr
