@@ -65,7 +65,7 @@ CATALOGUE = {
         Entry(
             "modelscope",
             "unet3d",
-            "CC-BY-NC-4.0, in the text of its card CC-BY-NC-ND",
+            "CC-BY-NC-4.0 (in its text: CC-BY-NC-ND)",
             Needs(download=3.7, learn=19, generate=6, learn_least=5),
             "ali-vilab/text-to-video-ms-1.7b",
             native=Native(NativeClip(16, 8, 256, 256), 40, 9.0, 0.5),
@@ -83,7 +83,7 @@ CATALOGUE = {
         Entry(
             "animatediff",
             "animatediff",
-            "Apache-2.0 (adapter), CreativeML OpenRAIL-M (Stable Diffusion 1.5)",
+            "Apache-2.0 (adapter), OpenRAIL-M (SD 1.5)",
             Needs(download=3.0, learn=47, generate=6, learn_least=7),
             SD15,
             "guoyww/animatediff-motion-adapter-v1-5-3",
