@@ -58,7 +58,7 @@ def absorb(
             device=recipe.device,
             dtype=recipe.dtype,
             training=True,
-            levers=recipe.levers,
+            memory=recipe.memory,
             batch_size=recipe.batch_size,
             rank=recipe.rank,
         )
@@ -139,7 +139,7 @@ def _reference(frames: Sequence[video.Frames], clip: NativeClip) -> video.Frames
 
 
 def _draft(name: str, recipe: AbsorbRecipe, model: Model, state: LoraState, loss: float, *, num_frames: int) -> Record:
-    table = {key: value for key, value in to_table(recipe).items() if key not in {"prompt", "model", "levers"}}
+    table = {key: value for key, value in to_table(recipe).items() if key not in {"prompt", "model", "memory"}}
     return Record(
         name=name,
         kind="absorber",

@@ -35,7 +35,7 @@ _MAX_BYTES = 4e9  # of the frames of a video
 _MAX_NAMES = 120  # characters of a file name
 _UNIFORM = 16  # of 255: compression noise on a video of one colour differs by less
 # Left out of a video's metadata: what belongs to this machine, and the styles, which are written apart.
-_LEFT_OUT = {"device", "dtype", "levers", "num_videos", "styles"}
+_LEFT_OUT = {"device", "dtype", "memory", "num_videos", "styles"}
 
 
 def generate(
@@ -65,7 +65,7 @@ def generate(
     files = [file_for(recipe, seed, output) for seed in recipe.seeds]
     check_files(files, overwrite=overwrite)
     with explain_oom():
-        session = session or open_session(model, device=recipe.device, dtype=recipe.dtype, levers=recipe.levers)
+        session = session or open_session(model, device=recipe.device, dtype=recipe.dtype, memory=recipe.memory)
     styles = load_styles(recipe, session, workspace, on_event)
     used, states = [motion for _, motion in motions], [style.state for style in styles]
     warn_about(recipe, session, on_event)

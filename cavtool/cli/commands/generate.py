@@ -26,7 +26,7 @@ from cavtool.cli.params import (
     existing_or_none,
 )
 from cavtool.errors import InvalidInput
-from cavtool.recipes import AUTO_LEVERS, Levers, parse_absorber, parse_blend
+from cavtool.recipes import AUTO_MEMORY, MemoryOptions, parse_absorber, parse_blend
 from cavtool.recipes import SampleRecipe as Recipe
 from cavtool.workspace import Workspace
 
@@ -58,10 +58,10 @@ def generate(
     ] = None,
     model: Model = Recipe.model,
     device: Device = Recipe.device,
-    offload: Offload = AUTO_LEVERS.offload,
-    quantize: Quantize = AUTO_LEVERS.quantize,
-    vae_tiling: VaeTiling = AUTO_LEVERS.vae_tiling,
-    compile_: Compile = AUTO_LEVERS.compile,
+    offload: Offload = AUTO_MEMORY.offload,
+    quantize: Quantize = AUTO_MEMORY.quantize,
+    vae_tiling: VaeTiling = AUTO_MEMORY.vae_tiling,
+    compile_: Compile = AUTO_MEMORY.compile,
     no_metadata: NoMetadata = False,
     like: Annotated[
         Path | None,
@@ -91,9 +91,9 @@ def generate(
         "device": device,
         "scale": scale,
     }
-    levers = Levers(offload=offload, quantize=quantize, vae_tiling=vae_tiling, compile=compile_)
+    memory = MemoryOptions(offload=offload, quantize=quantize, vae_tiling=vae_tiling, compile=compile_)
     recipe = _changed(_recipe_in(like), _on_command_line(ctx, values)) if like else Recipe(**values)
-    recipe = replace(recipe, levers=levers)
+    recipe = replace(recipe, memory=memory)
     workspace.models.find(recipe.model)  # before torch loads
     for motion in recipe.motions:
         workspace.registry.get(motion.name, "motion")

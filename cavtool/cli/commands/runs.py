@@ -72,13 +72,13 @@ def resume(
     from cavtool.cli.commands.learn import report
 
     run = workspace.runs.open(run_id)
-    asked = run.record.recipe.levers  # read before torch loads, to fail early
+    asked = run.record.recipe.memory  # read before torch loads, to fail early
     given: dict[str, Any] = {"gradient_checkpointing": checkpointing, "offload": offload, "quantize": quantize}
-    levers = replace(asked, **{name: value for name, value in given.items() if value is not None})
+    memory = replace(asked, **{name: value for name, value in given.items() if value is not None})
     with out.progress() as on_event:
         from cavtool.studio import learn as studio
 
-        asset = studio.resume(run.id, levers=levers, workspace=workspace, on_event=on_event)
+        asset = studio.resume(run.id, memory=memory, workspace=workspace, on_event=on_event)
     report(out, asset)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cavtool.core.adapters.lora import LoraState, check_fit, load_into, pairs_of, remove
 from cavtool.core.adapters.mix import combine
-from cavtool.core.backbones.levers import is_offloaded, is_quantized
+from cavtool.core.backbones.memory import is_offloaded, is_quantized
 from cavtool.errors import Incompatible
 
 _BESIDE = "cav_beside"

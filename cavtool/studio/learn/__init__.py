@@ -11,7 +11,7 @@ from cavtool.core.devices import explain_oom
 from cavtool.core.distributed import from_main
 from cavtool.errors import CavError, Incompatible, NotFound, RequirementError, TrainingError
 from cavtool.events import Event, Interrupted, Note, OnEvent
-from cavtool.recipes import LearnRecipe, Levers
+from cavtool.recipes import LearnRecipe, MemoryOptions
 from cavtool.registry import Asset, Registry
 from cavtool.registry.store import KINDS
 from cavtool.runs import Run
@@ -51,13 +51,13 @@ def learn(
 def resume(
     run_id: str,
     *,
-    levers: Levers | None = None,
+    memory: MemoryOptions | None = None,
     workspace: Workspace | None = None,
     on_event: OnEvent = lambda _: None,
 ) -> Asset:
     """Resume a run from its last checkpoint; on the CPU the weights are those of an uninterrupted run.
 
-    `levers` replace those of its recipe. Raises NotFound, Conflict if another process drives it or its name has been
+    `memory` replaces that of its recipe. Raises NotFound, Conflict if another process drives it or its name has been
     taken, TrainingError or IntegrityFailure if its files are damaged, Incompatible if the base model has been replaced
     since.
     """
@@ -80,7 +80,7 @@ def resume(
         for name, kind in zip(recipe.leaves(record.name), KINDS, strict=False):
             check_still_free(registry, name, kind, run, replace=record.replace)
     with explain_oom():
-        session = open_for_training(model, with_changes(recipe, levers=levers or recipe.levers))
+        session = open_for_training(model, with_changes(recipe, memory=memory or recipe.memory))
     return _drive(run, session, registry, on_event)
 
 
