@@ -11,8 +11,8 @@ CavError (1)
 └─ RequirementError (6)   no ffmpeg, no accelerator, no memory, no disk space, a file or folder that cannot be written
                           (stdout too), no such model on this machine
 
-A process that a signal ends has 128 plus its number: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP, 141 if the reader
-of its output has gone.
+A process that a signal ends has 128 plus its number: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP, 141 if the
+program that reads its output has ended.
 """
 # ruff: noqa: N818 - the names say what happened without the suffix `Error`
 

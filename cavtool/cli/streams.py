@@ -20,7 +20,7 @@ class StdoutError(RequirementError):
 
 
 def open_closed_streams() -> None:
-    """Open the standard streams that the caller has closed, on the null device, so that no file takes their numbers."""
+    """Open standard streams that the caller has closed, on the null device, so that no file gets their descriptors."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             descriptor = os.open(os.devnull, os.O_RDWR)
@@ -95,7 +95,7 @@ def print_message(text: str) -> None:
 
 
 def silence(stream: TextIO) -> None:
-    """Send the rest of a stream nowhere, so that Python does not report it again when it exits."""
+    """Redirect the rest of a stream to the null device, so that Python does not report it again when it exits."""
     with suppress(OSError, ValueError):  # not a real file
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 

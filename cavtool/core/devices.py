@@ -58,7 +58,7 @@ def resolve_dtype(requested: str, device: str, *, training: bool) -> torch.dtype
 
 
 def free_memory(device: str) -> int | None:
-    """Bytes that this process can still use on a GPU, within its share of it; None for other devices."""
+    """Bytes that this process may still allocate on a GPU, within torch's limit for it; None for other devices."""
     if not device.startswith("cuda"):
         return None
     free, total = torch.cuda.mem_get_info(device)

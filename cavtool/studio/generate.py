@@ -84,7 +84,7 @@ def generate(
 
 
 def _check_scale(enlarge: int, model: Model) -> None:
-    """Raise InvalidInput for an enlargement that no encoder or no memory can take."""
+    """Raise InvalidInput for an enlargement that is too large for the encoder or the memory."""
     width, height = enlarge * model.clip.width, enlarge * model.clip.height
     size = 3 * width * height * model.clip.num_frames
     if max(width, height) > _MAX_SIDE or size > _MAX_BYTES:
@@ -95,7 +95,7 @@ def _check_scale(enlarge: int, model: Model) -> None:
 def warn_if_blank(frames: video.Frames, what: str, on_event: OnEvent) -> None:
     """Warn if all pixels of a video have about one colour: the weights or the guidance were too large."""
     if int(frames.max()) - int(frames.min()) < _UNIFORM:
-        on_event(Warn(f"{what} shows nothing but one colour: use smaller weights or a lower `--guidance`"))
+        on_event(Warn(f"{what} shows only one colour: use smaller weights or a lower `--guidance`"))
 
 
 def resolved(recipe: AnyRecipe, model: Model) -> AnyRecipe:

@@ -92,7 +92,7 @@ def test_an_id_may_be_shortened_and_latest_is_the_newest(run: Run, root: Path) -
     (other.folder / "run.toml").write_text(text.replace(other.record.created, "2099-01-01T00:00:00+00:00"))
     assert Runs(root).open("latest") == other
     begin(root, "twist")
-    with pytest.raises(InvalidInput, match="`twi` begins the ids of 2 runs"):
+    with pytest.raises(InvalidInput, match="`twi` matches 2 runs"):
         Runs(root).open("twi")
 
 

@@ -122,12 +122,12 @@ def _recipe_in(video: Path) -> Recipe:
 
     if (values := read_recipe(video)) is None:
         hint = "`cav generate` writes one into each video unless `--no-metadata` is given"
-        raise InvalidInput(f"`{video}` has no recipe of `cav` in it", hint=hint)
+        raise InvalidInput(f"`{video}` contains no recipe of `cav`", hint=hint)
     if "edit" in values:
         hint = "`cav history` lists it, and `cav history --again N` makes it again"
         raise InvalidInput(f"`{video}` was made by `cav edit`", hint=hint)
     hint = "it was not written by `cav generate`"
-    # How many videos to make, and on which device, is not a property of a video, and the file may be a stranger's.
+    # The number of videos and the device are not properties of a video, and the file is untrusted.
     values = {key: value for key, value in values.items() if key not in {"num_videos", "device", "dtype"}}
     return read(values, Recipe, f"the recipe in `{video}`", error=InvalidInput, hint=hint)
 

@@ -125,7 +125,7 @@ def learn(
         _check_absorbers(ctx, workspace, recipe)
     workspace.registry.check_leaves(recipe, name, replace=replace)
     if detach and num_processes() > 1:
-        raise InvalidInput("`--detach` starts a process of its own", hint="use it without `accelerate launch`")
+        raise InvalidInput("`--detach` cannot start several processes", hint="use it without `accelerate launch`")
     if detach:
         _learn_detached(out, workspace, name, video, recipe, replace=replace)
         return
@@ -152,7 +152,7 @@ def _check_absorbers(ctx: typer.Context, workspace: Workspace, recipe: Recipe) -
 def _learn_detached(
     out: Output, workspace: Workspace, name: str, video: Path, recipe: Recipe, *, replace: bool
 ) -> None:
-    from cavtool.cli.commands.runs import goes_on
+    from cavtool.cli.commands.runs import still_training
 
     with out.progress() as on_event:
         from cavtool.studio import learn as studio
@@ -162,7 +162,7 @@ def _learn_detached(
     try:
         start_detached(run)
     except KeyboardInterrupt:
-        out.note(goes_on(run.id))
+        out.note(still_training(run.id))
         raise
     out.result({"run": run.id}, [run.id])
     out.hint(f"`cav runs attach {run.id}` shows the progress, `cav runs stop {run.id}` stops it")

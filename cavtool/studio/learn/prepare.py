@@ -66,7 +66,7 @@ def prepare_run(
         run = workspace.runs.create(name, asked, clip=clip, revision=model.revision, replace=replace)
         try:
             run.write(INPUTS, lambda path: save_tensors(inputs, path))
-        except RequirementError:  # a full disk: without its inputs, the run cannot go on
+        except RequirementError:  # a full disk: without its inputs, the run cannot continue
             run.remove()
             raise
         return run
@@ -102,7 +102,7 @@ def _warn_about_truncation(name: str, recipe: LearnRecipe, session: Session, on_
 
 
 def _warn_about_experts(noise_from: float, session: Session, on_event: OnEvent) -> None:
-    """Warn if the motion is trained and applied so early only that one of two experts never learns it."""
+    """Warn if the motion is trained and applied at such high noise only that the low-noise expert never learns it."""
     boundary = session.backbone.expert_boundary
     if 0 < boundary <= noise_from:
         on_event(
