@@ -93,3 +93,8 @@ def closest(name: str, among: Iterable[str], otherwise: str) -> str:
     """A hint that offers the name closest to `name`; the hint `otherwise` if none is close."""
     matches = get_close_matches(name, among, n=1)
     return f"did you mean `{matches[0]}`?" if matches else otherwise
+
+
+def reason_of(error: Exception) -> str:
+    """What an error of a library says, in words: the text of a KeyError is only the key."""
+    return f"it has no `{error.args[0]}`" if isinstance(error, KeyError) and error.args else str(error)

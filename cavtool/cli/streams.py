@@ -10,9 +10,7 @@ from types import FrameType
 from typing import Any, TextIO
 
 from cavtool.errors import RequirementError
-from cavtool.system.processes import is_main
-
-_ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
+from cavtool.system.processes import ending_signals, is_main
 
 
 class StdoutError(RequirementError):
@@ -46,8 +44,7 @@ def prepared_process() -> Iterator[None]:
 @contextmanager
 def _ending_signals() -> Iterator[None]:
     """Within the context the signals that end a process raise Terminated, unless the caller ignores them (nohup)."""
-    numbers = [getattr(signal, name) for name in _ENDING if hasattr(signal, name)]
-    changed = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+    changed = [number for number in ending_signals() if signal.getsignal(number) == signal.SIG_DFL]
     try:
         for number in changed:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else _terminate)

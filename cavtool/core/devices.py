@@ -74,9 +74,8 @@ def _cpu_is_fast_at_bf16() -> bool:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of torch or Python is about a lack of memory."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(
-        error
-    )  # of the CPU
+    on_cpu = "can't allocate memory"
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or on_cpu in str(error)
 
 
 @contextmanager

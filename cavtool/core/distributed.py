@@ -18,6 +18,7 @@ from torch import Tensor
 
 from cavtool.core.devices import is_out_of_memory
 from cavtool.errors import InvalidInput, TrainingError
+from cavtool.events import OnEvent
 from cavtool.system import processes
 
 _T = TypeVar("_T")
@@ -100,6 +101,11 @@ def from_main(make: Callable[[], _T]) -> _T:
     if failure is not None:
         raise failure
     return made  # type: ignore[no-any-return]
+
+
+def in_main(on_event: OnEvent) -> OnEvent:
+    """The callback in the main process; in the others, one that does nothing."""
+    return on_event if processes.is_main() else lambda _: None
 
 
 def any_process(value: bool) -> bool:  # noqa: FBT001

@@ -29,7 +29,8 @@ def import_(
     ],
     *,
     to: Annotated[
-        str | None, typer.Option("--as", help="Name to import it under (default: the one in the file).")
+        str | None,
+        typer.Option("--as", help="Name to import it under (default: that in a .cav, or a LoRA's file name)."),
     ] = None,
     model: Annotated[
         str | None,

@@ -80,7 +80,7 @@ def add(
     ],
     *,
     base: Base = "",
-    frames: Annotated[int, typer.Option(help="Frames per clip (default: the model's).", min=0)] = 0,
+    frames: Annotated[int, typer.Option(help="Frames per clip (default: the model's).", min=0, show_default=False)] = 0,
     size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="Clip size in pixels (default: the model's).")] = "",
 ) -> None:
     """Give a model a name for `--model`, and other clips than its own if `--frames` or `--size` is given.

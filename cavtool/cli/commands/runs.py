@@ -65,7 +65,7 @@ def resume(
 ) -> None:
     """Resume a training run from its last checkpoint.
 
-    On a CPU, the weights are the same as without the interruption.
+    Options that are not given stay as the run has them. On a CPU, the weights are the same as without the interruption.
 
     Example: `cav runs resume twirl-20261122-1432-3f2a`
     """
