@@ -1,4 +1,4 @@
-"""How to trade time for memory on an accelerator."""
+"""Memory options: how to trade time for memory on an accelerator."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -16,13 +16,14 @@ class Quantize(StrEnum):
 
 @dataclass(frozen=True)
 class MemoryOptions:
-    """What saves memory. Gradients and videos stay the same up to rounding, except with `quantize` and `vae_tiling`.
+    """Options that save memory or time. Gradients and videos stay the same up to rounding, except with `quantize` and `vae_tiling`.
 
     None, and 0 for the accumulation, leave the choice to `cav`, which enables only what the memory requires, in this
     order: the batch is trained in parts (`gradient_accumulation_steps`); activations are computed again in the backward
     pass (`gradient_checkpointing`); the denoiser's weights stay in the memory of the CPU, and each layer's are moved to
     the accelerator when it is used (`offload`). `vae_tiling` encodes and decodes frames in overlapping tiles, which
-    changes pixels slightly. Raises InvalidInput for a negative number.
+    changes pixels slightly. `compile` uses `torch.compile`. Raises InvalidInput for a negative number and for options that
+    exclude each other.
     """
 
     gradient_accumulation_steps: int = 0
@@ -56,7 +57,7 @@ class MemoryOptions:
 
     @property
     def options(self) -> tuple[str, ...]:
-        """The same on the command line."""
+        """The command-line options that set these values."""
         steps = self.gradient_accumulation_steps
         options = {
             f"--gradient-accumulation-steps {steps}": steps > 1,

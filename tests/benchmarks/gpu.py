@@ -146,7 +146,7 @@ def peak_of(denoiser: nn.Module, action: Callable[[], object]) -> int:
 
 
 def compared_with_a_plain_loop(folder: Path) -> list[Row]:
-    """Time and memory of a training step, without memory options and with those for small cards, and its arithmetic."""
+    """Time and memory of a training step, without memory options and with those for small cards, and its throughput."""
     describe(folder, MODELSCOPE.full if HAS_GPU else MODELSCOPE.reduced)
     session = open_session(str(folder), training=True, memory=NO_SAVING)
     clip = session.model.clip
@@ -190,7 +190,7 @@ def compared_with_a_plain_loop(folder: Path) -> list[Row]:
             "",
         ),
         Row(
-            "arithmetic of a training step over that of a matmul",
+            "throughput of a training step against that of a matmul",
             "report",
             f"{rates[0] / 1e12:.3g} of {rates[1] / 1e12:.3g} TFLOP/s",
             "",

@@ -96,7 +96,7 @@ def test_an_id_may_be_shortened_and_latest_is_the_newest(run: Run, root: Path) -
         Runs(root).open("twi")
 
 
-def test_what_a_killed_process_left_is_deleted_when_the_run_goes_on(run: Run) -> None:
+def test_partial_files_of_a_killed_process_are_deleted_when_the_run_is_resumed(run: Run) -> None:
     (run.folder / ".part-1234.safetensors").write_bytes(b"half")
     with run.lock():
         assert not list(run.folder.glob(".part-*"))

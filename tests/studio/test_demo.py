@@ -29,7 +29,7 @@ def clip_of(name: str, folder: Path) -> Clip:
 
 
 @pytest.mark.parametrize("name", ["twirl", "dolly_zoom-look", "twirl_zoom"])
-def test_the_names_of_others_are_not_used(tmp_path: Path, name: str) -> None:
+def test_an_asset_that_no_demo_made_is_not_used(tmp_path: Path, name: str) -> None:
     put(Workspace().registry.root, name, 1, kind="absorber" if "look" in name else "motion")
     with pytest.raises(Conflict, match=f"`{name}` exists and was not made by a demo"):
         module.demo(tmp_path / "demo")

@@ -83,7 +83,7 @@ def add(
     frames: Annotated[int, typer.Option(help="Frames per clip (default: the model's).", min=0, show_default=False)] = 0,
     size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="Clip size in pixels (default: the model's).")] = "",
 ) -> None:
-    """Give a model a name for `--model`, and other clips than its own if `--frames` or `--size` is given.
+    """Give a model a name for `--model`, and optionally other clips.
 
     Downloads and copies nothing; only pickled weights (.bin) are converted into the cache. Smaller clips need less
     memory.
