@@ -50,7 +50,7 @@ from tests.cli.conftest import Cav
         (
             "learn twirl-look pyproject.toml --replace --steps 1",
             4,
-            "`twirl-look` is an existing absorber, not replaced",
+            "`twirl-look` is an existing absorber, which no motion can replace",
         ),
         (f"learn {'a' * 60} pyproject.toml", 2, "is too long: its absorber is named like it"),
         ("generate ironman --like pyproject.toml", 2, "error: `pyproject.toml` contains no recipe of `cav`"),
