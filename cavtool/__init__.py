@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from cavtool.recipes import EditRecipe as EditRecipe
     from cavtool.recipes import EditStart as EditStart
     from cavtool.recipes import LearnRecipe as LearnRecipe
-    from cavtool.recipes import Levers as Levers
+    from cavtool.recipes import MemoryOptions as MemoryOptions
     from cavtool.recipes import MixRecipe as MixRecipe
     from cavtool.recipes import SampleRecipe as SampleRecipe
     from cavtool.registry import Asset as Asset
@@ -63,7 +63,7 @@ _HOMES = {
     "IntegrityFailure": "cavtool.errors",
     "InvalidInput": "cavtool.errors",
     "LearnRecipe": "cavtool.recipes",
-    "Levers": "cavtool.recipes",
+    "MemoryOptions": "cavtool.recipes",
     "MediaError": "cavtool.errors",
     "MixRecipe": "cavtool.recipes",
     "NotFound": "cavtool.errors",
@@ -100,8 +100,8 @@ __all__ = [
     "IntegrityFailure",
     "InvalidInput",
     "LearnRecipe",
-    "Levers",
     "MediaError",
+    "MemoryOptions",
     "MixRecipe",
     "NotFound",
     "Note",

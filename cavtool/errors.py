@@ -11,8 +11,8 @@ CavError (1)
 └─ RequirementError (6)   no ffmpeg, no accelerator, no memory, no disk space, a file or folder that cannot be written
                           (stdout too), no such model on this machine
 
-A process that a signal ends has 128 plus its number: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP, 141 if the reader
-of its output has gone.
+A process that a signal ends has 128 plus its number: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP, 141 if the
+program that reads its output has ended.
 """
 # ruff: noqa: N818 - the names say what happened without the suffix `Error`
 
@@ -93,3 +93,8 @@ def closest(name: str, among: Iterable[str], otherwise: str) -> str:
     """A hint that offers the name closest to `name`; the hint `otherwise` if none is close."""
     matches = get_close_matches(name, among, n=1)
     return f"did you mean `{matches[0]}`?" if matches else otherwise
+
+
+def reason_of(error: Exception) -> str:
+    """What an error of a library says, in words: the text of a KeyError is only the key."""
+    return f"it has no `{error.args[0]}`" if isinstance(error, KeyError) and error.args else str(error)

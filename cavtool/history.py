@@ -59,7 +59,7 @@ class History:
         return [each for each in self._read() if isinstance(each, IntegrityFailure)]
 
     def clear(self) -> int:
-        """Forget all entries; returns how many there were. The videos stay. Raises RequirementError."""
+        """Forget all entries; returns how many there were. The videos are kept. Raises RequirementError."""
         num_entries = len(self.entries())
         with writing_to(self.file.parent):
             self.file.unlink(missing_ok=True)
@@ -90,7 +90,7 @@ def _parse(number: int, line: str) -> Entry | EditEntry | IntegrityFailure:
         kind: type[Entry | EditEntry] = EditEntry if "video" in fields else Entry
         return schema.read(fields, kind, what)
     except (ValueError, TypeError) as error:
-        return IntegrityFailure(f"{what} is not a line of `cav`: {error}")
+        return IntegrityFailure(f"{what} is not a history entry: {error}")
     except IntegrityFailure as failure:
         return failure
 

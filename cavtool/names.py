@@ -36,7 +36,7 @@ def absorber_name(motion: str) -> str:
 
 
 def check_learned(motion: str) -> None:
-    """Raise InvalidInput for the name of a motion that leaves no room for the suffix of its absorber."""
+    """Raise InvalidInput for the name of a motion that is invalid or leaves no room for its absorber's suffix."""
     if len(check_name(motion)) > _LONGEST_LEARNED:
         message = f"`{motion}` is too long: its absorber is named like it, with `{_ABSORBER_SUFFIX}` at the end"
         raise InvalidInput(message, hint=f"use at most {_LONGEST_LEARNED} characters")

@@ -64,12 +64,14 @@ def parse_toml(text: str, what: str) -> dict[str, Any]:
 
 
 def parse_json(text: str) -> Any:
-    """The value in a text of JSON, also one of strangers. Raises ValueError for every text that cannot be used."""
+    """The value in untrusted JSON. Raises ValueError for every text that cannot be used."""
     import json
 
     try:
         value = json.loads(text)
-        json.dumps(value, ensure_ascii=False).encode()  # refuses lone surrogates, which no file or terminal takes
+        json.dumps(
+            value, ensure_ascii=False
+        ).encode()  # refuses lone surrogates, which cannot be written to a file or terminal
     except RecursionError as error:
         raise ValueError("the text is nested too deeply") from error
     return value

@@ -210,7 +210,9 @@ class Settings:
             return ""
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise InvalidInput(f"cannot read `{self.file}`: {reason}", hint="move it away, or mend it") from error
+            raise InvalidInput(
+                f"cannot read `{self.file}`: {reason}", hint="repair the file, or move it away"
+            ) from error
 
     def _read(self) -> dict[str, Any]:
         try:

@@ -21,8 +21,8 @@ class Workspace:
     """Everything `cav` keeps under `home` (default: CAV_HOME, else the platform's folders).
 
     Its parts are opened when they are first used, so that a command loads only what it needs. `on_wait` receives one
-    message if a writer has to wait for another process; `on_warning` receives why shared folders of motions are left
-    out if the settings are damaged, which otherwise raises InvalidInput.
+    message if a writer has to wait for another process; if the settings are damaged, `on_warning` receives the reason
+    and shared folders of motions are left out; without it, InvalidInput is raised.
     """
 
     def __init__(

@@ -46,7 +46,7 @@ def test_an_edit_is_remembered_with_its_video(history: History, tmp_path: Path) 
     assert (edited.number, edited.recipe, edited.video) == (2, recipe, str(tmp_path / "dog.mp4"))
 
 
-def test_odd_lines_are_named_and_the_rest_is_listed(history: History, tmp_path: Path) -> None:
+def test_damaged_lines_are_reported_and_the_rest_is_listed(history: History, tmp_path: Path) -> None:
     history.add(RECIPE, [tmp_path / "a.mp4"])
     odd = ["[" * 100_000, "3", '{"recipe": {"prompt": "\\ud800"}}', '{"created": 1}', "9" * 5000, "\u2028"]
     with history.file.open("a", encoding="utf-8") as file:

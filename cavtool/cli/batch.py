@@ -12,7 +12,10 @@ _NO_WILDCARDS = str.maketrans("", "", _WILDCARDS)
 
 
 class Outcome(NamedTuple):
-    """The names that succeeded, why others failed, and one error for all of them, of the first's type; None if none."""
+    """The names that succeeded, the error of each that failed as plain data, and one error for the whole command.
+
+    `failure` has the type of the first error; it is None if all succeeded.
+    """
 
     done: list[str]
     failed: list[dict[str, str | None]]

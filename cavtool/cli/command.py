@@ -79,7 +79,7 @@ class FastCommand(TyperCommand):
 
 
 def _refuse_empty_paths(values: dict[str, Any], params: list[Any]) -> None:
-    """Raise InvalidInput for an empty path, as of a variable that is not set: it would be the current folder."""
+    """Raise InvalidInput for an empty path, such as an unset shell variable gives: it would be the current folder."""
     for param in params:
         annotation = getattr(getattr(param, "type_descriptor", None), "annotation", None)
         if Path in {annotation, *get_args(annotation)}:

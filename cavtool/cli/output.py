@@ -50,7 +50,7 @@ class Output:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, BrokenPipeError):  # the reader has what it wants
+        if isinstance(error, BrokenPipeError):  # the reader has closed the pipe, as `head` does
             silence(sys.stdout)
             sys.exit(128 + _SIGPIPE)
         failure = _as_cav_error(error)
@@ -218,11 +218,11 @@ def _as_cav_error(error: BaseException | None) -> CavError | None:
             hint = f"continue with `cav runs resume {error.run_id}`" if isinstance(error, Interrupted) else None
             return Stopped(error.number if isinstance(error, Terminated) else signal.SIGINT, hint=hint)
         case OSError() if not isinstance(error, BrokenPipeError):  # for example a full disk or a read-only folder
-            return _as_failure_of_the_disk(error)
+            return _as_disk_error(error)
     return None
 
 
-def _as_failure_of_the_disk(error: OSError) -> CavError:
+def _as_disk_error(error: OSError) -> CavError:
     from cavtool.system.files import NOT_WRITABLE, unwritable
 
     if error.errno in NOT_WRITABLE:

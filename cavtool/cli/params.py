@@ -31,7 +31,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be
 
 
 def existing(path: Path) -> Path:
-    """Raise NotFound for a missing file; a URL or `-` passes, because the workflow has a better message for these."""
+    """Raise NotFound for a missing file; a URL or `-` passes, because later checks explain these better."""
     # A Path would raise for a name that is too long.
     if not (os.path.exists(path) or str(path) == "-" or re.match(r"\w{2,}:/", str(path))):  # noqa: PTH110
         raise NotFound(f"no such file: `{path}`", hint="check the path")
@@ -75,14 +75,14 @@ NoMetadata = Annotated[bool, typer.Option("--no-metadata", help="Do not write th
 Accumulation = Annotated[
     int,
     typer.Option(
-        "--gradient-accumulation-steps", help="Parts in which a batch is trained; 0 as many as the memory needs."
+        "--gradient-accumulation-steps", help="Parts in which a batch is trained (0: chosen by the free memory)."
     ),
 ]
 Checkpointing = Annotated[
     bool | None,
     typer.Option(
         "--gradient-checkpointing/--no-gradient-checkpointing",
-        help="Save memory by computing activations twice (default: if the memory needs it).",
+        help="Save memory by computing activations twice (default: if memory is short).",
         show_default=False,
     ),
 ]
@@ -90,7 +90,7 @@ Offload = Annotated[
     bool | None,
     typer.Option(
         "--offload/--no-offload",
-        help="Keep weights in the memory of the CPU until used: slow (default: if the memory needs it).",
+        help="Keep weights in the memory of the CPU until used: slow (default: if memory is short).",
         show_default=False,
     ),
 ]

@@ -10,9 +10,7 @@ from types import FrameType
 from typing import Any, TextIO
 
 from cavtool.errors import RequirementError
-from cavtool.system.processes import is_main
-
-_ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
+from cavtool.system.processes import ending_signals, is_main
 
 
 class StdoutError(RequirementError):
@@ -20,7 +18,7 @@ class StdoutError(RequirementError):
 
 
 def open_closed_streams() -> None:
-    """Open the standard streams that the caller has closed, on the null device, so that no file takes their numbers."""
+    """Open standard streams that the caller has closed, on the null device, so that no file gets their descriptors."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             descriptor = os.open(os.devnull, os.O_RDWR)
@@ -46,8 +44,7 @@ def prepared_process() -> Iterator[None]:
 @contextmanager
 def _ending_signals() -> Iterator[None]:
     """Within the context the signals that end a process raise Terminated, unless the caller ignores them (nohup)."""
-    numbers = [getattr(signal, name) for name in _ENDING if hasattr(signal, name)]
-    changed = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+    changed = [number for number in ending_signals() if signal.getsignal(number) == signal.SIG_DFL]
     try:
         for number in changed:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else _terminate)
@@ -95,7 +92,7 @@ def print_message(text: str) -> None:
 
 
 def silence(stream: TextIO) -> None:
-    """Send the rest of a stream nowhere, so that Python does not report it again when it exits."""
+    """Redirect the rest of a stream to the null device, so that Python does not report it again when it exits."""
     with suppress(OSError, ValueError):  # not a real file
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 

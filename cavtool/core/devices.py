@@ -58,7 +58,7 @@ def resolve_dtype(requested: str, device: str, *, training: bool) -> torch.dtype
 
 
 def free_memory(device: str) -> int | None:
-    """Bytes that this process can still use on a GPU, within its share of it; None for other devices."""
+    """Bytes that this process may still allocate on a GPU, within torch's limit for it; None for other devices."""
     if not device.startswith("cuda"):
         return None
     free, total = torch.cuda.mem_get_info(device)
@@ -74,9 +74,8 @@ def _cpu_is_fast_at_bf16() -> bool:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of torch or Python is about a lack of memory."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(
-        error
-    )  # of the CPU
+    on_cpu = "can't allocate memory"
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or on_cpu in str(error)
 
 
 @contextmanager

@@ -18,10 +18,11 @@ from torch import Tensor
 
 from cavtool.core.devices import is_out_of_memory
 from cavtool.errors import InvalidInput, TrainingError
+from cavtool.events import OnEvent
 from cavtool.system import processes
 
 _T = TypeVar("_T")
-_PATIENCE = timedelta(hours=6)  # for the main process, which samples and saves while the others wait
+_TIMEOUT = timedelta(hours=6)  # for the main process, which samples and saves while the others wait
 _PRECISION = {torch.float32: "no", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
@@ -38,7 +39,7 @@ def connect(device: str) -> None:
     """Connect the processes, unless they are already; needed before `from_main`."""
     if PartialState._shared_state:  # noqa: SLF001 the check of accelerate itself
         return
-    state = PartialState(cpu=device == "cpu", **InitProcessGroupKwargs(timeout=_PATIENCE).to_kwargs())
+    state = PartialState(cpu=device == "cpu", **InitProcessGroupKwargs(timeout=_TIMEOUT).to_kwargs())
     if not state.use_distributed:
         state.device = torch.device(device)
 
@@ -51,11 +52,11 @@ class Share:
     count: int = 1
 
     def rows(self, num_rows: int) -> slice:
-        """Its rows."""
+        """The rows of the batch that are in it."""
         return slice(num_rows * self.index // self.count, num_rows * (self.index + 1) // self.count)
 
     def weight(self, num_rows: int) -> float:
-        """The factor of its mean loss with which the mean over all shares is that over all rows."""
+        """The factor for its mean loss, so that the mean over all shares equals the mean over all rows."""
         return len(range(num_rows)[self.rows(num_rows)]) * self.count / num_rows
 
 
@@ -66,7 +67,7 @@ class StepLoss(Protocol):
     """The loss of a step on its whole batch, or on a share of it times the weight of the share."""
 
     def __call__(self, step: int, share: Share = WHOLE) -> Tensor:
-        """Compute it."""
+        """Compute the loss, a scalar."""
 
 
 def shares_of(batch_size: int, num_parts: int = 1) -> list[Share]:
@@ -102,6 +103,11 @@ def from_main(make: Callable[[], _T]) -> _T:
     return made  # type: ignore[no-any-return]
 
 
+def in_main(on_event: OnEvent) -> OnEvent:
+    """The callback in the main process; in the others, one that does nothing."""
+    return on_event if processes.is_main() else lambda _: None
+
+
 def any_process(value: bool) -> bool:  # noqa: FBT001
     """Whether it is true in any process."""
     return value if processes.num_processes() == 1 else any(gather_object([value]))
@@ -125,7 +131,7 @@ def average(accelerator: Accelerator, tensors: Sequence[Tensor | None], like: Se
 def raise_together(error: Exception | None) -> None:
     """Raise the error that this process or, if it has none, another one met; all call this at the same point.
 
-    If any ran out of memory, all raise torch.OutOfMemoryError, so that all take the same way out.
+    If any ran out of memory, all raise torch.OutOfMemoryError, so that all handle it alike.
     """
     if processes.num_processes() == 1:
         if error is not None:

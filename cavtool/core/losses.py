@@ -20,7 +20,7 @@ def denoising_loss(
 
     Equations (3) and (4) for single frames with time bypassed, equation (5) for whole clips; v in place of ε for models
     that predict v. Noise, then timesteps are drawn from the generator, for the whole batch; `noise_from` as in
-    `Backbone.draw_timesteps`. Of a share, the mean is over its elements, times its weight.
+    `Backbone.draw_timesteps`. With a `share`, the mean is over its elements, times its weight.
     """
     num_rows = len(latents_BCFHW)
     noise_BCFHW = torch.randn(latents_BCFHW.shape, generator=generator)

@@ -50,7 +50,7 @@ class Entry:
 _WAN_CLIP = NativeClip(33, 16, 832, 480, multiple=16, frame_step=4)
 # Licences as the model cards state them; that of the motion adapter is guoyww/animatediff's, whose weights it holds.
 # Downloads are of the files that `pull` chooses, rounded.
-# Memory: bf16 weights and `python -m tests.benchmarks.memory`; of Wan 2.2 5B, whose VAE differs, a guess.
+# Memory: bf16 weights and `python -m tests.benchmarks.memory`; those of Wan 2.2 5B, whose VAE differs, are guesses.
 # Sampling as in the examples of the model cards; Wan 2.2 as in its own configs.
 CATALOGUE = {
     entry.name: entry

@@ -25,7 +25,7 @@ _I2V_CHANNELS = 36  # of Wan's image-to-video transformers; those of text-to-vid
 class NativeClip:
     """The clips a model was made for; width and height in pixels, which the model can make in steps of `multiple`.
 
-    It can make 1 frame more than a multiple of `frame_step`, as it is with VAEs that compress time.
+    Clips have 1 frame more than a multiple of `frame_step`, which is above 1 for VAEs that compress time.
     """
 
     num_frames: int
@@ -41,11 +41,11 @@ class NativeClip:
         return self.num_frames / self.fps
 
     def num_latents(self, num_frames: int) -> int:
-        """How many frames of latents a clip of so many frames has."""
+        """How many frames of latents a clip of `num_frames` frames has."""
         return (num_frames - 1) // self.frame_step + 1
 
     def num_frames_for(self, seconds: float) -> int:
-        """The number of frames, at least the native one, that the model can make of a video of this length."""
+        """The number of frames, at least the native one, with which the model can make a video of this length."""
         steps = math.ceil((round(seconds * self.fps) - 1) / self.frame_step)
         return max(self.num_frames, self.frame_step * steps + 1)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cavtool.errors import IntegrityFailure
+from cavtool.errors import IntegrityFailure, reason_of
 from cavtool.models.family import ADAPTER, Native
 from cavtool.system.checksums import file_sha256
 from cavtool.system.files import read_text
@@ -182,9 +182,4 @@ def _explain(file: Path) -> Iterator[None]:
         yield
     except (OSError, ArithmeticError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         hint = "the file is damaged: download or save the model again"
-        raise IntegrityFailure(f"cannot read `{file}`: {_reason(error)}", hint=hint) from error
-
-
-def _reason(error: Exception) -> str:
-    """What is wrong with a file, in words: the text of a KeyError is only the key."""
-    return f"it has no `{error.args[0]}`" if isinstance(error, KeyError) and error.args else str(error)
+        raise IntegrityFailure(f"cannot read `{file}`: {reason_of(error)}", hint=hint) from error

@@ -14,7 +14,7 @@ from typing import Literal
 
 from cavtool.models.family import ADAPTER, FAMILIES
 from cavtool.models.model import Model
-from cavtool.recipes import NO_LEVERS, Levers, Quantize
+from cavtool.recipes import NO_SAVING, MemoryOptions, Quantize
 from cavtool.system.safetensors import find_weights, tensor_shapes
 
 Task = Literal["learn", "generate"]
@@ -33,7 +33,8 @@ _DENOISERS = ("unet", ADAPTER, "transformer", "transformer_2")  # the folders of
 class Activations:
     """Bytes per frame and pixel in bf16.
 
-    Of a training step per video, without and with gradient checkpointing, of a guided sampling step, and of decoding.
+    `learn` and `checkpointed` are for a training step and one video, without and with gradient checkpointing, `sample`
+    for a guided sampling step, `decode` for decoding.
     """
 
     learn: int
@@ -59,7 +60,7 @@ class Row:
 
 
 def plan(model: Model, task: Task, *, batch_size: int, rank: int) -> list[Row]:
-    """The memory that a task needs for the model's native clip: of each part, and in all with each lever.
+    """The memory that a task needs for the model's native clip: of each part, and in total for each memory option.
 
     The activations of families that were not counted are left out. Raises IntegrityFailure.
     """
@@ -67,18 +68,18 @@ def plan(model: Model, task: Task, *, batch_size: int, rank: int) -> list[Row]:
     if task == "learn" and (lora := _lora_parameters(model.folder, rank)):
         rows.append(Row("T-LoRA and optimizer", lora * _LORA_BYTES, lora * _LORA_BYTES))
     if model.family in _ACTIVATIONS:
-        needed = [_activations(model, task, NO_LEVERS, batch_size, width) for width in (2, 4)]
+        needed = [_activations(model, task, NO_SAVING, batch_size, width) for width in (2, 4)]
         rows.append(Row("activations (estimate)", *needed))
     return rows + _totals(model, task, batch_size, rank)
 
 
 def _totals(model: Model, task: Task, batch_size: int, rank: int) -> list[Row]:
-    asked = Levers(1, gradient_checkpointing=False) if task == "generate" else Levers()
+    asked = MemoryOptions(1, gradient_checkpointing=False) if task == "generate" else MemoryOptions()
     rows = []
-    for levers in asked.ladder(batch_size, can_offload=True):
-        part = f"total (estimate) with {levers.options[-1]}" if levers.options else "total (estimate)"
+    for memory in asked.candidates(batch_size, can_offload=True):
+        part = f"total (estimate) with {memory.options[-1]}" if memory.options else "total (estimate)"
         needed = [
-            required(model, task, levers, batch_size=batch_size, rank=rank, width=width, all_parts=False)
+            required(model, task, memory, batch_size=batch_size, rank=rank, width=width, all_parts=False)
             for width in (2, 4)
         ]
         rows.append(Row(part, *needed))
@@ -86,16 +87,16 @@ def _totals(model: Model, task: Task, batch_size: int, rank: int) -> list[Row]:
 
 
 def required(
-    model: Model, task: Task, levers: Levers, *, batch_size: int, rank: int, width: int, all_parts: bool
+    model: Model, task: Task, memory: MemoryOptions, *, batch_size: int, rank: int, width: int, all_parts: bool
 ) -> int:
-    """The bytes that a task needs with these levers, for weights and activations of `width` bytes.
+    """The bytes that a task needs with these memory options, for weights and activations of `width` bytes.
 
-    Unless all parts are to be there at once, the VAE and the text encoder are there only while they are used.
+    With `all_parts`, the VAE and the text encoder stay on the accelerator; without, they are there only while used.
     """
     sizes, is_training = _parameters(model), task == "learn"
     vae, text = (sizes.get(part, 0) * width for part in ("vae", "text_encoder"))
-    weights = _denoiser_bytes(model, levers, width)
-    step = _activations(model, task, levers, batch_size, width)
+    weights = _denoiser_bytes(model, memory, width)
+    step = _activations(model, task, memory, batch_size, width)
     if is_training:
         step += _lora_parameters(model.folder, rank) * _LORA_BYTES
     if all_parts:
@@ -104,15 +105,15 @@ def required(
     return weights + max(vae, text, encoding + step)
 
 
-def _denoiser_bytes(model: Model, levers: Levers, width: int) -> int:
-    """What the denoiser's weights take: one byte each in 8-bit layers; if offloaded, only the largest layer's."""
+def _denoiser_bytes(model: Model, memory: MemoryOptions, width: int) -> int:
+    """Bytes of the denoiser's weights: one each in 8-bit layers; if offloaded, twice those of the largest layer."""
     shapes = [shape for part in _DENOISERS for shape in _shapes(model.folder / part).values()]
-    sizes = [prod(shape) * _width(shape, levers, width) for shape in shapes]
-    return 2 * max(sizes) if levers.offload else sum(sizes)
+    sizes = [prod(shape) * _width(shape, memory, width) for shape in shapes]
+    return 2 * max(sizes) if memory.offload else sum(sizes)
 
 
-def _width(shape: tuple[int, ...], levers: Levers, width: int) -> int:
-    return 1 if levers.quantize is Quantize.EIGHT_BIT and len(shape) == _LINEAR else width
+def _width(shape: tuple[int, ...], memory: MemoryOptions, width: int) -> int:
+    return 1 if memory.quantize is Quantize.EIGHT_BIT and len(shape) == _LINEAR else width
 
 
 def _parameters(model: Model) -> dict[str, int]:
@@ -136,7 +137,7 @@ def _lora_parameters(folder: Path, rank: int) -> int:
     return sum(rank * sum(shape) for name, shape in shapes if _TEMPORAL.fullmatch(name))
 
 
-def _activations(model: Model, task: Task, levers: Levers, batch_size: int, width: int) -> int:
+def _activations(model: Model, task: Task, memory: MemoryOptions, batch_size: int, width: int) -> int:
     """Bytes of the activations; 0 for families that were not counted."""
     if model.family not in _ACTIVATIONS:
         return 0
@@ -146,9 +147,9 @@ def _activations(model: Model, task: Task, levers: Levers, batch_size: int, widt
     if task == "generate":
         decoded = pixels if model.family == "wan" else min(pixels, _DECODED_AT_ONCE * width / _BF16)
         return round(max(size * pixels * per_pixel.sample, min(1.0, size) * decoded * per_pixel.decode))
-    at_once = -(-batch_size // max(1, levers.gradient_accumulation_steps))
+    at_once = -(-batch_size // max(1, memory.gradient_accumulation_steps))
     return round(
-        size * pixels * at_once * (per_pixel.checkpointed if levers.gradient_checkpointing else per_pixel.learn)
+        size * pixels * at_once * (per_pixel.checkpointed if memory.gradient_checkpointing else per_pixel.learn)
     )
 
 

@@ -24,8 +24,8 @@ class Pointer:
 
     `source` is a folder, a single-file checkpoint or a repository on the Hub, and `adapter` likewise a motion adapter
     for it, or empty. Both commits are pinned when they are downloaded. `prepared` models are in the cache of `cav`,
-    put together from both or converted to safetensors. `family` is empty until it is known. Of the clips, what is 0 is
-    the model's own.
+    put together from both or converted to safetensors. `family` is empty until it is known. `num_frames`,
+    `width` and `height` are the model's own if 0.
     """
 
     schema: int = SCHEMA
@@ -42,7 +42,7 @@ class Pointer:
 
     @property
     def chosen(self) -> dict[str, int]:
-        """What the user chose of the clips."""
+        """The fields of NativeClip that the user chose."""
         values = {"num_frames": self.num_frames, "width": self.width, "height": self.height}
         return {key: value for key, value in values.items() if value}
 

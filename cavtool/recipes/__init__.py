@@ -13,17 +13,17 @@ from cavtool.recipes.common import (
 )
 from cavtool.recipes.edit import EditRecipe, EditStart
 from cavtool.recipes.learn import LearnRecipe
-from cavtool.recipes.levers import AUTO_LEVERS, NO_LEVERS, Levers, Quantize
+from cavtool.recipes.memory import AUTO_MEMORY, NO_SAVING, MemoryOptions, Quantize
 from cavtool.recipes.mix import MixRecipe
 from cavtool.recipes.sample import SampleRecipe
 
 __all__ = [
-    "AUTO_LEVERS",
+    "AUTO_MEMORY",
     "DEFAULT_MODEL",
     "MAX_GUIDANCE",
     "MAX_RANK",
     "MAX_SAMPLING_STEPS",
-    "NO_LEVERS",
+    "NO_SAVING",
     "AbsorbRecipe",
     "Absorber",
     "AbsorberKind",
@@ -33,7 +33,7 @@ __all__ = [
     "EditStart",
     "Layout",
     "LearnRecipe",
-    "Levers",
+    "MemoryOptions",
     "MixRecipe",
     "Quantize",
     "SampleRecipe",

@@ -16,7 +16,7 @@ from cavtool.recipes.common import (
     check_weight,
     read_weight,
 )
-from cavtool.recipes.levers import AUTO_LEVERS, Levers
+from cavtool.recipes.memory import AUTO_MEMORY, MemoryOptions
 
 WEIGHT_FILES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 _NAME_AND_WINDOW = re.compile(r"(?P<name>[a-z0-9][a-z0-9_-]*)(?P<rest>[:@].*)")
@@ -84,7 +84,7 @@ class AbsorbRecipe:
     device: str = "auto"
     dtype: DType = DType.AUTO
     model: str = DEFAULT_MODEL
-    levers: Levers = AUTO_LEVERS
+    memory: MemoryOptions = AUTO_MEMORY
 
     def __post_init__(self) -> None:
         check(self.kind is not AbsorberKind.NONE, "`--kind` must be dual, s-lora or textinv")

@@ -8,8 +8,8 @@ from cavtool.errors import InvalidInput
 DEFAULT_MODEL = "cav-mini"
 MAX_SAMPLING_STEPS = 500  # up to here, schedulers that space 1000 timesteps by whole numbers are exact
 MAX_PROMPT = 5000  # characters
-MAX_WEIGHT = 100.0  # of a motion or absorber: far less makes every video black
-MAX_GUIDANCE = 100.0  # models take 1 to 15; the rest gives colours without a picture
+MAX_WEIGHT = 100.0  # of a motion or absorber; far smaller ones already make every video black
+MAX_GUIDANCE = 100.0  # models use 1 to 15; far more gives colours without a picture
 MAX_RANK = 1024  # of a LoRA to train: more is no low rank, and takes more memory than the model
 
 
@@ -23,7 +23,7 @@ class AbsorberKind(StrEnum):
 
 
 class DType(StrEnum):
-    """Compute precision of training and sampling; `auto` is what the machine is fast at: bf16, fp16 or fp32."""
+    """Compute precision of training and sampling; `auto` is the fastest on this machine: bf16, fp16 or fp32."""
 
     AUTO = "auto"
     FP32 = "fp32"
@@ -77,4 +77,8 @@ def check_weight(name: str, weight: float) -> None:
     """Raise InvalidInput for the weight of a motion or absorber that no model can take."""
     check(math.isfinite(weight), f"the weight of `{name}` must be a finite number, not {weight}")
     in_range = abs(weight) <= MAX_WEIGHT
-    check(in_range, f"the weight of `{name}` must be from -{MAX_WEIGHT:g} to {MAX_WEIGHT:g}", "1 is as it was learned")
+    check(
+        in_range,
+        f"the weight of `{name}` must be from -{MAX_WEIGHT:g} to {MAX_WEIGHT:g}",
+        "1 applies it as it was learned",
+    )

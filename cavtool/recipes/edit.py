@@ -6,7 +6,7 @@ from enum import StrEnum
 from cavtool.recipes.absorb import Absorber
 from cavtool.recipes.blend import Blend
 from cavtool.recipes.common import DEFAULT_MODEL, DType, check, check_prompt, check_sampling, check_seed
-from cavtool.recipes.levers import AUTO_LEVERS, Levers
+from cavtool.recipes.memory import AUTO_MEMORY, MemoryOptions
 
 
 class EditStart(StrEnum):
@@ -40,7 +40,7 @@ class EditRecipe:
     model: str = DEFAULT_MODEL
     revision: str = ""
     styles: tuple[Absorber, ...] = ()
-    levers: Levers = AUTO_LEVERS
+    memory: MemoryOptions = AUTO_MEMORY
 
     def __post_init__(self) -> None:
         check(bool(self.prompt.strip()), "the prompt is empty", 'say what to show: `cav edit VIDEO "a red cat"`')

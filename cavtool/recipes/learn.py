@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from cavtool.names import absorber_name, check_learned
 from cavtool.recipes.absorb import Absorber
 from cavtool.recipes.common import DEFAULT_MODEL, MAX_RANK, AbsorberKind, DType, check, check_prompt, check_seed
-from cavtool.recipes.levers import AUTO_LEVERS, Levers
+from cavtool.recipes.memory import AUTO_MEMORY, MemoryOptions
 
 MAX_STEPS = 300  # of the motion
 
@@ -42,7 +42,7 @@ class LearnRecipe:
     dtype: DType = DType.AUTO
     model: str = DEFAULT_MODEL
     absorbers: tuple[Absorber, ...] = ()
-    levers: Levers = AUTO_LEVERS
+    memory: MemoryOptions = AUTO_MEMORY
 
     def __post_init__(self) -> None:
         check_prompt(self.prompt)
@@ -52,7 +52,7 @@ class LearnRecipe:
         check(self.noise_from is None or 0 <= self.noise_from < 1, "`--noise-from` must be at least 0 and below 1")
         check(1 <= self.rank <= MAX_RANK, f"`--rank` must be from 1 to {MAX_RANK}")
         check(self.batch_size > 0, "`--batch-size` must be at least 1")
-        num_parts = self.levers.gradient_accumulation_steps
+        num_parts = self.memory.gradient_accumulation_steps
         check(num_parts <= self.batch_size, f"a batch of {self.batch_size} cannot be split into {num_parts} parts")
         check(0 < self.lr < math.inf, "`--lr` must be above 0")
         check(0 < self.absorber_lr < math.inf, "`absorber_lr` must be above 0")

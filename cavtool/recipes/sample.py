@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from cavtool.recipes.absorb import Absorber
 from cavtool.recipes.blend import Blend
 from cavtool.recipes.common import DEFAULT_MODEL, DType, check, check_prompt, check_sampling, check_seed
-from cavtool.recipes.levers import AUTO_LEVERS, Levers
+from cavtool.recipes.memory import AUTO_MEMORY, MemoryOptions
 
 MAX_VIDEOS = 1000  # of one call
 
@@ -33,7 +33,7 @@ class SampleRecipe:
     revision: str = ""
     styles: tuple[Absorber, ...] = ()
     scale: int | None = None
-    levers: Levers = AUTO_LEVERS
+    memory: MemoryOptions = AUTO_MEMORY
 
     def __post_init__(self) -> None:
         check(bool(self.prompt.strip()), "the prompt is empty", 'say what to show: `cav generate "a red cat"`')

@@ -39,7 +39,7 @@ from cavtool.registry.asset import Asset, copy_file, link_file, load, verify
 from cavtool.registry.record import RECORD, WEIGHTS, Kind, Record, check_writable, from_toml, to_toml
 from cavtool.system.files import failpoint, make_folder, sync, write_atomic, writing_to
 
-KINDS: tuple[Kind, Kind] = ("motion", "absorber")  # of what a training leaves
+KINDS: tuple[Kind, Kind] = ("motion", "absorber")  # the assets that a training adds, in this order
 _TMP, _NEW = ".tmp-", ".new-"
 _LISTED = "`cav list` shows what there is"
 _TRIES = 50  # of a reader: one or two are enough unless a writer replaces the asset without pause
@@ -141,13 +141,13 @@ class Registry:
             return
         if not replace:
             raise Conflict(f"`{name}` exists already", hint="choose another name, or pass `--force` to replace it")
-        with suppress(IntegrityFailure):  # what is damaged may be replaced by anything
+        with suppress(IntegrityFailure):  # a damaged asset may be replaced by either kind
             if kind and (there := _find_in(self.root, name)) and there.record.kind != kind:
                 hint = f"choose another name, or `cav rm {name}` first"
-                raise Conflict(f"`{name}` is an existing {there.record.kind}, not replaced by another kind", hint=hint)
+                raise Conflict(f"`{name}` is an existing {there.record.kind}, which no {kind} can replace", hint=hint)
 
     def check_leaves(self, recipe: LearnRecipe, name: str, *, replace: bool = False) -> None:
-        """Raise what `check_free` raises unless the motion `name` and its absorber can be put."""
+        """Raise what `check_free` raises, for the motion `name` and for the absorber trained with it."""
         for each, kind in zip(recipe.leaves(name), KINDS, strict=False):
             self.check_free(each, kind, replace=replace)
 

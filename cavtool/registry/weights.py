@@ -72,7 +72,7 @@ def _is_finite(text: object) -> bool:
 
 def _not_finite(path: Path, tensors: Mapping[str, Any]) -> Iterator[str]:
     """The tensors that hold NaN or infinity."""
-    import numpy as np  # not needed by a list
+    import numpy as np  # loaded here because `cav list` does not need it
 
     with path.open("rb") as file:
         start = 8 + int.from_bytes(file.read(8), "little")

@@ -1,6 +1,6 @@
 """The record of a run, its request and how it ended: `run.toml`, schema 4.
 
-schema 4: `levers` in the recipe
+schema 4: `memory` in the recipe
 schema 3: `absorbers` in the recipe
 schema 2: `schema`, and the values of the former table `settings` at the top
 schema 1: the first; it has no `schema`

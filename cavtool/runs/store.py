@@ -38,9 +38,9 @@ class Runs:
             return Run(folder.rename(self.root / run_id))
 
     def open(self, run_id: str) -> Run:
-        """The run with this id, or the only one whose id begins so; its record may be damaged. `latest` is the newest.
+        """The run with this id, or the only one with this prefix; its record may be damaged. `latest` is the newest.
 
-        Raises NotFound, InvalidInput if several ids begin so.
+        Raises NotFound, InvalidInput if several ids have this prefix.
         """
         runs = {run.id: run for run in self._all()}
         if run_id in runs:
@@ -50,7 +50,7 @@ class Runs:
         beginning = [run for each, run in runs.items() if run_id and each.startswith(run_id)]
         if len(beginning) > 1:
             ids = ", ".join(f"`{run.id}`" for run in beginning[:3]) + (", …" if len(beginning) > 3 else "")
-            raise InvalidInput(f"`{run_id}` begins the ids of {len(beginning)} runs: {ids}", hint="write more of it")
+            raise InvalidInput(f"`{run_id}` matches {len(beginning)} runs: {ids}", hint="give a longer part of the id")
         if not beginning:
             raise NotFound(f"no run `{run_id}`", hint=closest(run_id, runs, "`cav runs list` shows what there is"))
         return beginning[0]

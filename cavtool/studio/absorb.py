@@ -13,9 +13,9 @@ from cavtool.core.adapters import lora
 from cavtool.core.adapters.absorber import crop_bank
 from cavtool.core.adapters.lora import LoraState
 from cavtool.core.devices import explain_oom
-from cavtool.core.distributed import from_main
+from cavtool.core.distributed import from_main, in_main
 from cavtool.errors import InvalidInput, MediaError
-from cavtool.events import Event, Note, OnEvent, Stage, Step, Warn
+from cavtool.events import Note, OnEvent, Stage, Step, Warn
 from cavtool.models import Model, NativeClip
 from cavtool.recipes import AbsorbRecipe
 from cavtool.registry import Asset, Record
@@ -26,7 +26,6 @@ from cavtool.studio.learn.train import absorber_trainer, smooth
 from cavtool.studio.retry import retrying
 from cavtool.studio.session import Session, open_session
 from cavtool.studio.weights import save_weights
-from cavtool.system.processes import is_main
 from cavtool.workspace import Workspace
 
 
@@ -45,7 +44,7 @@ def absorb(
     MediaError for a bad source, both before any work, and TrainingError if the loss is not finite. Nothing is kept of a
     training that is interrupted.
     """
-    on_event = on_event if is_main() else _ignore
+    on_event = in_main(on_event)
     workspace = workspace or Workspace(on_wait=lambda text: on_event(Note(text)))
     model = workspace.models.find(recipe.model)
     workspace.registry.check_free(name, "absorber", replace=replace)
@@ -58,7 +57,7 @@ def absorb(
             device=recipe.device,
             dtype=recipe.dtype,
             training=True,
-            levers=recipe.levers,
+            memory=recipe.memory,
             batch_size=recipe.batch_size,
             rank=recipe.rank,
         )
@@ -72,10 +71,6 @@ def absorb(
         video.encode(_reference(frames, model.clip), reference, fps=model.clip.fps, scale=model.enlarge)
         files = {WEIGHTS: weights, reference.name: reference}
         return from_main(lambda: workspace.registry.put(draft, files, replace=replace))
-
-
-def _ignore(_: Event) -> None:
-    """Report nothing: the main process does."""
 
 
 def _read_frames(sources: Sequence[Path], clip: NativeClip, on_event: OnEvent) -> list[video.Frames]:
@@ -139,7 +134,7 @@ def _reference(frames: Sequence[video.Frames], clip: NativeClip) -> video.Frames
 
 
 def _draft(name: str, recipe: AbsorbRecipe, model: Model, state: LoraState, loss: float, *, num_frames: int) -> Record:
-    table = {key: value for key, value in to_table(recipe).items() if key not in {"prompt", "model", "levers"}}
+    table = {key: value for key, value in to_table(recipe).items() if key not in {"prompt", "model", "memory"}}
     return Record(
         name=name,
         kind="absorber",

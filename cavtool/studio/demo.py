@@ -90,7 +90,7 @@ def _check_files(folder: Path, *, overwrite: bool) -> None:
 
 
 def _check_names(workspace: Workspace) -> None:
-    """Raise Conflict if something else than what a demo has made has one of its names."""
+    """Raise Conflict if an asset that no demo made has one of the demo's names."""
     registry = workspace.registry
     with TemporaryDirectory() as folder:
         clips = {name: file_sha256(_write_reference(Path(folder), name)) for name in REFERENCES}
@@ -102,7 +102,7 @@ def _check_names(workspace: Workspace) -> None:
         is_ours = record.clip is not None and record.clip.sha256 == ours.get(name)
         if not is_ours and [each.name for each in record.parents] != [blend.name for blend in BLENDS]:
             hint = f"`cav mv {name} NEW-NAME` first, or use another home: `CAV_HOME=FOLDER cav demo`"
-            raise Conflict(f"`{name}` is in use, and not by a demo", hint=hint)
+            raise Conflict(f"`{name}` exists and was not made by a demo", hint=hint)
 
 
 def _write_reference(folder: Path, name: str) -> Path:

@@ -75,7 +75,7 @@ def edit(
     _check_file(video, file, overwrite=overwrite)
     frames = _read_frames(video, media, model, on_event)
     with explain_oom():
-        session = session or open_session(model, device=recipe.device, dtype=recipe.dtype, levers=recipe.levers)
+        session = session or open_session(model, device=recipe.device, dtype=recipe.dtype, memory=recipe.memory)
     _warn(recipe, session, [motion for _, motion in motions], on_event)
     styles = load_styles(recipe, session, workspace, on_event)
     states = [style.state for style in styles]

@@ -35,7 +35,7 @@ _MAX_BYTES = 4e9  # of the frames of a video
 _MAX_NAMES = 120  # characters of a file name
 _UNIFORM = 16  # of 255: compression noise on a video of one colour differs by less
 # Left out of a video's metadata: what belongs to this machine, and the styles, which are written apart.
-_LEFT_OUT = {"device", "dtype", "levers", "num_videos", "styles"}
+_LEFT_OUT = {"device", "dtype", "memory", "num_videos", "styles"}
 
 
 def generate(
@@ -65,7 +65,7 @@ def generate(
     files = [file_for(recipe, seed, output) for seed in recipe.seeds]
     check_files(files, overwrite=overwrite)
     with explain_oom():
-        session = session or open_session(model, device=recipe.device, dtype=recipe.dtype, levers=recipe.levers)
+        session = session or open_session(model, device=recipe.device, dtype=recipe.dtype, memory=recipe.memory)
     styles = load_styles(recipe, session, workspace, on_event)
     used, states = [motion for _, motion in motions], [style.state for style in styles]
     warn_about(recipe, session, on_event)
@@ -84,7 +84,7 @@ def generate(
 
 
 def _check_scale(enlarge: int, model: Model) -> None:
-    """Raise InvalidInput for an enlargement that no encoder or no memory can take."""
+    """Raise InvalidInput for an enlargement that is too large for the encoder or the memory."""
     width, height = enlarge * model.clip.width, enlarge * model.clip.height
     size = 3 * width * height * model.clip.num_frames
     if max(width, height) > _MAX_SIDE or size > _MAX_BYTES:
@@ -95,7 +95,7 @@ def _check_scale(enlarge: int, model: Model) -> None:
 def warn_if_blank(frames: video.Frames, what: str, on_event: OnEvent) -> None:
     """Warn if all pixels of a video have about one colour: the weights or the guidance were too large."""
     if int(frames.max()) - int(frames.min()) < _UNIFORM:
-        on_event(Warn(f"{what} shows nothing but one colour: use smaller weights or a lower `--guidance`"))
+        on_event(Warn(f"{what} shows only one colour: use smaller weights or a lower `--guidance`"))
 
 
 def resolved(recipe: AnyRecipe, model: Model) -> AnyRecipe:

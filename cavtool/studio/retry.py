@@ -1,4 +1,4 @@
-"""Trying again with one more lever when memory runs out."""
+"""Retries with one more memory option when memory runs out."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -13,38 +13,38 @@ _T = TypeVar("_T")
 
 
 def retrying(session: Session, attempt: Callable[[Session], _T], on_event: OnEvent, *, run: str = "") -> _T:
-    """What `attempt` returns; if memory runs out, it is made again with one more lever, which a note says.
+    """Return what `attempt` returns; whenever memory runs out, try again with one more option, and say so in a note.
 
-    Raises RequirementError, with a hint that names `run`, if no lever is left to `cav`.
+    Raises RequirementError, with a hint that names `run`, if there is nothing left that `cav` may choose.
     """
     while True:
         done, result = _once(session, attempt, run)
         if done:
             return result  # type: ignore[return-value]
-        session = session.with_next_levers()
-        on_event(Note(f"out of memory: trying again with {_quoted(session.levers.options)}"))
+        session = session.with_next_options()
+        on_event(Note(f"out of memory: trying again with {_quoted(session.memory.options)}"))
 
 
 def _once(session: Session, attempt: Callable[[Session], _T], run: str) -> tuple[bool, _T | None]:
-    """Whether memory sufficed, and the result. What the error refers to is freed when this returns."""
+    """Whether memory sufficed, and the result. The tensors that the error refers to are freed when this returns."""
     try:
         return True, attempt(session)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        if len(session.rungs) == 1:
+        if len(session.candidates) == 1:
             raise RequirementError("out of memory", hint=_hint(session, run)) from error
     return False, None
 
 
 def _hint(session: Session, run: str) -> str:
     """What the user can still try."""
-    levers, untried = session.levers, []
-    if session.is_training and not levers.gradient_checkpointing:
+    memory, untried = session.memory, []
+    if session.is_training and not memory.gradient_checkpointing:
         untried.append("--gradient-checkpointing")
-    if not levers.offload and levers.quantize is Quantize.NONE and session.backbone.device != "cpu":
+    if not memory.offload and memory.quantize is Quantize.NONE and session.backbone.device != "cpu":
         untried += ["--offload", "--quantize 8bit"]
-    if not session.is_training and not levers.vae_tiling:
+    if not session.is_training and not memory.vae_tiling:
         untried.append("--vae-tiling")
     command = f"`cav runs resume {run}`" if run else ""
     if untried:

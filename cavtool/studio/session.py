@@ -16,7 +16,7 @@ from cavtool.core.adapters.existing import token_of
 from cavtool.core.adapters.lora import LoraState, remove_all, targets
 from cavtool.core.adapters.merge import merged
 from cavtool.core.backbones import open_backbone
-from cavtool.core.backbones.levers import check_levers, pull
+from cavtool.core.backbones.memory import apply, check_options
 from cavtool.core.backbones.protocol import Backbone, FramesFHWC, Part
 from cavtool.core.devices import resolve_device, resolve_dtype
 from cavtool.core.distributed import connect
@@ -26,7 +26,7 @@ from cavtool.errors import Incompatible, IntegrityFailure, InvalidInput
 from cavtool.events import OnEvent, Warn
 from cavtool.models import CATALOGUE, Model, find_model, hub
 from cavtool.models.plan import Task
-from cavtool.recipes import AUTO_LEVERS, NO_LEVERS, Levers
+from cavtool.recipes import AUTO_MEMORY, NO_SAVING, MemoryOptions
 from cavtool.registry import Asset, Record
 from cavtool.studio.memory import choose
 from cavtool.system import processes
@@ -80,30 +80,30 @@ def _how_to_fit(learned_on: str, model: str) -> str:
 class Session:
     """A base model and its opened backbone.
 
-    `rungs` are the levers that are pulled, and those to pull next if memory runs out. Unless it `keeps_parts`, the text
-    encoder and the VAE leave the accelerator after each use.
+    `candidates` are the memory options in use, and those to apply next if memory runs out. Unless it `keeps_parts`, the
+    text encoder and the VAE leave the accelerator after each use.
     """
 
     model: Model
     backbone: Backbone
-    rungs: tuple[Levers, ...] = (NO_LEVERS,)
+    candidates: tuple[MemoryOptions, ...] = (NO_SAVING,)
     is_training: bool = False
     keeps_parts: bool = True
 
     @property
-    def levers(self) -> Levers:
-        """The levers that are pulled."""
-        return self.rungs[0]
+    def memory(self) -> MemoryOptions:
+        """The memory options in use."""
+        return self.candidates[0]
 
-    def with_next_levers(self) -> "Session":
-        """The same backbone, without what was injected into it and with one more lever pulled."""
-        rungs = self.rungs[1:]
+    def with_next_options(self) -> "Session":
+        """The same backbone, without injected LoRAs and with one more memory option."""
+        candidates = self.candidates[1:]
         remove_all(self.backbone.denoiser)
         self._release("vae", "text_encoder")
-        pull(self.backbone, rungs[0])
+        apply(self.backbone, candidates[0])
         if self.backbone.device.startswith("cuda"):
             torch.cuda.empty_cache()
-        return replace(self, rungs=rungs, keeps_parts=False)
+        return replace(self, candidates=candidates, keeps_parts=False)
 
     def generate(
         self,
@@ -198,24 +198,24 @@ def open_session(
     device: str = "auto",
     dtype: str = "auto",
     training: bool = False,
-    levers: Levers = AUTO_LEVERS,
+    memory: MemoryOptions = AUTO_MEMORY,
     batch_size: int = 1,
     rank: int = 0,
 ) -> Session:
     """Open a base model; by its name, only one that comes with the package, or a folder.
 
-    What the levers leave open is decided from the memory that is free, for a training with this batch size and rank or
-    for sampling. Raises NotFound, RequirementError, IntegrityFailure.
+    `memory` options that are None or 0 are chosen by the free memory, for training with this batch size and rank or for
+    sampling. Raises NotFound, RequirementError, IntegrityFailure.
     """
     model = find_model(model) if isinstance(model, str) else model
     device = resolve_device(device)
     if processes.num_processes() > 1:
         connect(device)
     compute = resolve_dtype(dtype, device, training=training)
-    check_levers(levers)
+    check_options(memory)
     task: Task = "learn" if training else "generate"
-    rungs, all_fit = choose(model, task, levers, device=device, dtype=compute, batch_size=batch_size, rank=rank)
+    candidates, all_fit = choose(model, task, memory, device=device, dtype=compute, batch_size=batch_size, rank=rank)
     backbone = open_backbone(
-        model.folder, device=device, dtype=compute, flow_shift=model.native.flow_shift, levers=rungs[0]
+        model.folder, device=device, dtype=compute, flow_shift=model.native.flow_shift, memory=candidates[0]
     )
-    return Session(model, backbone, rungs, training, keeps_parts=all_fit and not training)
+    return Session(model, backbone, candidates, training, keeps_parts=all_fit and not training)

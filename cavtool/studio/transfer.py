@@ -40,7 +40,7 @@ def export_loras(
     workspace: Workspace | None = None,
     on_event: OnEvent = lambda _: None,
 ) -> list[Path]:
-    """Write motions and absorbers as LoRA files of other tools: `NAME.safetensors`, one file an expert.
+    """Write motions and absorbers as LoRA files of other tools: `NAME.safetensors`, one file for each expert.
 
     `output` is a folder, or the file of a single name. Raises NotFound, IntegrityFailure, Incompatible if no tool reads
     one of them in this layout, and what `output_file` and `check_output` raise, all before a file is written.
@@ -73,7 +73,7 @@ def import_lora(
     """Put a LoRA of another tool, made for this model, into the registry as a motion (default name: the file's).
 
     Raises InvalidInput or Conflict for the name, NotFound, IntegrityFailure for a file without a LoRA, Incompatible if
-    it was made for another model or changes nothing along time. Nothing of the model but its headers is read.
+    it was made for another model or changes nothing along time. Only the headers of the model's weights are read.
     """
     workspace = workspace or Workspace()
     name = check_name(path.stem.lower() if name is None else name)
@@ -93,7 +93,7 @@ def import_lora(
 
 
 def _file(names: Sequence[str], name: str, output: Path | None) -> Path:
-    """The file of one of the names. Raises InvalidInput if several have one file."""
+    """The file for one of the names. Raises InvalidInput if several names would go into one file."""
     path = output_file(output, f"{name}{SUFFIX}", (SUFFIX,))
     if len(names) > 1 and path == output:
         raise InvalidInput("several motions or absorbers need several files", hint="give a folder with `-o`")
@@ -123,7 +123,7 @@ def _differences(record: Record, layers: Sequence[str], layout: Layout, *, has_t
         yield "diffusers cannot load LoRAs into a pipeline of this family: `peft` loads the file into its `unet`"
     if is_wan and any(layer.startswith("transformer_2.") for layer in layers):
         how = " (`load_lora_weights(…, load_into_transformer_2=True)`)" if layout is Layout.DIFFUSERS else ""
-        yield f"`{record.name}` is two files: that for low noise is for the second transformer{how}"
+        yield f"`{record.name}` becomes two files: load the one for low noise into the second transformer{how}"
     if is_wan and has_token:
         yield f"the learned token of `{record.name}` is left out: no other tool reads one for Wan"
 

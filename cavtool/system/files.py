@@ -102,7 +102,7 @@ def unwritable(place: Path, error: OSError) -> RequirementError:
     """The error for a file or folder that cannot be written; the hint depends on the reason."""
     reason, hint = error.strerror or str(error), None
     if error.errno in _FULL:
-        hint = "free some space: `cav prune` and `cav trash empty` do; or set `CAV_HOME` to a folder on another disk"
+        hint = "free some space with `cav prune` or `cav trash empty`, or set `CAV_HOME` to a folder on another disk"
     elif error.errno in _FORBIDDEN:
         hint = "choose a folder that you can write: `-o` for videos, `CAV_HOME` for everything that `cav` keeps"
     elif error.errno == errno.EXDEV:
@@ -112,7 +112,7 @@ def unwritable(place: Path, error: OSError) -> RequirementError:
     named = place
     if isinstance(error.filename, str) and error.errno in _FORBIDDEN:
         file = Path(error.filename)
-        named = file.parent if file.name.startswith(".") else file  # hidden files are our own
+        named = file.parent if file.name.startswith(".") else file  # hidden files are temporary ones of `cav`
     return RequirementError(f"cannot write to `{named}`: {reason}", hint=hint)
 
 
@@ -123,7 +123,7 @@ def failpoint(label: str) -> None:
 
 
 def output_file(output: Path | None, name: str, suffixes: Collection[str]) -> Path:
-    """The file that `-o` asks for: `name` in a folder, if it is one or has no suffix, else that file.
+    """The file that `-o` asks for: `output` itself, or `name` in it if it is a folder or has no suffix.
 
     Raises InvalidInput for another suffix.
     """
@@ -134,13 +134,15 @@ def output_file(output: Path | None, name: str, suffixes: Collection[str]) -> Pa
         file = (output or Path()) / name
         return file if str(output) != "-" else _refuse_stdout()
     if output.suffix.lower() not in suffixes:
-        hint = f"use one of {', '.join(suffixes)}; a folder whose name has a dot must exist"
+        hint = f"use one of {', '.join(suffixes)}; create a folder first if its name has a dot"
         raise InvalidInput(f"cannot write `{output.name}`: unknown suffix", hint=hint)
     return output
 
 
 def _refuse_stdout() -> NoReturn:
-    raise InvalidInput("cannot write to stdout", hint="name a file or a folder with `-o`: stdout has its path")
+    raise InvalidInput(
+        "cannot write to stdout", hint="name a file or a folder with `-o`; its path is printed to stdout"
+    )
 
 
 def check_output(file: Path, *, overwrite: bool) -> None:

@@ -15,7 +15,7 @@ from cavtool.errors import MediaError, NotFound, RequirementError
 _DECODERS = {"h264", "hevc", "vp9", "av1", "gif", "prores", "webp_anim"}
 _ENCODER = "libx264"
 _INSTALL = "`pip install imageio-ffmpeg` brings one"
-_PATIENCE = 60.0  # seconds for a list of codecs, which takes milliseconds
+_TIMEOUT = 60.0  # seconds for a list of codecs, which takes milliseconds
 
 
 @cache
@@ -53,7 +53,7 @@ def _codecs(exe: str) -> frozenset[str] | None:
     """The codecs that `cav` uses and this ffmpeg supports; None if it does not run."""
     try:
         listing = subprocess.run(
-            [exe, "-codecs"], capture_output=True, text=True, errors="replace", check=True, timeout=_PATIENCE
+            [exe, "-codecs"], capture_output=True, text=True, errors="replace", check=True, timeout=_TIMEOUT
         ).stdout
     except (OSError, subprocess.SubprocessError):
         return None

@@ -24,12 +24,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from cavtool import video
 from cavtool.core.adapters import lora
 from cavtool.core.adapters.absorber import motion_loss
-from cavtool.core.backbones.levers import pull
+from cavtool.core.backbones.memory import apply
 from cavtool.core.noise import step_generator
 from cavtool.errors import CavError
 from cavtool.events import Event, Note
 from cavtool.mini import world
-from cavtool.recipes import NO_LEVERS, LearnRecipe, Levers
+from cavtool.recipes import NO_SAVING, LearnRecipe, MemoryOptions
 from cavtool.studio.learn import learn, train
 from cavtool.studio.session import Motion, Session, open_session
 from cavtool.workspace import Workspace
@@ -146,9 +146,9 @@ def peak_of(denoiser: nn.Module, action: Callable[[], object]) -> int:
 
 
 def compared_with_a_plain_loop(folder: Path) -> list[Row]:
-    """Time and memory of a training step, without levers and with those for small cards, and its arithmetic."""
+    """Time and memory of a training step, without memory options and with those for small cards, and its throughput."""
     describe(folder, MODELSCOPE.full if HAS_GPU else MODELSCOPE.reduced)
-    session = open_session(str(folder), training=True, levers=NO_LEVERS)
+    session = open_session(str(folder), training=True, memory=NO_SAVING)
     clip = session.model.clip
     backbone: Any = session.backbone
     shape = backbone.latent_shape(clip.num_frames, clip.height, clip.width)
@@ -167,8 +167,8 @@ def compared_with_a_plain_loop(folder: Path) -> list[Row]:
     plain_peak, our_peak = (peak_of(backbone.denoiser, action) for action in (plain, ours))
     with FlopCounterMode(display=False) as counter:
         ours()
-    saving = Levers(1, gradient_checkpointing=True, offload=False)
-    pull(backbone, saving)
+    saving = MemoryOptions(1, gradient_checkpointing=True, offload=False)
+    apply(backbone, saving)
     saved_time, saved_peak = seconds(ours)[0], peak_of(backbone.denoiser, ours)
     lora.remove_all(backbone.denoiser)
     what, bar = (
@@ -190,7 +190,7 @@ def compared_with_a_plain_loop(folder: Path) -> list[Row]:
             "",
         ),
         Row(
-            "arithmetic of a training step over that of a matmul",
+            "throughput of a training step against that of a matmul",
             "report",
             f"{rates[0] / 1e12:.3g} of {rates[1] / 1e12:.3g} TFLOP/s",
             "",

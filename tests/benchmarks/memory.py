@@ -22,7 +22,7 @@ from torch.utils._pytree import tree_leaves
 
 from cavtool.core.adapters import lora
 from cavtool.core.backbones.animatediff import ACTIVATION_LAYERS as OF_ANIMATEDIFF
-from cavtool.core.backbones.levers import set_checkpointing
+from cavtool.core.backbones.memory import set_checkpointing
 from cavtool.core.backbones.parts.layers import attention_projections, layers_of
 from cavtool.core.backbones.unet3d import ACTIVATION_LAYERS as OF_UNET3D
 from cavtool.recipes import LearnRecipe

@@ -86,7 +86,7 @@ def test_version(cav: Cav, line: str) -> None:
         ("runs ls", "runs list"),
     ],
 )
-def test_the_words_of_other_tools_are_understood(cav: Cav, line: str, same: str) -> None:
+def test_aliases_for_help_version_and_list(cav: Cav, line: str, same: str) -> None:
     done = cav(*line.split())
     assert (done.returncode, done.stdout) == (0, cav(*same.split()).stdout)
 

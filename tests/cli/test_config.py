@@ -61,7 +61,7 @@ def test_a_value_that_no_command_takes_is_refused_at_once(cav: Cav, home: Path) 
     assert not (home / "config" / "config.toml").exists()
 
 
-def test_an_invalid_value_is_named_with_its_file_and_the_rest_goes_on(cav: Cav, home: Path) -> None:
+def test_an_invalid_value_is_reported_with_its_file_and_the_rest_is_used(cav: Cav, home: Path) -> None:
     put_motion(home, "twirl")
     cav("config", "set", "learn.rank", "8")
     file = home / "config" / "config.toml"

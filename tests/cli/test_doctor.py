@@ -32,11 +32,11 @@ def test_broken_parts_have_a_remedy(cav: Cav, home: Path) -> None:
     assert "registry: `cav verify --repair`" in plain.stdout.splitlines()
 
 
-def test_a_plan_says_what_each_lever_saves_and_which_a_card_needs(cav: Cav, modelscope: Path) -> None:
+def test_a_plan_says_what_each_option_saves_and_which_a_card_needs(cav: Cav, modelscope: Path) -> None:
     done = cav("doctor", "--plan", "learn", "--model", str(modelscope), "--json")
     totals = [row["bf16_gb"] for row in json.loads(done.stdout) if row["part"].startswith("total (estimate)")]
     assert len(totals) == 4
     assert totals == sorted(totals, reverse=True)
-    assert len(set(totals)) == 4, "each lever saves something"
+    assert len(set(totals)) == 4, "each option saves something"
     shown = cav("doctor", "--plan", "learn", "--model", "zeroscope").stderr
     assert "8 GB perhaps --offload, 12 GB --gradient-checkpointing" in shown

@@ -57,7 +57,7 @@ def test_several_files_are_imported_and_the_failed_one_is_named(cav: Cav, home: 
     assert cav("import", "shared/twirl.cav", "--as", "", env=other).returncode == 2
 
 
-def test_links_are_written_through_and_devices_refused(cav: Cav, home: Path, tmp_path: Path) -> None:
+def test_links_are_followed_and_devices_refused(cav: Cav, home: Path, tmp_path: Path) -> None:
     put_motion(home, "twirl")
     Path("real.cav").touch()
     Path("link.cav").symlink_to("real.cav")

@@ -90,7 +90,7 @@ def test_the_scale_is_part_of_the_recipe(cav: Cav, tmp_path: Path, monkeypatch: 
     assert [video.probe(Path(file)).width for file in ("like/a-red-cat-3.mp4", "again.mp4")] == [128, 128]
     assert cav("history", "-q").stdout.splitlines()[0] == str(tmp_path / "sub" / "made.mp4")
     assert cav("history", "clear").returncode == 2
-    assert cav("history", "clear", "--yes").stderr == "note: 3 forgotten; the videos stay\n"
+    assert cav("history", "clear", "--yes").stderr == "note: 3 entries forgotten; the videos are kept\n"
     assert cav("history").stdout.count("\n") == 1
 
 

@@ -50,10 +50,10 @@ from tests.cli.conftest import Cav
         (
             "learn twirl-look pyproject.toml --replace --steps 1",
             4,
-            "`twirl-look` is an existing absorber, not replaced",
+            "`twirl-look` is an existing absorber, which no motion can replace",
         ),
         (f"learn {'a' * 60} pyproject.toml", 2, "is too long: its absorber is named like it"),
-        ("generate ironman --like pyproject.toml", 2, "error: `pyproject.toml` has no recipe of `cav` in it"),
+        ("generate ironman --like pyproject.toml", 2, "error: `pyproject.toml` contains no recipe of `cav`"),
     ],
 )
 def test_an_invalid_recipe_is_refused(cav: Cav, home: Path, line: str, code: int, message: str) -> None:
@@ -87,7 +87,7 @@ def test_like_reads_the_recipe_of_a_video_and_options_change_it(cav: Cav, tmp_pa
     }
     video.encode(frames, tmp_path / "made.mp4", fps=8, recipe=recipe)
     video.encode(frames, tmp_path / "bare.mp4", fps=8)
-    assert "has no recipe of `cav` in it" in cav("generate", "--like", str(tmp_path / "bare.mp4")).stderr
+    assert "contains no recipe of `cav`" in cav("generate", "--like", str(tmp_path / "bare.mp4")).stderr
     assert "no motion named `gone`" in cav("generate", "--like", str(tmp_path / "made.mp4")).stderr
     assert "no motion named `other`" in cav("generate", "--like", str(tmp_path / "made.mp4"), "-m", "other").stderr
     assert "`--steps` must be" in cav("generate", "--like", str(tmp_path / "made.mp4"), "--steps", "0").stderr

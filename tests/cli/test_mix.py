@@ -62,7 +62,7 @@ def test_a_lower_rank_is_reported(cav: Cav) -> None:
             "twirl-look twirl tilt --force",
             4,
             (
-                "`twirl-look` is an existing absorber, not replaced by another kind\n"
+                "`twirl-look` is an existing absorber, which no motion can replace\n"
                 "hint: choose another name, or `cav rm twirl-look` first"
             ),
         ),

@@ -12,7 +12,7 @@ from tests.cli import workflow
 from tests.cli.conftest import Finished
 from tests.cli.terminal import run_on_terminal
 
-FULL = "free some space: `cav prune` and `cav trash empty` do; or set `CAV_HOME` to a folder on another disk"
+FULL = "free some space with `cav prune` or `cav trash empty`, or set `CAV_HOME` to a folder on another disk"
 COMMAND = [sys.executable, "-m", "tests.cli.workflow"]
 Workflow = Callable[..., Finished]
 

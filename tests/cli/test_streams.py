@@ -48,7 +48,7 @@ def test_a_full_stdout_has_its_own_code(environment: dict[str, str], home: Path,
 
 
 @posix
-def test_a_reader_that_goes_ends_the_command_quietly(environment: dict[str, str], home: Path) -> None:
+def test_a_closed_pipe_ends_the_command_quietly(environment: dict[str, str], home: Path) -> None:
     put_motion(home, "twirl")
     read, write = os.pipe()
     os.close(read)

@@ -14,7 +14,7 @@ from cavtool.core.trainer import Trainer
 from tests.core.test_wan import PROMPT, clip_noise, opened
 
 
-def test_heads_are_told_apart_by_their_attention() -> None:
+def test_heads_are_classified_by_their_attention() -> None:
     """Constructed attention: one head looks at its own frame, one at its own place, one everywhere."""
     num_frames, num_places = 5, 6
     frame, place = torch.arange(30) // num_places, torch.arange(30) % num_places

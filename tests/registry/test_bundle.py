@@ -143,7 +143,7 @@ def test_a_newer_record_is_refused(other: Registry, bundle: Path) -> None:
 
 def test_an_asset_of_another_kind_is_not_replaced(other: Registry, bundle: Path) -> None:
     put(other.root, "twirl", seed=9, kind="absorber")
-    with pytest.raises(Conflict, match="`twirl` is an existing absorber, not replaced by another kind"):
+    with pytest.raises(Conflict, match="`twirl` is an existing absorber, which no motion can replace"):
         unpack(other, bundle, replace_it=True)
     assert other.names() == ["twirl"]
 

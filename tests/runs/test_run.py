@@ -92,11 +92,11 @@ def test_an_id_may_be_shortened_and_latest_is_the_newest(run: Run, root: Path) -
     (other.folder / "run.toml").write_text(text.replace(other.record.created, "2099-01-01T00:00:00+00:00"))
     assert Runs(root).open("latest") == other
     begin(root, "twist")
-    with pytest.raises(InvalidInput, match="`twi` begins the ids of 2 runs"):
+    with pytest.raises(InvalidInput, match="`twi` matches 2 runs"):
         Runs(root).open("twi")
 
 
-def test_what_a_killed_process_left_is_deleted_when_the_run_goes_on(run: Run) -> None:
+def test_partial_files_of_a_killed_process_are_deleted_when_the_run_is_resumed(run: Run) -> None:
     (run.folder / ".part-1234.safetensors").write_bytes(b"half")
     with run.lock():
         assert not list(run.folder.glob(".part-*"))

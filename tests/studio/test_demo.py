@@ -29,9 +29,9 @@ def clip_of(name: str, folder: Path) -> Clip:
 
 
 @pytest.mark.parametrize("name", ["twirl", "dolly_zoom-look", "twirl_zoom"])
-def test_the_names_of_others_are_not_used(tmp_path: Path, name: str) -> None:
+def test_an_asset_that_no_demo_made_is_not_used(tmp_path: Path, name: str) -> None:
     put(Workspace().registry.root, name, 1, kind="absorber" if "look" in name else "motion")
-    with pytest.raises(Conflict, match=f"`{name}` is in use, and not by a demo"):
+    with pytest.raises(Conflict, match=f"`{name}` exists and was not made by a demo"):
         module.demo(tmp_path / "demo")
     assert not list((tmp_path / "demo").iterdir())
 

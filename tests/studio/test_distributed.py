@@ -137,7 +137,7 @@ def test_an_error_in_one_process_ends_all(tmp_path: Path, _nursery: Nursery, kin
     (main, weights), (other, same) = (Path(f"{file}-{rank}").read_text().split("; ") for rank in range(2))
     assert weights == same != "[1.0, 1.0]"
     if kind == "memory":
-        assert main == other == "OutOfMemoryError: out of memory", "all try one more lever"
+        assert main == other == "OutOfMemoryError: out of memory", "all try one more option"
     else:
         assert (main, other) == ("TrainingError: process 1 failed: no such thing", "ValueError: no such thing")
 

@@ -1,4 +1,4 @@
-"""Which levers are pulled, when memory runs out, and what leaves the device."""
+"""Which memory options are chosen, when memory runs out, and what leaves the device."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +17,7 @@ from cavtool.errors import RequirementError
 from cavtool.events import Event, Note, Step
 from cavtool.models import find_model
 from cavtool.models.plan import required
-from cavtool.recipes import AbsorberKind, DType, LearnRecipe, Levers
+from cavtool.recipes import AbsorberKind, DType, LearnRecipe, MemoryOptions
 from cavtool.registry import Asset
 from cavtool.studio import memory
 from cavtool.studio.learn import learn, resume
@@ -61,7 +61,7 @@ def weights(asset: Asset) -> dict[str, Tensor]:
     return load_file(asset.weights)
 
 
-def test_out_of_memory_is_tried_again_with_one_more_lever(
+def test_out_of_memory_is_tried_again_with_one_more_option(
     circle: Path, recipe: LearnRecipe, short_of_memory: list[int], tmp_path: Path
 ) -> None:
     events: list[Event] = []
@@ -70,13 +70,13 @@ def test_out_of_memory_is_tried_again_with_one_more_lever(
     assert notes == ["out of memory: trying again with `--gradient-accumulation-steps 2`"]
     assert short_of_memory == [1, 1, 2, 2, 2, 2, 2, 2], "two parts in each of three steps"
     short_of_memory.clear()
-    asked = replace(recipe, levers=Levers(gradient_accumulation_steps=2))
+    asked = replace(recipe, memory=MemoryOptions(gradient_accumulation_steps=2))
     same = learn("circle", circle, asked, workspace=Workspace(tmp_path / "other"))
     assert asset.record.content_id == same.record.content_id
-    assert "levers" not in asset.record.recipe, "they belong to the machine"
+    assert "memory" not in asset.record.recipe, "they belong to the machine"
 
 
-def test_without_a_lever_left_the_run_can_be_resumed_with_what_the_hint_says(
+def test_without_an_option_left_the_run_can_be_resumed_with_what_the_hint_says(
     circle: Path, recipe: LearnRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usual: Denoising = losses.denoising_loss
@@ -85,21 +85,21 @@ def test_without_a_lever_left_the_run_can_be_resumed_with_what_the_hint_says(
         raise torch.OutOfMemoryError("out of memory")
 
     monkeypatch.setattr(absorber, "denoising_loss", exhausted)
-    fixed = replace(recipe, levers=Levers(gradient_accumulation_steps=1, gradient_checkpointing=False))
+    fixed = replace(recipe, memory=MemoryOptions(gradient_accumulation_steps=1, gradient_checkpointing=False))
     with pytest.raises(RequirementError) as caught:
         learn("circle", circle, fixed)
     (run,) = Workspace().runs.list()
     assert (caught.value.message, run.status) == ("out of memory", "failed")
     assert caught.value.hint == f"try `--gradient-checkpointing` with `cav runs resume {run.id}`"
     monkeypatch.setattr(absorber, "denoising_loss", usual)
-    assert resume(run.id, levers=Levers(gradient_checkpointing=True)).record.name == "circle"
+    assert resume(run.id, memory=MemoryOptions(gradient_checkpointing=True)).record.name == "circle"
 
 
 def test_in_parts_and_with_checkpointing_the_weights_are_the_same_up_to_rounding(
     circle: Path, recipe: LearnRecipe
 ) -> None:
     usual = weights(learn("circle", circle, recipe))
-    saving = replace(recipe, levers=Levers(2, gradient_checkpointing=True, offload=True))
+    saving = replace(recipe, memory=MemoryOptions(2, gradient_checkpointing=True, offload=True))
     events: list[Event] = []
     found = weights(learn("spin", circle, saving, on_event=events.append))
     assert len([event for event in events if isinstance(event, Step) and event.stage == "motion"]) == recipe.steps
@@ -109,7 +109,9 @@ def test_in_parts_and_with_checkpointing_the_weights_are_the_same_up_to_rounding
 def test_a_motion_is_applied_to_offloaded_weights_as_to_others(circle: Path, recipe: LearnRecipe) -> None:
     motion = motion_of(learn("circle", circle, replace(recipe, lr=0.01)))
     asked: Any = {"prompt": "a red cat", "seed": 1, "steps": 2}
-    usual, offloaded = (open_session(recipe.model, levers=levers) for levers in (Levers(), Levers(offload=True)))
+    usual, offloaded = (
+        open_session(recipe.model, memory=memory) for memory in (MemoryOptions(), MemoryOptions(offload=True))
+    )
     expected, found = (session.generate(motions=[motion], **asked).astype(int) for session in (usual, offloaded))
     assert abs(found - expected).max() <= 1
     assert abs(found - usual.generate(**asked)).max() > 1
@@ -144,18 +146,20 @@ def test_while_a_motion_trains_the_vae_and_the_text_encoder_are_gone(
     assert not any(param.is_meta for param in backbones[-1].denoiser.parameters())
 
 
-def test_no_more_levers_are_pulled_than_the_free_memory_needs(
+def test_no_more_memory_options_are_chosen_than_the_free_memory_needs(
     two_frames: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = find_model(str(two_frames))
     options: Any = {"batch_size": 2, "rank": 4}
-    ladder = list(Levers().ladder(2, can_offload=True))
-    needed = [required(model, "learn", rung, width=2, all_parts=False, **options) for rung in ladder]
+    candidates = list(MemoryOptions().candidates(2, can_offload=True))
+    needed = [required(model, "learn", candidate, width=2, all_parts=False, **options) for candidate in candidates]
     assert needed == sorted(needed, reverse=True)
-    for rung, bytes_needed in zip(ladder, needed, strict=True):
+    for candidate, bytes_needed in zip(candidates, needed, strict=True):
         monkeypatch.setattr(memory, "free_memory", lambda _, free=bytes_needed: free)
-        chosen, _ = memory.choose(model, "learn", Levers(), device="cuda", dtype=torch.bfloat16, **options)
-        assert chosen[0] == rung
-        assert chosen == tuple(ladder[ladder.index(rung) :]), "the others are left to be tried"
+        chosen, _ = memory.choose(model, "learn", MemoryOptions(), device="cuda", dtype=torch.bfloat16, **options)
+        assert chosen[0] == candidate
+        assert chosen == tuple(candidates[candidates.index(candidate) :]), "the others are left to be tried"
     monkeypatch.setattr(memory, "free_memory", lambda _: 0)
-    assert memory.choose(model, "learn", Levers(), device="cuda", dtype=torch.bfloat16, **options)[0] == (ladder[-1],)
+    assert memory.choose(model, "learn", MemoryOptions(), device="cuda", dtype=torch.bfloat16, **options)[0] == (
+        candidates[-1],
+    )

@@ -122,13 +122,13 @@ def test_the_same_prompt_without_guidance_returns_the_video(two_experts: Path) -
 def test_an_exported_motion_gives_our_video_in_diffusers(
     two_experts: Path, circle: Path, tmp_path: Path, layout: Layout
 ) -> None:
-    """One file an expert, since nothing in a file of this layout says which expert it is for."""
+    """One file for each expert, since nothing in a file of this layout says which expert it is for."""
     motion = motion_of(learn("circle", circle, recipe_for(two_experts, absorber_kind=AbsorberKind.NONE)))
     events: list[Event] = []
     files = export_loras(["circle"], layout, output=tmp_path, on_event=events.append)
     assert [file.name for file in files] == ["circle_high_noise.safetensors", "circle_low_noise.safetensors"]
-    assert [event.text[:46] for event in events if isinstance(event, Note)] == [
-        "`circle` is two files: that for low noise is f"
+    assert [event.text.partition(":")[0] for event in events if isinstance(event, Note)] == [
+        "`circle` becomes two files"
     ]
     session = open_session(str(two_experts), dtype="fp32")
     noise = torch.randn(session.backbone.latent_shape(21, 32, 32), generator=torch.Generator().manual_seed(1))

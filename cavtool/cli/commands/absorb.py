@@ -10,7 +10,7 @@ from cavtool.cli.completion.offers import source_files
 from cavtool.cli.format import describe, size_text
 from cavtool.cli.output import Output
 from cavtool.cli.params import Accumulation, Checkpointing, Device, Model, Offload, Replace, all_existing
-from cavtool.recipes import AUTO_LEVERS, AbsorberKind, Levers
+from cavtool.recipes import AUTO_MEMORY, AbsorberKind, MemoryOptions
 from cavtool.recipes import AbsorbRecipe as Recipe
 from cavtool.workspace import Workspace
 
@@ -41,9 +41,9 @@ def absorb(
     seed: Annotated[int, typer.Option(help="Random seed.")] = Recipe.seed,
     model: Model = Recipe.model,
     device: Device = Recipe.device,
-    accumulation: Accumulation = AUTO_LEVERS.gradient_accumulation_steps,
-    checkpointing: Checkpointing = AUTO_LEVERS.gradient_checkpointing,
-    offload: Offload = AUTO_LEVERS.offload,
+    accumulation: Accumulation = AUTO_MEMORY.gradient_accumulation_steps,
+    checkpointing: Checkpointing = AUTO_MEMORY.gradient_checkpointing,
+    offload: Offload = AUTO_MEMORY.offload,
     replace: Replace = False,
 ) -> None:
     """Learn an appearance from videos or pictures.
@@ -61,7 +61,7 @@ def absorb(
         seed=seed,
         model=model,
         device=device,
-        levers=Levers(accumulation, checkpointing, offload),
+        memory=MemoryOptions(accumulation, checkpointing, offload),
     )
     workspace.registry.check_free(name, "absorber", replace=replace)  # before torch loads
     try:

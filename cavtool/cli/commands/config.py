@@ -119,7 +119,9 @@ def edit(out: Output, workspace: Workspace) -> None:
         hint = "set EDITOR to a program, or use `cav config set`"
         raise RequirementError(f"cannot run the editor `{editor}`: {error}", hint=hint) from error
     if code:
-        raise RequirementError(f"the editor `{editor}` ended with code {code}", hint="the file is as it left it")
+        raise RequirementError(
+            f"the editor `{editor}` ended with code {code}", hint="`cav config list` shows whether the file is valid"
+        )
     for key in SETTINGS:
         workspace.settings.get(key)  # raises for an invalid value
     out.result({"path": str(file)}, [])

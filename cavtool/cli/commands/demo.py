@@ -24,7 +24,7 @@ def demo(
 ) -> None:
     """Learn two motions, mix them, apply the mix to a new subject, and edit a video.
 
-    Takes several minutes on two cores. What an earlier demo learned is not learned again.
+    Takes several minutes on two cores. Motions that an earlier demo learned are used again.
 
     Example: `cav demo -o my-demo`
     """

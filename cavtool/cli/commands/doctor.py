@@ -81,12 +81,12 @@ def _show_plan(out: Output, workspace: Workspace, name: str, model: str) -> None
     out.table(("PART", "BF16", "FP32"), cells, data)
     if task == "learn":
         out.note(f"with `--batch-size {LearnRecipe.batch_size}`; the activations grow with it")
-        out.note(f"`cav learn` pulls the levers that the free memory needs: {_levers_by_card(data)}")
+        out.note(f"`cav learn` enables the options that the free memory requires: {_options_by_card(data)}")
     out.note("accelerators compute in bf16 by default, and hold about 1 GB more for the libraries")
 
 
-def _levers_by_card(data: Sequence[Mapping[str, Any]]) -> str:
-    """The last lever that each size of card needs, in bf16."""
+def _options_by_card(data: Sequence[Mapping[str, Any]]) -> str:
+    """The last memory option that each size of card needs, in bf16."""
     totals = [row for row in data if row["part"].startswith(_TOTAL)]
     found = []
     for size in _CARDS:

@@ -24,7 +24,7 @@ from cavtool.cli.params import (
     VaeTiling,
     existing,
 )
-from cavtool.recipes import AUTO_LEVERS, EditStart, Levers, parse_absorber, parse_blend
+from cavtool.recipes import AUTO_MEMORY, EditStart, MemoryOptions, parse_absorber, parse_blend
 from cavtool.recipes import EditRecipe as Recipe
 from cavtool.workspace import Workspace
 
@@ -60,10 +60,10 @@ def edit(
     ] = None,
     model: Model = Recipe.model,
     device: Device = Recipe.device,
-    offload: Offload = AUTO_LEVERS.offload,
-    quantize: Quantize = AUTO_LEVERS.quantize,
-    vae_tiling: VaeTiling = AUTO_LEVERS.vae_tiling,
-    compile_: Compile = AUTO_LEVERS.compile,
+    offload: Offload = AUTO_MEMORY.offload,
+    quantize: Quantize = AUTO_MEMORY.quantize,
+    vae_tiling: VaeTiling = AUTO_MEMORY.vae_tiling,
+    compile_: Compile = AUTO_MEMORY.compile,
     no_metadata: NoMetadata = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -86,7 +86,7 @@ def edit(
         guidance=guidance,
         model=model,
         device=device,
-        levers=Levers(offload=offload, quantize=quantize, vae_tiling=vae_tiling, compile=compile_),
+        memory=MemoryOptions(offload=offload, quantize=quantize, vae_tiling=vae_tiling, compile=compile_),
     )
     workspace.models.find(recipe.model)  # before torch loads
     for motion in recipe.motions:

@@ -73,7 +73,10 @@ def _to_stdout(out: Output, workspace: Workspace, names: list[str]) -> None:
     from cavtool.registry.bundle import pack
 
     if out.json or sys.stdout.isatty():
-        raise InvalidInput("a bundle is not text: it cannot be shown here", hint="name a file with `-o`, or use a pipe")
+        raise InvalidInput(
+            "a .cav file is binary: it cannot be shown in a terminal or as JSON",
+            hint="name a file with `-o`, or use a pipe",
+        )
     with TemporaryDirectory() as folder:
         pack(workspace.registry, names, file := Path(folder, "stdout.cav"))
         with file.open("rb") as opened, writing_to(Path("stdout")):

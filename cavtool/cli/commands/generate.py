@@ -26,7 +26,7 @@ from cavtool.cli.params import (
     existing_or_none,
 )
 from cavtool.errors import InvalidInput
-from cavtool.recipes import AUTO_LEVERS, Levers, parse_absorber, parse_blend
+from cavtool.recipes import AUTO_MEMORY, MemoryOptions, parse_absorber, parse_blend
 from cavtool.recipes import SampleRecipe as Recipe
 from cavtool.workspace import Workspace
 
@@ -58,10 +58,10 @@ def generate(
     ] = None,
     model: Model = Recipe.model,
     device: Device = Recipe.device,
-    offload: Offload = AUTO_LEVERS.offload,
-    quantize: Quantize = AUTO_LEVERS.quantize,
-    vae_tiling: VaeTiling = AUTO_LEVERS.vae_tiling,
-    compile_: Compile = AUTO_LEVERS.compile,
+    offload: Offload = AUTO_MEMORY.offload,
+    quantize: Quantize = AUTO_MEMORY.quantize,
+    vae_tiling: VaeTiling = AUTO_MEMORY.vae_tiling,
+    compile_: Compile = AUTO_MEMORY.compile,
     no_metadata: NoMetadata = False,
     like: Annotated[
         Path | None,
@@ -91,9 +91,9 @@ def generate(
         "device": device,
         "scale": scale,
     }
-    levers = Levers(offload=offload, quantize=quantize, vae_tiling=vae_tiling, compile=compile_)
+    memory = MemoryOptions(offload=offload, quantize=quantize, vae_tiling=vae_tiling, compile=compile_)
     recipe = _changed(_recipe_in(like), _on_command_line(ctx, values)) if like else Recipe(**values)
-    recipe = replace(recipe, levers=levers)
+    recipe = replace(recipe, memory=memory)
     workspace.models.find(recipe.model)  # before torch loads
     for motion in recipe.motions:
         workspace.registry.get(motion.name, "motion")
@@ -122,12 +122,12 @@ def _recipe_in(video: Path) -> Recipe:
 
     if (values := read_recipe(video)) is None:
         hint = "`cav generate` writes one into each video unless `--no-metadata` is given"
-        raise InvalidInput(f"`{video}` has no recipe of `cav` in it", hint=hint)
+        raise InvalidInput(f"`{video}` contains no recipe of `cav`", hint=hint)
     if "edit" in values:
         hint = "`cav history` lists it, and `cav history --again N` makes it again"
         raise InvalidInput(f"`{video}` was made by `cav edit`", hint=hint)
     hint = "it was not written by `cav generate`"
-    # How many videos to make, and on which device, is not a property of a video, and the file may be a stranger's.
+    # The number of videos and the device are not properties of a video, and the file is untrusted.
     values = {key: value for key, value in values.items() if key not in {"num_videos", "device", "dtype"}}
     return read(values, Recipe, f"the recipe in `{video}`", error=InvalidInput, hint=hint)
 

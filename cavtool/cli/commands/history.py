@@ -60,9 +60,9 @@ def history(
 def _clear(out: Output, workspace: Workspace, *, yes: bool) -> None:
     num_entries = len(workspace.history.entries())
     if num_entries and not yes:
-        out.confirm(f"Forget {num_entries} entries? The videos stay.", if_declined="nothing was forgotten")
+        out.confirm(f"Forget {num_entries} entries? The videos are kept.", if_declined="nothing was forgotten")
     num_entries = workspace.history.clear()
-    out.note(f"{num_entries} forgotten; the videos stay")
+    out.note(f"{num_entries} entries forgotten; the videos are kept")
     out.result({"forgotten": num_entries}, ())
 
 

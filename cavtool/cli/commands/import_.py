@@ -29,7 +29,8 @@ def import_(
     ],
     *,
     to: Annotated[
-        str | None, typer.Option("--as", help="Name to import it under (default: the one in the file).")
+        str | None,
+        typer.Option("--as", help="Name to import it under (default: that in a .cav, or a LoRA's file name)."),
     ] = None,
     model: Annotated[
         str | None,
@@ -46,7 +47,7 @@ def import_(
     Examples: `cav import *.cav`, `cav import v2_lora_ZoomIn.ckpt --as zoom-in --model animatediff`
     """
     if to is not None and len(files) > 1:
-        raise InvalidInput(f"`--as` names only one, not what is in {len(files)} files", hint="import them one by one")
+        raise InvalidInput(f"`--as` takes one file, not {len(files)}", hint="import them one by one")
     assets: list[Asset] = []
 
     def import_one(name: str) -> None:
@@ -75,10 +76,10 @@ def _import_lora(
 def _import_bundle(
     workspace: Workspace, file: Path, to: str | None, model: str | None, *, replace: bool
 ) -> list[Asset]:
-    """Import all that is in a .cav file."""
+    """Import all motions and absorbers in a .cav file. Raises InvalidInput if `model` is given."""
     from cavtool.registry.bundle import unpack
 
     if model is not None:
         hint = "leave `--model` out"
-        raise InvalidInput(f"`--model` is for LoRAs of other tools; `{file.name}` says itself what it fits", hint=hint)
+        raise InvalidInput(f"`--model` is for LoRAs of other tools; `{file.name}` states its base model", hint=hint)
     return unpack(workspace.registry, file, to=to, replace_it=replace)

@@ -21,7 +21,7 @@ from cavtool.cli.params import (
     existing,
 )
 from cavtool.errors import InvalidInput
-from cavtool.recipes import AUTO_LEVERS, AbsorberKind, DType, Levers, parse_absorber
+from cavtool.recipes import AUTO_MEMORY, AbsorberKind, DType, MemoryOptions, parse_absorber
 from cavtool.recipes import LearnRecipe as Recipe
 from cavtool.system.processes import num_processes
 from cavtool.workspace import Workspace
@@ -83,12 +83,12 @@ def learn(
     seed: Annotated[int, typer.Option(help="Random seed.")] = Recipe.seed,
     device: Device = Recipe.device,
     dtype: Annotated[DType, typer.Option(help="Compute precision.")] = Recipe.dtype,
-    accumulation: Accumulation = AUTO_LEVERS.gradient_accumulation_steps,
-    checkpointing: Checkpointing = AUTO_LEVERS.gradient_checkpointing,
-    offload: Offload = AUTO_LEVERS.offload,
-    quantize: Quantize = AUTO_LEVERS.quantize,
-    vae_tiling: VaeTiling = AUTO_LEVERS.vae_tiling,
-    compile_: Compile = AUTO_LEVERS.compile,
+    accumulation: Accumulation = AUTO_MEMORY.gradient_accumulation_steps,
+    checkpointing: Checkpointing = AUTO_MEMORY.gradient_checkpointing,
+    offload: Offload = AUTO_MEMORY.offload,
+    quantize: Quantize = AUTO_MEMORY.quantize,
+    vae_tiling: VaeTiling = AUTO_MEMORY.vae_tiling,
+    compile_: Compile = AUTO_MEMORY.compile,
     model: Model = Recipe.model,
     replace: Annotated[
         bool, typer.Option("--force", "-f", help="Move an existing NAME and NAME-look to the trash.")
@@ -118,14 +118,14 @@ def learn(
         dtype=dtype,
         model=model,
         absorbers=tuple(map(parse_absorber, absorbers or ())),
-        levers=Levers(accumulation, checkpointing, offload, quantize, vae_tiling, compile_),
+        memory=MemoryOptions(accumulation, checkpointing, offload, quantize, vae_tiling, compile_),
     )
     workspace.models.find(recipe.model)  # before torch loads
     if absorbers:
         _check_absorbers(ctx, workspace, recipe)
     workspace.registry.check_leaves(recipe, name, replace=replace)
     if detach and num_processes() > 1:
-        raise InvalidInput("`--detach` starts a process of its own", hint="use it without `accelerate launch`")
+        raise InvalidInput("`--detach` cannot start several processes", hint="use it without `accelerate launch`")
     if detach:
         _learn_detached(out, workspace, name, video, recipe, replace=replace)
         return
@@ -152,7 +152,7 @@ def _check_absorbers(ctx: typer.Context, workspace: Workspace, recipe: Recipe) -
 def _learn_detached(
     out: Output, workspace: Workspace, name: str, video: Path, recipe: Recipe, *, replace: bool
 ) -> None:
-    from cavtool.cli.commands.runs import goes_on
+    from cavtool.cli.commands.runs import still_training
 
     with out.progress() as on_event:
         from cavtool.studio import learn as studio
@@ -162,7 +162,7 @@ def _learn_detached(
     try:
         start_detached(run)
     except KeyboardInterrupt:
-        out.note(goes_on(run.id))
+        out.note(still_training(run.id))
         raise
     out.result({"run": run.id}, [run.id])
     out.hint(f"`cav runs attach {run.id}` shows the progress, `cav runs stop {run.id}` stops it")

@@ -80,12 +80,10 @@ def add(
     ],
     *,
     base: Base = "",
-    frames: Annotated[int, typer.Option(help="Frames of its clips (default: the model's).", min=0)] = 0,
-    size: Annotated[
-        str, typer.Option(metavar="WIDTHxHEIGHT", help="Size of its clips in pixels (default: the model's).")
-    ] = "",
+    frames: Annotated[int, typer.Option(help="Frames per clip (default: the model's).", min=0, show_default=False)] = 0,
+    size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="Clip size in pixels (default: the model's).")] = "",
 ) -> None:
-    """Give a model a name, which `--model` then takes, and clips of another size if asked.
+    """Give a model a name for `--model`, and optionally other clips.
 
     Downloads and copies nothing; only pickled weights (.bin) are converted into the cache. Smaller clips need less
     memory.
@@ -166,7 +164,7 @@ def rm(
 
     there = [name for name in dict.fromkeys(names) if workspace.models.pointer(name)]
     if there and not (yes or dry_run):
-        question = f"Forget {', '.join(there)}, and delete what was downloaded for it from the Hub's cache?"
+        question = f"Forget {', '.join(there)}, and delete their downloads from the Hub's cache?"
         out.confirm(question, if_declined="nothing was removed")
 
     def remove(name: str) -> None:
@@ -236,7 +234,7 @@ def _describe(workspace: Workspace, name: str, pointer: "Pointer | None") -> dic
 
 
 def _native(name: str, folder: Path | None, entry: "Entry | None", pointer: "Pointer | None") -> dict[str, Any] | None:
-    """How the model is used, as its folder says, or without one the catalogue, with what the user chose."""
+    """How the model is used, by its folder or else the catalogue, with the clips that the user chose."""
     from cavtool.models import Model
 
     chosen = pointer.chosen if pointer else {}
@@ -247,7 +245,7 @@ def _native(name: str, folder: Path | None, entry: "Entry | None", pointer: "Poi
 
 
 def _chosen(frames: int, size: str) -> dict[str, int]:
-    """What the user chose of the clips. Raises InvalidInput for a size that is none."""
+    """The fields of NativeClip that the user chose. Raises InvalidInput for an invalid size."""
     chosen = {"num_frames": frames} if frames else {}
     if not size:
         return chosen

@@ -32,16 +32,16 @@ def mv(
     Example: `cav mv twirl pirouette`
     """
     registry = workspace.registry
-    look = own_absorber(registry, name)
+    absorber = own_absorber(registry, name)
     names = [to]
-    if look and with_absorber:
+    if absorber and with_absorber:
         check_learned(to)
         registry.check_free(to, "motion", replace=replace)
         registry.check_free(absorber_name(to), "absorber", replace=replace)
     asset = registry.rename(name, to, replace=replace)
-    if look and with_absorber:
-        registry.rename(look, absorber_name(to), replace=replace)
+    if absorber and with_absorber:
+        registry.rename(absorber, absorber_name(to), replace=replace)
         names.append(absorber_name(to))
-    elif look:
-        out.note(f"the absorber is still `{look}`; `cav mv {look} {absorber_name(to)}` renames it too")
+    elif absorber:
+        out.note(f"the absorber is still `{absorber}`; `cav mv {absorber} {absorber_name(to)}` renames it too")
     out.result({**describe(asset), "renamed": names}, names)

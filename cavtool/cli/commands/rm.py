@@ -36,7 +36,7 @@ def rm(
     """
     registry = workspace.registry
     chosen = expand(names, registry.own_names())
-    remaining = [look for name in chosen if (look := own_absorber(registry, name)) and look not in chosen]
+    remaining = [absorber for name in chosen if (absorber := own_absorber(registry, name)) and absorber not in chosen]
     if with_absorber:
         chosen, remaining = [*chosen, *remaining], []
     there = [name for name in chosen if _is_there(registry, name)]
@@ -45,21 +45,21 @@ def rm(
     done = "would be removed" if dry_run else "removed"
     removed, failed, failure = for_each(out, done, chosen, registry.check_there if dry_run else registry.remove)
     if remaining and removed:
-        named = ", ".join(f"`{look}`" for look in remaining)
+        named = ", ".join(f"`{absorber}`" for absorber in remaining)
         out.note(f"the absorber stays: {named}; `--with-absorber` removes it too")
     out.result({"removed": removed, "failed": failed, "dry_run": dry_run}, removed, failure=failure)
 
 
 def own_absorber(registry: Registry, name: str) -> str | None:
-    """The name of the absorber that was learned with a motion, if there is one that can be changed."""
+    """The name of the absorber that was learned with a motion; None if it has none in the user's own registry."""
     try:
         if registry.get(name).record.kind != "motion":
             return None
-        look = absorber_name(name)
-        found = registry.get(look, "absorber") if look in registry.own_names() else None
+        absorber = absorber_name(name)
+        found = registry.get(absorber, "absorber") if absorber in registry.own_names() else None
     except CavError:  # damaged, or not there
         return None
-    return look if found else None
+    return absorber if found else None
 
 
 def _is_there(registry: Registry, name: str) -> bool:

@@ -29,7 +29,7 @@ RunId = Annotated[
     str,
     typer.Argument(
         metavar="id",
-        help="Id of a run, as `cav runs list` shows it, or its beginning; `latest` is the newest.",
+        help="Id of a run, as `cav runs list` shows it, or a prefix of one; `latest` is the newest.",
         autocompletion=run_ids,
     ),
 ]
@@ -65,20 +65,20 @@ def resume(
 ) -> None:
     """Resume a training run from its last checkpoint.
 
-    On a CPU, the weights are the same as without the interruption.
+    Options that are not given stay as the run has them. On a CPU, the weights are the same as without the interruption.
 
     Example: `cav runs resume twirl-20261122-1432-3f2a`
     """
     from cavtool.cli.commands.learn import report
 
     run = workspace.runs.open(run_id)
-    asked = run.record.recipe.levers  # read before torch loads, to fail early
+    asked = run.record.recipe.memory  # read before torch loads, to fail early
     given: dict[str, Any] = {"gradient_checkpointing": checkpointing, "offload": offload, "quantize": quantize}
-    levers = replace(asked, **{name: value for name, value in given.items() if value is not None})
+    memory = replace(asked, **{name: value for name, value in given.items() if value is not None})
     with out.progress() as on_event:
         from cavtool.studio import learn as studio
 
-        asset = studio.resume(run.id, levers=levers, workspace=workspace, on_event=on_event)
+        asset = studio.resume(run.id, memory=memory, workspace=workspace, on_event=on_event)
     report(out, asset)
 
 
@@ -99,7 +99,7 @@ def attach(out: Output, workspace: Workspace, run_id: RunId) -> None:
             for event in dropwhile(lambda event: not isinstance(event, Stage), _follow(run)):
                 on_event(event)
     except KeyboardInterrupt:
-        out.note(goes_on(run.id))
+        out.note(still_training(run.id))
         raise
     done = run.status == "done"
     failure = None if done else TrainingError(_ending(run), hint=_how_to_resume(run))
@@ -140,7 +140,7 @@ def logs(
             for step in steps:
                 out.line(to_json(step), "  ".join(_row(step)))
         except KeyboardInterrupt:
-            out.note(goes_on(run.id))
+            out.note(still_training(run.id))
             raise
     else:
         listed = list(steps)
@@ -174,9 +174,9 @@ def _full_id(workspace: Workspace, run_id: str) -> str:
     return run_id
 
 
-def goes_on(run_id: str) -> str:
-    """What to know after the display of a training has been stopped."""
-    return f"the training goes on: `cav runs attach {run_id}` shows it, `cav runs stop {run_id}` stops it"
+def still_training(run_id: str) -> str:
+    """The note for a user who stopped watching a training, which continues."""
+    return f"the training continues: `cav runs attach {run_id}` shows it, `cav runs stop {run_id}` stops it"
 
 
 def _follow(run: "Run") -> Iterator["Event"]:

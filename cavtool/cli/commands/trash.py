@@ -57,7 +57,7 @@ def restore(
     registry, restored = workspace.registry, []
     chosen = expand(names_or_ids, sorted({each.name for each in trash.list_trash(registry)}), "cav trash list")
     if to is not None and len(chosen) > 1:
-        raise InvalidInput(f"`--as` names only one, not {len(chosen)}", hint="restore them one by one")
+        raise InvalidInput(f"`--as` takes one name, not {len(chosen)}", hint="restore them one by one")
 
     def restore_one(name: str) -> None:
         restored.append(trash.restore(registry, name, to=to))

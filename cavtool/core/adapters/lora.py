@@ -113,7 +113,7 @@ def switched_off(denoiser: nn.Module, *names: str) -> Iterator[None]:
 def _with_storage(denoiser: nn.Module, targets: Sequence[str]) -> Iterator[None]:
     """Within the context the weights of offloaded layers are on the CPU, where peft then creates those of the LoRA.
 
-    They are all one number, which takes no memory.
+    Each is a view of a single zero, which takes no memory.
     """
     layers = [denoiser.get_submodule(name) for name in targets]
     offloaded = [layer for layer in layers if isinstance(layer.weight, Tensor) and layer.weight.is_meta]

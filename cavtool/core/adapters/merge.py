@@ -1,7 +1,7 @@
 """Merging LoRAs into a denoiser's weights, and restoring the weights.
 
 W' = W + s·BA (Ren et al. 2024, equation 2; Hu et al. 2021). Weights that are kept in 8 bits, or away from the
-accelerator, cannot take the sum: s·BA is computed beside them.
+accelerator, cannot take the sum: s·BA is then computed separately.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cavtool.core.adapters.lora import LoraState, check_fit, load_into, pairs_of, remove
 from cavtool.core.adapters.mix import combine
-from cavtool.core.backbones.levers import is_offloaded, is_quantized
+from cavtool.core.backbones.memory import is_offloaded, is_quantized
 from cavtool.errors import Incompatible
 
 _BESIDE = "cav_beside"

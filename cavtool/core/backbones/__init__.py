@@ -6,11 +6,11 @@ from pkgutil import resolve_name
 
 import torch
 
-from cavtool.core.backbones.levers import pull
+from cavtool.core.backbones.memory import apply
 from cavtool.core.backbones.protocol import Backbone
 from cavtool.core.devices import resolve_device, resolve_dtype
 from cavtool.errors import Incompatible, IntegrityFailure
-from cavtool.recipes import NO_LEVERS, Levers
+from cavtool.recipes import NO_SAVING, MemoryOptions
 
 _FAMILIES = {  # the backbone for each class of denoiser, by name so that only the family in use is imported
     "UNet3DConditionModel": "unet3d:UNet3DBackbone",
@@ -28,11 +28,12 @@ def open_backbone(
     dtype: str | torch.dtype = "auto",
     training: bool = False,
     flow_shift: float | None = None,
-    levers: Levers = NO_LEVERS,
+    memory: MemoryOptions = NO_SAVING,
 ) -> Backbone:
     """Open a diffusers pipeline folder. Raises Incompatible for an unknown family, IntegrityFailure if damaged.
 
-    `flow_shift` is for models of flow matching; None leaves that of the folder's scheduler. `levers` must be decided.
+    `flow_shift` is for models of flow matching; None leaves that of the folder's scheduler. All of `memory` must be
+    decided.
     """
     part = next((name for name in _DENOISERS if (folder / name).is_dir()), _DENOISERS[0])
     try:
@@ -49,5 +50,5 @@ def open_backbone(
     options = {} if flow_shift is None else {"flow_shift": flow_shift}
     compute = resolve_dtype(dtype, device, training=training) if isinstance(dtype, str) else dtype
     backbone: Backbone = family(folder, device=device, dtype=compute, **options)
-    pull(backbone, levers)
+    apply(backbone, memory)
     return backbone

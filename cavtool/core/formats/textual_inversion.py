@@ -31,7 +31,7 @@ def read(state: Mapping[str, Any]) -> tuple[Tensor | None, dict[str, Any]]:
             return _token(state[key]), {name: value for name, value in state.items() if name != key}
     if len(state) == 1:
         ((name, only),) = state.items()
-        # A single vector must be named like a token: any file of one vector would fit else.
+        # A single vector must be named like a token; otherwise any file with one vector would pass.
         is_token = isinstance(only, Tensor) and (only.dim() == 2 or _TOKEN.fullmatch(name))
         if is_token and not name.endswith((".weight", ".bias")):
             return _token(only), {}

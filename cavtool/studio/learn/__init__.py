@@ -8,10 +8,10 @@ from dataclasses import replace as with_changes
 from pathlib import Path
 
 from cavtool.core.devices import explain_oom
-from cavtool.core.distributed import from_main
+from cavtool.core.distributed import from_main, in_main
 from cavtool.errors import CavError, Incompatible, NotFound, RequirementError, TrainingError
-from cavtool.events import Event, Interrupted, Note, OnEvent
-from cavtool.recipes import LearnRecipe, Levers
+from cavtool.events import Interrupted, Note, OnEvent
+from cavtool.recipes import LearnRecipe, MemoryOptions
 from cavtool.registry import Asset, Registry
 from cavtool.registry.store import KINDS
 from cavtool.runs import Run
@@ -20,11 +20,10 @@ from cavtool.studio.learn.save import check_still_free, save_results
 from cavtool.studio.learn.train import RESTART_HINT, Training, read_latest, read_state
 from cavtool.studio.retry import retrying
 from cavtool.studio.session import Session
-from cavtool.system.processes import is_main
+from cavtool.system.processes import ending_signals, is_main
 from cavtool.video import Frames, is_black
 from cavtool.workspace import Workspace
 
-_ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
 __all__ = ["learn", "prepare_run", "resume"]
 
 
@@ -42,7 +41,7 @@ def learn(
     Raises Conflict for a taken name and MediaError for a bad video, both before any work; TrainingError when the loss
     is not finite, the registry untouched; Interrupted at the first Ctrl-C, after a checkpoint.
     """
-    on_event = on_event if is_main() else _ignore
+    on_event = in_main(on_event)
     workspace = workspace or _default_workspace(on_event)
     run, session = prepare_run(name, file, recipe, workspace, on_event, replace=replace)
     return _drive(run, session, workspace.registry, on_event)
@@ -51,17 +50,17 @@ def learn(
 def resume(
     run_id: str,
     *,
-    levers: Levers | None = None,
+    memory: MemoryOptions | None = None,
     workspace: Workspace | None = None,
     on_event: OnEvent = lambda _: None,
 ) -> Asset:
     """Resume a run from its last checkpoint; on the CPU the weights are those of an uninterrupted run.
 
-    `levers` replace those of its recipe. Raises NotFound, Conflict if another process drives it or its name has been
+    `memory` replaces that of its recipe. Raises NotFound, Conflict if another process drives it or its name has been
     taken, TrainingError or IntegrityFailure if its files are damaged, Incompatible if the base model has been replaced
     since.
     """
-    on_event = on_event if is_main() else _ignore
+    on_event = in_main(on_event)
     workspace = workspace or _default_workspace(on_event)
     run, registry = workspace.runs.open(run_id), workspace.registry
     record = run.record
@@ -80,12 +79,8 @@ def resume(
         for name, kind in zip(recipe.leaves(record.name), KINDS, strict=False):
             check_still_free(registry, name, kind, run, replace=record.replace)
     with explain_oom():
-        session = open_for_training(model, with_changes(recipe, levers=levers or recipe.levers))
+        session = open_for_training(model, with_changes(recipe, memory=memory or recipe.memory))
     return _drive(run, session, registry, on_event)
-
-
-def _ignore(_: Event) -> None:
-    """Report nothing: the main process does."""
 
 
 def _default_workspace(on_event: OnEvent) -> Workspace:
@@ -108,9 +103,8 @@ def _first_interrupt(run_id: str) -> Iterator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    numbers = [getattr(signal, name) for name in _ENDING if hasattr(signal, name)]
-    former = {number: signal.getsignal(number) for number in numbers}
-    heard = {number: handler for number, handler in former.items() if handler != signal.SIG_IGN}  # not by nohup
+    former = {number: signal.getsignal(number) for number in ending_signals()}
+    heard = {number: handler for number, handler in former.items() if handler != signal.SIG_IGN}  # as nohup sets
     try:
         for number in heard:
             signal.signal(number, on_signal)
@@ -126,7 +120,7 @@ def _first_interrupt(run_id: str) -> Iterator[Callable[[], bool]]:
 def _drive(run: Run, session: Session, registry: Registry, on_event: OnEvent) -> Asset:
     """Run the rest of a training and put the results into the registry.
 
-    Of several processes, the main one holds the lock of the run and writes its files.
+    If there are several processes, only the main one holds the lock of the run and writes its files.
     """
     with run.lock() if is_main() else nullcontext(), _first_interrupt(run.id) as interrupted:
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from cavtool import video
 from cavtool.core.adapters.absorber import crop_bank
 from cavtool.core.adapters.existing import combine
-from cavtool.core.backbones.levers import check_levers
+from cavtool.core.backbones.memory import check_options
 from cavtool.core.devices import explain_oom
 from cavtool.core.distributed import from_main, shares_of
 from cavtool.errors import MediaError, RequirementError
@@ -38,7 +38,7 @@ def prepare_run(
 ) -> tuple[Run, Session]:
     """Run `learn` up to the training, which `resume` can then do in another process. Raises what `learn` does."""
     model = workspace.models.find(recipe.model)
-    check_levers(recipe.levers)
+    check_options(recipe.memory)
     workspace.registry.check_leaves(recipe, name, replace=replace)
     workspace.registry.check_writable()
     make_folder(workspace.runs.root)
@@ -66,7 +66,7 @@ def prepare_run(
         run = workspace.runs.create(name, asked, clip=clip, revision=model.revision, replace=replace)
         try:
             run.write(INPUTS, lambda path: save_tensors(inputs, path))
-        except RequirementError:  # a full disk: without its inputs, the run cannot go on
+        except RequirementError:  # a full disk: without its inputs, the run cannot continue
             run.remove()
             raise
         return run
@@ -81,7 +81,7 @@ def open_for_training(model: Model, recipe: LearnRecipe) -> Session:
         device=recipe.device,
         dtype=recipe.dtype,
         training=True,
-        levers=recipe.levers,
+        memory=recipe.memory,
         batch_size=recipe.batch_size,
         rank=recipe.rank,
     )
@@ -102,7 +102,7 @@ def _warn_about_truncation(name: str, recipe: LearnRecipe, session: Session, on_
 
 
 def _warn_about_experts(noise_from: float, session: Session, on_event: OnEvent) -> None:
-    """Warn if the motion is trained and applied so early only that one of two experts never learns it."""
+    """Warn if the motion is trained and applied at such high noise only that the low-noise expert never learns it."""
     boundary = session.backbone.expert_boundary
     if 0 < boundary <= noise_from:
         on_event(

@@ -22,7 +22,7 @@ from cavtool.studio.learn.train import Training
 from cavtool.studio.weights import heads_metadata, save_weights
 
 _SEPARATE = {"prompt", "appearance", "model", "absorbers"}  # in fields of their own, not in the table of the recipe
-_OF_MACHINE = {"levers"}
+_OF_MACHINE = {"memory"}
 _OF_STAGE_1 = {"absorber_kind", "absorber_steps", "absorber_lr"}  # without effect if existing absorbers are used
 
 

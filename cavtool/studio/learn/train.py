@@ -228,8 +228,8 @@ def new_trainer(
     num_steps: int,
     lr: float,
 ) -> Trainer:
-    """A trainer on this process's shares of each batch, in as many parts as the session's levers say."""
-    shares = shares_of(batch_size, session.levers.gradient_accumulation_steps)
+    """A trainer on this process's shares of each batch, in as many parts as the session's memory options say."""
+    shares = shares_of(batch_size, session.memory.gradient_accumulation_steps)
     accelerator = new_accelerator(session.backbone.device, session.backbone.dtype)
     losses_at = in_shares(loss_at, shares)
     return Trainer(params, losses_at, num_steps, lr, accelerator=accelerator, num_parts=len(shares))

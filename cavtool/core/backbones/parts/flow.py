@@ -25,7 +25,8 @@ class _FlowMatchEuler(FlowMatchEulerDiscreteScheduler):  # type: ignore[misc]
         return sample
 
 
-# With these settings UniPC takes Euler steps at its own noise levels, those of DDIM for flow matching, without memory.
+# With these settings UniPC takes Euler steps at its own noise levels, those of DDIM for flow matching,
+# which do not depend on earlier steps.
 _FIRST_ORDER = {"solver_order": 1, "disable_corrector": [*range(MAX_SAMPLING_STEPS)]}
 _KINDS = {"UniPCMultistepScheduler": UniPCMultistepScheduler, "FlowMatchEulerDiscreteScheduler": _FlowMatchEuler}
 
@@ -61,7 +62,7 @@ def noise_level(scheduler: Any, share: Any) -> Any:
 
 
 def share_of(scheduler: Any, level: float) -> float:
-    """The share of the schedule at a noise level: the inverse of `noise_level`."""
+    """The share of the schedule, from 0 to 1, at a noise level: the inverse of `noise_level`."""
     shift = scheduler.config[_shift_key(scheduler)]
     return float(level / (shift - (shift - 1) * level))
 

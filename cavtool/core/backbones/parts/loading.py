@@ -12,7 +12,8 @@ from diffusers.utils import logging as diffusers_logging
 from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from cavtool.errors import CavError, Incompatible, IntegrityFailure
+from cavtool.core.devices import is_out_of_memory
+from cavtool.errors import CavError, Incompatible, IntegrityFailure, reason_of
 from cavtool.system.safetensors import find_weights
 from cavtool.system.versions import is_newer
 
@@ -68,13 +69,10 @@ def explain_load_errors(folder: Path) -> Iterator[None]:
         yield
     except CavError:
         raise
-    except torch.OutOfMemoryError:
-        raise
     except Exception as error:  # a wrong value in a config may raise anything in the libraries
-        if "can't allocate memory" in str(error):
+        if is_out_of_memory(error):
             raise
-        text = f"it has no `{error.args[0]}`" if isinstance(error, KeyError) and error.args else str(error)
-        reason = text.strip().partition("\n")[0][:_LONGEST] or type(error).__name__
+        reason = reason_of(error).strip().partition("\n")[0][:_LONGEST] or type(error).__name__
         hint = f"a file in `{folder}` is missing or damaged: download or save the model again"
         raise IntegrityFailure(f"cannot load the model's `{folder.name}`: {reason}", hint=hint) from error
 

@@ -29,7 +29,7 @@ class UNetBackbone(ABC):
     """A pipeline folder opened for training and sampling; a family adds its UNet and how that UNet handles time.
 
     On the CPU weights are kept in fp32, on an accelerator in `dtype`. Computations are autocast to `dtype`. All weights
-    are loaded on the CPU; `levers.pull` places those of the denoiser.
+    are loaded on the CPU; `memory.apply` places those of the denoiser.
     """
 
     def __init__(self, folder: Path, *, device: str, dtype: torch.dtype) -> None:

@@ -14,7 +14,7 @@ from cavtool.errors import Incompatible
 
 _KINDS = {"AutoencoderTiny": AutoencoderTiny, "AutoencoderKL": AutoencoderKL}
 _CHUNK = 16  # frames encoded or decoded at once, so that a long video or a large bank fits into memory
-_CHUNK_PIXELS = _CHUNK * 256 * 256  # of large frames, fewer at once
+_CHUNK_PIXELS = _CHUNK * 256 * 256  # fewer frames at once if they are large
 
 
 def load_vae(folder: Path, dtype: torch.dtype) -> Any:

@@ -1,4 +1,4 @@
-"""How to trade time for memory on an accelerator."""
+"""Memory options: how to trade time for memory on an accelerator."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -15,14 +15,17 @@ class Quantize(StrEnum):
 
 
 @dataclass(frozen=True)
-class Levers:
-    """What saves memory. Gradients and videos stay the same up to rounding, except with `quantize` and `vae_tiling`.
+class MemoryOptions:
+    """Options that save memory or time.
 
-    None, and 0 for the accumulation, leave the choice to `cav`, which pulls no more levers than it has to: first the
-    batch is trained in parts (`gradient_accumulation_steps`), then activations are computed again in the backward pass
-    (`gradient_checkpointing`), then the denoiser's weights stay in the memory of the CPU, and each layer's are brought
-    to the accelerator when it is used (`offload`). `vae_tiling` encodes and decodes frames in overlapping tiles, which
-    shows a little. Raises InvalidInput for a negative number.
+    Gradients and videos stay the same up to rounding, except with `quantize` and `vae_tiling`.
+
+    None, and 0 for the accumulation, leave the choice to `cav`, which enables only what the memory requires, in this
+    order: the batch is trained in parts (`gradient_accumulation_steps`); activations are computed again in the backward
+    pass (`gradient_checkpointing`); the denoiser's weights stay in the memory of the CPU, and each layer's are moved to
+    the accelerator when it is used (`offload`). `vae_tiling` encodes and decodes frames in overlapping tiles, which
+    changes pixels slightly. `compile` uses `torch.compile`. Raises InvalidInput for a negative number, and for options
+    that exclude each other.
     """
 
     gradient_accumulation_steps: int = 0
@@ -38,25 +41,25 @@ class Levers:
         check(not excluded, "`--offload` and `--quantize` exclude each other", "`--offload` alone saves more")
         check(not (self.offload and self.compile), "`--offload` and `--compile` exclude each other")
 
-    def ladder(self, batch_size: int, *, can_offload: bool) -> "Iterator[Levers]":
-        """What is left to `cav`, decided: from no lever, one more each time, to all."""
-        levers = replace(
+    def candidates(self, batch_size: int, *, can_offload: bool) -> "Iterator[MemoryOptions]":
+        """Every choice that these options leave to `cav`, decided: the fastest first, the smallest last."""
+        memory = replace(
             self,
             gradient_accumulation_steps=self.gradient_accumulation_steps or 1,
             gradient_checkpointing=bool(self.gradient_checkpointing),
             offload=bool(self.offload),
         )
-        yield levers
+        yield memory
         if not self.gradient_accumulation_steps and batch_size > 1:
-            yield (levers := replace(levers, gradient_accumulation_steps=batch_size))
+            yield (memory := replace(memory, gradient_accumulation_steps=batch_size))
         if self.gradient_checkpointing is None:
-            yield (levers := replace(levers, gradient_checkpointing=True))
+            yield (memory := replace(memory, gradient_checkpointing=True))
         if self.offload is None and can_offload and self.quantize is Quantize.NONE and not self.compile:
-            yield replace(levers, offload=True)
+            yield replace(memory, offload=True)
 
     @property
     def options(self) -> tuple[str, ...]:
-        """The options that pull the same levers."""
+        """The command-line options that set these values."""
         steps = self.gradient_accumulation_steps
         options = {
             f"--gradient-accumulation-steps {steps}": steps > 1,
@@ -69,8 +72,8 @@ class Levers:
         return tuple(option for option, is_pulled in options.items() if is_pulled)
 
     def __str__(self) -> str:
-        return " ".join(self.options) or "no lever"
+        return " ".join(self.options) or "none"
 
 
-AUTO_LEVERS = Levers()
-NO_LEVERS = Levers(1, gradient_checkpointing=False, offload=False)
+AUTO_MEMORY = MemoryOptions()
+NO_SAVING = MemoryOptions(1, gradient_checkpointing=False, offload=False)

@@ -1,4 +1,4 @@
-"""The levers that save memory, on small models: what they change, and what they must not change."""
+"""The memory options, on small models: what they change, and what they must not change."""
 
 import importlib.util
 from collections.abc import Callable
@@ -15,9 +15,9 @@ from torch import Tensor
 from cavtool.core.adapters import lora
 from cavtool.core.adapters.existing import WEIGHTS, applied
 from cavtool.core.adapters.merge import merged
-from cavtool.core.backbones import levers as backbone_levers
+from cavtool.core.backbones import memory as backbone_memory
 from cavtool.core.backbones import open_backbone
-from cavtool.core.backbones.levers import check_levers, is_offloaded, is_quantized, pull
+from cavtool.core.backbones.memory import apply, check_options, is_offloaded, is_quantized
 from cavtool.core.backbones.parts import vae
 from cavtool.core.backbones.parts.unet import UNetBackbone
 from cavtool.core.backbones.protocol import Backbone
@@ -26,17 +26,17 @@ from cavtool.core.distributed import Share
 from cavtool.core.losses import denoising_loss
 from cavtool.core.noise import step_generator
 from cavtool.errors import Incompatible, InvalidInput, RequirementError
-from cavtool.recipes import NO_LEVERS, Levers, Quantize
+from cavtool.recipes import NO_SAVING, MemoryOptions, Quantize
 from tests.small_models import save_wan
 
-CHECKPOINTING = replace(NO_LEVERS, gradient_checkpointing=True)
-OFFLOAD = replace(NO_LEVERS, offload=True)
-EIGHT_BIT = replace(NO_LEVERS, quantize=Quantize.EIGHT_BIT)
+CHECKPOINTING = replace(NO_SAVING, gradient_checkpointing=True)
+OFFLOAD = replace(NO_SAVING, offload=True)
+EIGHT_BIT = replace(NO_SAVING, quantize=Quantize.EIGHT_BIT)
 
 
 @pytest.fixture(scope="module")
 def wan(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_wan(tmp_path_factory.mktemp("levers") / "wan")
+    return save_wan(tmp_path_factory.mktemp("memory") / "wan")
 
 
 @pytest.fixture(params=["modelscope", "animatediff", "wan"])
@@ -45,8 +45,8 @@ def any_folder(request: pytest.FixtureRequest) -> Path:
     return found
 
 
-def opened(folder: Path, levers: Levers = NO_LEVERS) -> Backbone:
-    return open_backbone(folder, device="cpu", dtype="fp32", levers=levers)
+def opened(folder: Path, memory: MemoryOptions = NO_SAVING) -> Backbone:
+    return open_backbone(folder, device="cpu", dtype="fp32", memory=memory)
 
 
 def latents_of(backbone: Backbone, num_videos: int = 2) -> Tensor:
@@ -92,11 +92,11 @@ def assert_equal_gradients(found: dict[str, Tensor], expected: dict[str, Tensor]
 def test_checkpointing_gives_the_same_gradients_and_keeps_less(any_folder: Path, alone: bool) -> None:
     backbone = opened(any_folder)
     expected, usual = trained_step(backbone, alone=alone)
-    pull(backbone, CHECKPOINTING)
+    apply(backbone, CHECKPOINTING)
     found, kept = trained_step(backbone, alone=alone)
     assert_equal_gradients(found, expected)
     assert kept < 0.5 * usual
-    pull(backbone, NO_LEVERS)
+    apply(backbone, NO_SAVING)
     assert trained_step(backbone, alone=alone)[1] == usual, "checkpointing can be switched off again"
 
 
@@ -175,9 +175,9 @@ def test_a_whole_unet_cannot_stand_in_for_offloaded_weights(modelscope: Path) ->
 
 
 def test_eight_bit_weights_without_torchao_are_refused_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backbone_levers, "find_spec", lambda _: None)
+    monkeypatch.setattr(backbone_memory, "find_spec", lambda _: None)
     with pytest.raises(RequirementError) as caught:
-        check_levers(EIGHT_BIT)
+        check_options(EIGHT_BIT)
     assert caught.value.hint == "`pip install 'cavtool[quantize]'`"
 
 
@@ -203,9 +203,9 @@ def test_a_compiled_denoiser_predicts_the_same(wan: Path, monkeypatch: pytest.Mo
         forward: Callable[..., Any] = graph.forward
         return forward
 
-    monkeypatch.setattr(backbone_levers, "COMPILER", compiler)
+    monkeypatch.setattr(backbone_memory, "COMPILER", compiler)
     expected = predict(opened(wan))
-    torch.testing.assert_close(predict(opened(wan, replace(NO_LEVERS, compile=True))), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(predict(opened(wan, replace(NO_SAVING, compile=True))), expected, atol=1e-5, rtol=0)
     assert graphs
 
 
@@ -261,25 +261,25 @@ def test_fp16_needs_an_accelerator() -> None:
     assert caught.value.hint == "use `--dtype bf16` or fp32"
 
 
-def test_levers_are_tried_from_the_cheapest_on_and_those_of_the_user_stay() -> None:
-    def options(levers: Levers, batch_size: int = 2) -> list[str]:
-        return [str(rung) for rung in levers.ladder(batch_size, can_offload=True)]
+def test_memory_options_are_tried_from_the_cheapest_on_and_those_of_the_user_stay() -> None:
+    def options(memory: MemoryOptions, batch_size: int = 2) -> list[str]:
+        return [str(candidate) for candidate in memory.candidates(batch_size, can_offload=True)]
 
     parts, checkpointing = "--gradient-accumulation-steps 2", "--gradient-checkpointing"
-    assert options(Levers()) == [
-        "no lever",
+    assert options(MemoryOptions()) == [
+        "none",
         parts,
         f"{parts} {checkpointing}",
         f"{parts} {checkpointing} --offload",
     ]
-    assert options(Levers(1, gradient_checkpointing=True, offload=False)) == [checkpointing]
-    assert options(Levers(gradient_checkpointing=False, quantize=Quantize.EIGHT_BIT), 1) == ["--quantize 8bit"]
+    assert options(MemoryOptions(1, gradient_checkpointing=True, offload=False)) == [checkpointing]
+    assert options(MemoryOptions(gradient_checkpointing=False, quantize=Quantize.EIGHT_BIT), 1) == ["--quantize 8bit"]
     with pytest.raises(InvalidInput, match="exclude each other"):
-        Levers(offload=True, quantize=Quantize.EIGHT_BIT)
+        MemoryOptions(offload=True, quantize=Quantize.EIGHT_BIT)
 
 
 def test_a_tiled_vae_decodes_frames_of_the_same_size(modelscope: Path) -> None:
     latents = torch.randn(1, 4, 2, 8, 8, generator=torch.Generator().manual_seed(0))
-    usual, tiled = (opened(modelscope, replace(NO_LEVERS, vae_tiling=on)).decode(latents) for on in (False, True))
+    usual, tiled = (opened(modelscope, replace(NO_SAVING, vae_tiling=on)).decode(latents) for on in (False, True))
     assert usual.shape == tiled.shape
     assert (usual != tiled).any(), "frames of 64 pixels are more than one tile of this VAE"

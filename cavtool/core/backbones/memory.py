@@ -1,4 +1,4 @@
-"""Pull the levers that save memory, on an opened backbone.
+"""Apply memory options to an opened backbone.
 
 Checkpointing covers all layers that a backbone names, those along time included: in diffusers, UNet3D checkpoints none
 of them, and its switch raises.
@@ -16,35 +16,35 @@ from torch.utils.checkpoint import checkpoint
 
 from cavtool.core.backbones.protocol import Backbone
 from cavtool.errors import RequirementError
-from cavtool.recipes import Levers, Quantize
+from cavtool.recipes import MemoryOptions, Quantize
 
 COMPILER = "inductor"
 
 
-def check_levers(levers: Levers) -> None:
-    """Raise RequirementError if a lever needs a library that is not installed."""
-    if levers.quantize is Quantize.EIGHT_BIT and find_spec("torchao") is None:
+def check_options(memory: MemoryOptions) -> None:
+    """Raise RequirementError if an option needs a library that is not installed."""
+    if memory.quantize is Quantize.EIGHT_BIT and find_spec("torchao") is None:
         raise RequirementError("`--quantize 8bit` needs torchao", hint="`pip install 'cavtool[quantize]'`")
 
 
-def pull(backbone: Backbone, levers: Levers) -> None:
-    """Place the denoiser on the backbone's device as the levers say, which must be decided; more can be pulled later.
+def apply(backbone: Backbone, memory: MemoryOptions) -> None:
+    """Place the denoiser on the backbone's device with these options, all decided; more can be applied later.
 
-    The VAE and the text encoder go to the device when they are used. Raises RequirementError as `check_levers` does.
+    The VAE and the text encoder go to the device when they are used. Raises RequirementError as `check_options` does.
     """
     denoiser = backbone.denoiser
-    if levers.quantize is Quantize.EIGHT_BIT and not is_quantized(denoiser):
-        check_levers(levers)
+    if memory.quantize is Quantize.EIGHT_BIT and not is_quantized(denoiser):
+        check_options(memory)
         _quantize(denoiser)
-    if levers.offload and not is_offloaded(denoiser):
+    if memory.offload and not is_offloaded(denoiser):
         cpu_offload(denoiser, execution_device=torch.device(backbone.device))
-    elif not levers.offload:
+    elif not memory.offload:
         denoiser.to(backbone.device)
-    if levers.vae_tiling:
+    if memory.vae_tiling:
         backbone.vae.enable_tiling()
     for layer in backbone.activation_layers():
-        set_checkpointing(layer, on=bool(levers.gradient_checkpointing))
-    if levers.compile:
+        set_checkpointing(layer, on=bool(memory.gradient_checkpointing))
+    if memory.compile:
         is_called = type(denoiser).forward is not nn.Module.forward  # Wan's only holds its experts
         for module in [denoiser] if is_called else denoiser.children():
             module.compile(backend=COMPILER)
