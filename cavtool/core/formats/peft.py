@@ -27,6 +27,8 @@ _UNET = "unet"
 _PREFIX = re.compile(r"(unet|base_model\.model)\.")
 _PROCESSOR = re.compile(r"\.processor\.(\w+)$")
 
+_LARGEST = 2**63  # of alpha, which is about the rank
+
 ScaleOf = Callable[[str, int], float]  # of the name of a layer and its rank
 
 
@@ -69,6 +71,8 @@ def scales(path: Path, metadata: Mapping[str, str]) -> ScaleOf:
         alpha = next(named, config.get("lora_alpha"))
         if not isinstance(alpha, int | float):
             return 1.0
+        if abs(alpha) >= _LARGEST:  # Python cannot divide a larger whole number
+            raise IntegrityFailure(f"the scale of `{layer}` is too large", hint=DAMAGED)
         return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
 
     return scale_of
