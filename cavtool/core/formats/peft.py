@@ -18,6 +18,7 @@ from torch import Tensor
 
 from cavtool.core.formats.files import DAMAGED, pair, rank_of, scalar
 from cavtool.errors import IntegrityFailure
+from cavtool.system.files import read_text
 
 _DOWN = re.compile(
     r"(?!lora_)(?P<layer>.+?)(?P<how>\.lora_A|\.lora\.down|_lora\.down|\.lora_down)(?P<default>\.default)?\.weight"
@@ -61,7 +62,7 @@ def scales(path: Path, metadata: Mapping[str, str]) -> ScaleOf:
                 part, _, name = key.partition(".")
                 configs.setdefault(part, {})[name] = value
         elif path.name.startswith("adapter_model."):
-            configs[_UNET] = dict(json.loads(path.with_name("adapter_config.json").read_text(encoding="utf-8")))
+            configs[_UNET] = dict(json.loads(read_text(path.with_name("adapter_config.json"))))
 
     def scale_of(layer: str, rank: int) -> float:
         config = configs.get(layer.partition(".")[0]) or configs.get(_UNET, {})
