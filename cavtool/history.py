@@ -86,7 +86,7 @@ def _parse(number: int, line: str) -> Entry | EditEntry | IntegrityFailure:
     what = f"line {number} of the history"
     try:
         if not isinstance(parsed := schema.parse_json(line), dict):
-            raise ValueError("it is no object")  # noqa: TRY301 handled as what the parser raises
+            raise ValueError("it is no object")  # noqa: TRY004, TRY301 handled as what the parser raises
         fields = {**parsed, "number": number}
         kind: type[Entry | EditEntry] = EditEntry if "video" in fields else Entry
         return schema.read(fields, kind, what)

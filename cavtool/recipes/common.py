@@ -61,11 +61,9 @@ def check_prompt(text: str, what: str = "the prompt") -> None:
 
 def check_number(motions: Sized, styles: Sized) -> None:
     """Raise InvalidInput for more motions or styles than the metadata of a video takes."""
-    for what, given in (("motions", motions), ("styles", styles)):
+    for what, given, hint in (("motions", motions, "`cav mix` makes one motion of several"), ("styles", styles, None)):
         message = f"{len(given)} {what} are too many for one video, at most {MAX_TOGETHER} are possible"
-        check(
-            len(given) <= MAX_TOGETHER, message, "`cav mix` makes one motion of several" if given is motions else None
-        )
+        check(len(given) <= MAX_TOGETHER, message, hint)
 
 
 def check_seed(seed: int) -> None:
