@@ -17,6 +17,7 @@ from cavtool.system.files import read_text, write_atomic, writing_to
 from cavtool.system.safetensors import read_header
 
 SCHEMA = 1
+_SHOWN = 60  # characters of a name that cannot be one
 _LONGEST_PATH, _LONGEST_PART = 1024, 250  # characters of a path, bytes of one of its parts
 
 
@@ -272,7 +273,8 @@ def _check_name(name: str) -> None:
         raise InvalidInput("the name of the base model is empty", hint="see `cav models list`")
     parts = os.fsencode(name).split(b"/")
     if "\0" in name or len(name) > _LONGEST_PATH or max(map(len, parts)) > _LONGEST_PART:
-        message = f"`{name[:60]}…` cannot be a base model: no file has such a name"
+        shown = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}…"
+        message = f"`{shown}` cannot be a base model: no file has such a name"
         raise InvalidInput(message, hint="see `cav models list`")
 
 
