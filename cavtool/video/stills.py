@@ -31,7 +31,7 @@ def read_still(path: Path, aspect: float) -> Frames | None:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """The picture in 8 bits a colour. 16 bits are scaled: `convert` would clip them. Transparent pixels become black."""
+    """The picture in 8 bits a colour. 16 bits are scaled: `convert` clips them. Transparent pixels become black."""
     if image.mode.startswith("I"):
         return Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
