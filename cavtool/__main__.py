@@ -22,8 +22,8 @@ def main() -> "NoReturn":
         from cavtool.cli.app import main as run
 
         run()
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except KeyboardInterrupt as signalled:
+        sys.exit(128 + getattr(signalled, "number", _signal.SIGINT))
     finally:
         gc.freeze()  # skips the garbage collection at exit, which takes a seventh of the time of `cav list`
 

@@ -1,5 +1,6 @@
 """The videos generated and edited on this machine, the latest last: one line of JSON each."""
 
+import errno
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from cavtool import schema
 from cavtool.errors import IntegrityFailure, NotFound
 from cavtool.recipes import EditRecipe, SampleRecipe
-from cavtool.system.files import writing_to
+from cavtool.system.files import read_lines, writing_to
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class History:
         line |= {"video": str(video.resolve())} if video else {}
         with writing_to(self.file.parent):
             self.file.parent.mkdir(parents=True, exist_ok=True)
+            if self.file.exists() and not self.file.is_file():  # a pipe would keep the writer waiting
+                raise OSError(errno.EINVAL, "not a regular file", str(self.file))
             with self.file.open("ab") as opened:
                 opened.write(b"" if _ends_in_newline(self.file) else b"\n")
                 opened.write(json.dumps(line).encode() + b"\n")
@@ -73,11 +76,7 @@ class History:
         raise NotFound(f"no video number {number}", hint="`cav history` lists them")
 
     def _read(self) -> Iterator[Entry | EditEntry | IntegrityFailure]:
-        try:
-            lines = self.file.read_text(encoding="utf-8", errors="replace").split("\n")
-        except FileNotFoundError:
-            return
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(read_lines(self.file), 1):
             if line:
                 yield _parse(number, line)
 
@@ -86,10 +85,12 @@ def _parse(number: int, line: str) -> Entry | EditEntry | IntegrityFailure:
     """The entry in a line, or why it cannot be read."""
     what = f"line {number} of the history"
     try:
-        fields = {**schema.parse_json(line), "number": number}
+        if not isinstance(parsed := schema.parse_json(line), dict):
+            raise ValueError("it is no object")  # noqa: TRY004, TRY301 handled as what the parser raises
+        fields = {**parsed, "number": number}
         kind: type[Entry | EditEntry] = EditEntry if "video" in fields else Entry
         return schema.read(fields, kind, what)
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         return IntegrityFailure(f"{what} is not a history entry: {error}")
     except IntegrityFailure as failure:
         return failure

@@ -1,10 +1,11 @@
 """The history of generated videos."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from cavtool.errors import NotFound
+from cavtool.errors import IntegrityFailure, NotFound, RequirementError
 from cavtool.history import EditEntry, History
 from cavtool.recipes import Blend, EditRecipe, EditStart, SampleRecipe
 
@@ -58,3 +59,13 @@ def test_damaged_lines_are_reported_and_the_rest_is_listed(history: History, tmp
     ]
     assert history.clear() == 2
     assert (history.entries(), history.damaged()) == ([], [])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such pipes")
+def test_a_pipe_in_place_of_the_history_is_refused_at_once(history: History, tmp_path: Path) -> None:
+    history.file.parent.mkdir()
+    os.mkfifo(history.file)
+    with pytest.raises(IntegrityFailure, match="not a regular file"):
+        history.entries()
+    with pytest.raises(RequirementError, match="not a regular file"):
+        history.add(RECIPE, [tmp_path / "twirl.mp4"])

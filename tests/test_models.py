@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cavtool.errors import IntegrityFailure, NotFound
-from cavtool.models import CATALOGUE, DESCRIPTION, Model, NativeClip, find_model, write_description
+from cavtool.errors import IntegrityFailure, InvalidInput, NotFound
+from cavtool.models import CATALOGUE, DESCRIPTION, Model, Models, NativeClip, find_model, write_description
 
 
 @pytest.fixture
@@ -58,10 +58,18 @@ def test_a_folder_with_the_name_of_a_known_model_is_another_model(tmp_path: Path
     assert find_model(model.address) == model != find_model("cav-mini")
 
 
-@pytest.mark.parametrize("name", ["cav-mimi", "~nobody-of-that-name/model", "/no/such/folder"])
-def test_no_such_model(name: str) -> None:
+@pytest.mark.parametrize("name", ["cav-mimi", "~nobody-of-that-name/model", "/no/such/folder", "/no/such/folder" * 30])
+def test_no_such_model(name: str, tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         find_model(name)
+    with pytest.raises(NotFound):
+        Models(tmp_path).find(name)
+
+
+@pytest.mark.parametrize("name", ["", "null\0character", "x" * 300, "/long" * 1000, "é" * 1000])
+def test_what_no_file_can_be_called_is_no_model(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="base model"):
+        Models(tmp_path).find(name)
 
 
 @pytest.mark.parametrize(("sample_size", "size"), [(8, (64, 64)), ([5, 9], (72, 40)), (None, (256, 256))])

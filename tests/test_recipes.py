@@ -195,6 +195,9 @@ def test_a_name_leaves_room_for_that_of_its_absorber() -> None:
         {"seed": 2**63 - 1, "num_videos": 2},
         {"guidance": float("nan")},
         {"prompt": " "},
+        {"negative": "🐈" * 3000},
+        {"motions": (Blend("twirl"),) * 33},
+        {"styles": (Absorber("twirl-look"),) * 33},
     ],
 )
 def test_a_sample_recipe_out_of_range_is_refused(values: dict[str, Any]) -> None:

@@ -144,6 +144,8 @@ def _usage_error(error: TyperException) -> CavError:
         return InvalidInput(f"no such option `{option}`", hint=_hint_on_option(str(option), error, hint))
     text = error.format_message().replace("Value error, ", "").replace("Input should be", "must be")
     text = re.sub(r"'([^']+)'", r"`\1`", text).rstrip(".")
+    text, _, similar = text.partition(". Did you mean ")
+    hint = f"did you mean {similar}" if similar else hint
     return InvalidInput(re.sub(r"(?:^|(?<=: ))[A-Z]", lambda capital: capital[0].lower(), text), hint=hint)
 
 

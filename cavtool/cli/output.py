@@ -13,7 +13,7 @@ import typer
 
 from cavtool.cli.format import printable
 from cavtool.cli.streams import StdoutError, flush, has_colours, is_display, print_line, print_message, silence
-from cavtool.errors import CavError, InvalidInput
+from cavtool.errors import CavError, InvalidInput, RequirementError
 from cavtool.system.processes import is_main
 
 if TYPE_CHECKING:
@@ -227,6 +227,8 @@ def _as_disk_error(error: OSError) -> CavError:
 
     if error.errno in NOT_WRITABLE:
         return unwritable(Path(str(error.filename or "stdout")), error)
+    if isinstance(error, FileNotFoundError) and not error.filename:  # of all calls, only `getcwd` names no file
+        return RequirementError("the current folder has been deleted", hint="go to another one: `cd ~`")
     file = f": `{error.filename}`" if error.filename else ""
     return CavError(f"{error.strerror or error}{file}")
 

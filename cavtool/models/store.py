@@ -1,5 +1,6 @@
 """The models of one home: those of the catalogue, those that `pull` downloaded, those that `add` named."""
 
+import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,8 @@ from cavtool.system.files import read_text, write_atomic, writing_to
 from cavtool.system.safetensors import read_header
 
 SCHEMA = 1
+_SHOWN = 60  # characters of a name that cannot be one
+_LONGEST_PATH, _LONGEST_PART = 1024, 250  # characters of a path, bytes of one of its parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +77,7 @@ class Models:
         The path of a model of the catalogue gives that model. Raises NotFound; RequirementError, with the command to
         run, if it is not downloaded; IntegrityFailure if it is incomplete; Incompatible if it cannot be used.
         """
-        _check_not_empty(name)
+        _check_name(name)
         if name in CATALOGUE and (folder := CATALOGUE[name].folder):
             return Model(name, folder, self.cache, named=name, entry=CATALOGUE[name])
         if pointer := self.pointer(name):
@@ -121,7 +124,7 @@ class Models:
 
         Raises InvalidInput for a bad name, Conflict for a taken one, and what `find` raises for an unusable folder.
         """
-        _check_not_empty(source)
+        _check_name(source)
         if name in CATALOGUE or self.pointer(check_name(name)):
             raise Conflict(
                 f"there is a model `{name}` already", hint="choose another name, or `cav models rm` it first"
@@ -199,7 +202,8 @@ class Models:
         return sorted(self.root.glob("*.toml")) if self.root and self.root.is_dir() else []
 
     def _file(self, name: str) -> Path | None:
-        return self.root / f"{_slug(name)}.toml" if self.root else None
+        file = f"{_slug(name)}.toml"  # of a path, it may be too long for a file
+        return self.root / file if self.root and len(os.fsencode(file)) <= _LONGEST_PART else None
 
 
 def find_model(name: str, *, cache: Path | None = None) -> Model:
@@ -263,9 +267,15 @@ def _not_pulled(name: str) -> RequirementError:
     return RequirementError(f"`{name}` is not on this machine", hint=f"download it: `cav models pull {name}`")
 
 
-def _check_not_empty(name: str) -> None:
+def _check_name(name: str) -> None:
+    """Raise InvalidInput for what is neither a name nor a path on any file system."""
     if not name.strip():
         raise InvalidInput("the name of the base model is empty", hint="see `cav models list`")
+    parts = os.fsencode(name).split(b"/")
+    if "\0" in name or len(name) > _LONGEST_PATH or max(map(len, parts)) > _LONGEST_PART:
+        shown = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}…"
+        message = f"`{shown}` cannot be a base model: no file has such a name"
+        raise InvalidInput(message, hint="see `cav models list`")
 
 
 def _as_path(name: str) -> Path:

@@ -1,6 +1,8 @@
 """Parts that the recipes share."""
 
+import json
 import math
+from collections.abc import Sized
 from enum import StrEnum
 
 from cavtool.errors import InvalidInput
@@ -8,6 +10,8 @@ from cavtool.errors import InvalidInput
 DEFAULT_MODEL = "cav-mini"
 MAX_SAMPLING_STEPS = 500  # up to here, schedulers that space 1000 timesteps by whole numbers are exact
 MAX_PROMPT = 5000  # characters
+MAX_TEXT = 30_000  # bytes of a prompt in the metadata, in which é takes 6: ffmpeg takes 128 kB of options
+MAX_TOGETHER = 32  # motions, or styles, of one video: all must fit into its metadata
 MAX_WEIGHT = 100.0  # of a motion or absorber; far smaller ones already make every video black
 MAX_GUIDANCE = 100.0  # models use 1 to 15; far more gives colours without a picture
 MAX_RANK = 1024  # of a LoRA to train: more is no low rank, and takes more memory than the model
@@ -50,6 +54,16 @@ def check_prompt(text: str, what: str = "the prompt") -> None:
     """Raise InvalidInput for a text that is too long for the metadata of a video; models read far less."""
     in_range = len(text) <= MAX_PROMPT
     check(in_range, f"{what} has {len(text)} characters, at most {MAX_PROMPT} are possible", "models read about 100")
+    size = len(json.dumps(text))
+    message = f"{what} takes {size} bytes of metadata, at most {MAX_TEXT} are possible"
+    check(size <= MAX_TEXT, message, "write a shorter one: models read about 100 characters")
+
+
+def check_number(motions: Sized, styles: Sized) -> None:
+    """Raise InvalidInput for more motions or styles than the metadata of a video takes."""
+    for what, given, hint in (("motions", motions, "`cav mix` makes one motion of several"), ("styles", styles, None)):
+        message = f"{len(given)} {what} are too many for one video, at most {MAX_TOGETHER} are possible"
+        check(len(given) <= MAX_TOGETHER, message, hint)
 
 
 def check_seed(seed: int) -> None:

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from cavtool.recipes.absorb import Absorber
 from cavtool.recipes.blend import Blend
-from cavtool.recipes.common import DEFAULT_MODEL, DType, check, check_prompt, check_sampling, check_seed
+from cavtool.recipes.common import DEFAULT_MODEL, DType, check, check_number, check_prompt, check_sampling, check_seed
 from cavtool.recipes.memory import AUTO_MEMORY, MemoryOptions
 
 
@@ -47,6 +47,7 @@ class EditRecipe:
         check_prompt(self.prompt)
         check_prompt(self.source_prompt, "the source prompt")
         check_prompt(self.negative, "the negative prompt")
+        check_number(self.motions, self.styles)
         check_sampling(self.steps, self.guidance)
         check(0 <= self.strength <= 1, "`--strength` must be from 0 to 1")
         check_seed(self.seed or 0)

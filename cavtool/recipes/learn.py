@@ -54,10 +54,13 @@ class LearnRecipe:
         check(self.batch_size > 0, "`--batch-size` must be at least 1")
         num_parts = self.memory.gradient_accumulation_steps
         check(num_parts <= self.batch_size, f"a batch of {self.batch_size} cannot be split into {num_parts} parts")
-        check(0 < self.lr < math.inf, "`--lr` must be above 0")
+        check(0 < self.lr < math.inf, "`--lr` must be a finite number above 0")
         check(0 < self.absorber_lr < math.inf, "`absorber_lr` must be above 0")
         check(self.start is None or 0 <= self.start < math.inf, "`--start` must be 0 or more seconds")
-        check(self.duration is None or 0 < self.duration < math.inf, "`--duration` must be above 0 seconds")
+        check(
+            self.duration is None or 0 < self.duration < math.inf,
+            "`--duration` must be a finite number of seconds above 0",
+        )
         check_seed(self.seed)
 
     @property

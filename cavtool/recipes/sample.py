@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from cavtool.recipes.absorb import Absorber
 from cavtool.recipes.blend import Blend
-from cavtool.recipes.common import DEFAULT_MODEL, DType, check, check_prompt, check_sampling, check_seed
+from cavtool.recipes.common import DEFAULT_MODEL, DType, check, check_number, check_prompt, check_sampling, check_seed
 from cavtool.recipes.memory import AUTO_MEMORY, MemoryOptions
 
 MAX_VIDEOS = 1000  # of one call
@@ -39,6 +39,7 @@ class SampleRecipe:
         check(bool(self.prompt.strip()), "the prompt is empty", 'say what to show: `cav generate "a red cat"`')
         check_prompt(self.prompt)
         check_prompt(self.negative, "the negative prompt")
+        check_number(self.motions, self.styles)
         check_sampling(self.steps, self.guidance)
         check(1 <= self.num_videos <= MAX_VIDEOS, f"`-n` must be from 1 to {MAX_VIDEOS}")
         check(self.scale is None or self.scale > 0, "`--scale` must be at least 1")

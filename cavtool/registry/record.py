@@ -27,6 +27,7 @@ Kind = Literal["motion", "absorber"]
 Origin = Literal["learned", "mixed", "imported"]
 Scalar = str | int | float | bool
 
+_MOST = 1e9  # of a number about a clip
 _FILE = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -42,6 +43,14 @@ class Clip:
     num_frames: int
     width: int
     height: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start < _MOST or not all(0 < each < _MOST for each in self._sizes):
+            raise ValueError("its numbers must be above 0 and below a billion")
+
+    @property
+    def _sizes(self) -> tuple[float, ...]:
+        return self.duration, self.fps, self.num_frames, self.width, self.height
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,5 +155,7 @@ def _check(record: Record) -> None:
     noise_from = record.recipe.get("noise_from", 0.0)
     if isinstance(noise_from, str | bool) or not 0 <= noise_from < 1:
         raise IntegrityFailure(f"the record has no valid `recipe.noise_from`: {noise_from!r} is not from 0 to 1")
+    if not 0 <= record.rank < _MOST:
+        raise IntegrityFailure(f"the record has no valid `rank`: {record.rank}")
     if not is_name(record.name) or not all(map(_FILE.fullmatch, record.files)):
         raise IntegrityFailure("the record holds an invalid name")

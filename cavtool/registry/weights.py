@@ -23,15 +23,19 @@ _EXPONENTS = {
     "F16": ("<u2", 0x7C00),
     "BF16": ("<u2", 0x7F80),
 }
+_SHOWN_DIMENSIONS = 4
 _CHUNK = 1 << 24  # numbers to check at a time
 
 
 def check_weights(path: Path, name: str, kind: str) -> None:
     """Raise IntegrityFailure unless the file holds complete, finite weights of a motion or an absorber (`kind`)."""
-    header = read_header(path)
+    try:
+        header = read_header(path)
+    except IntegrityFailure as failure:
+        raise IntegrityFailure(f"the weights of `{name}` are not a readable safetensors file") from failure
     metadata = header.pop("__metadata__", {})
     reason = next(_problems(header, metadata, kind), "") or ("" if is_whole(path) else "the file ends too early")
-    reason = reason or next(_not_finite(path, header), "")
+    reason = reason or _damage(path) or next(_not_finite(path, header), "")
     if reason:
         raise IntegrityFailure(f"the weights of `{name}` are not usable: {reason}")
 
@@ -43,16 +47,36 @@ def _problems(tensors: Mapping[str, Any], metadata: object, kind: str) -> Iterat
     if not layers and token is None:
         yield "the file holds no LoRA" if kind == "motion" else "the file holds no absorber"
     if token is not None and (len(token["shape"]) != 2 or 0 in token["shape"]):
-        yield f"its token has shape {token['shape']}"
+        yield f"its token has shape {_shape_text(token['shape'])}"
     for layer in layers:
         down, up = (tensors.get(layer + end, {}).get("shape") for end in (_A, _B))
         if not down or not up or len(down) != 2 or len(up) != 2 or down[0] != up[1] or 0 in (*down, *up):
-            yield f"the matrices of `{layer}` do not fit each other: {down or 'missing'} and {up or 'missing'}"
+            shapes = " and ".join(_shape_text(shape) for shape in (down, up))
+            yield f"the matrices of `{layer}` do not fit each other: {shapes}"
     for key, entry in tensors.items():
         if entry["dtype"] not in _EXPONENTS:
             yield f"`{key}` is of type {entry['dtype']}"
     if isinstance(metadata, dict) and not _is_finite(metadata.get("lora_adapter_metadata")):
         yield "their scale is not finite"
+
+
+def _shape_text(shape: list[int] | None) -> str:
+    """The shape of a tensor, cut short after a few dimensions."""
+    return "missing" if not shape else str(shape) if len(shape) <= _SHOWN_DIMENSIONS else f"{len(shape)} dimensions"
+
+
+def _damage(path: Path) -> str:
+    """Why the library that loads the weights refuses the file; empty if it does not.
+
+    It checks that the tensors have the bytes of their shapes, do not overlap, and leave no gap.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "np"):
+            return ""
+    except SafetensorError as error:
+        return str(error).removeprefix("Error while deserializing header: ")
 
 
 def _is_finite(text: object) -> bool:
@@ -64,7 +88,7 @@ def _is_finite(text: object) -> bool:
         return found[-1]
 
     try:
-        json.loads(str(text), parse_float=read, parse_constant=read)
+        json.loads(str(text), parse_int=read, parse_float=read, parse_constant=read)
     except (ValueError, RecursionError):
         return True
     return all(map(math.isfinite, found))

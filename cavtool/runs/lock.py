@@ -25,6 +25,8 @@ def driver(folder: Path) -> int | None:
             return None
     except Timeout:
         return pid
+    except OSError:  # a lock that cannot be opened locks nothing
+        return None
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 from cavtool import schema
 from cavtool.errors import IntegrityFailure
 from cavtool.events import Event, from_json
-from cavtool.system.files import writing_to
+from cavtool.system.files import read_lines, writing_to
 
 _EVENTS, _OUTPUT = "log.jsonl", "output.log"
 
@@ -22,7 +22,7 @@ def append(folder: Path, event: Mapping[str, object]) -> None:
 def read(folder: Path) -> list[Event]:
     """The events that can be read; the last line may be incomplete while it is being written."""
     events = []
-    for line in _lines(folder / _EVENTS):
+    for line in read_lines(folder / _EVENTS):
         with suppress(ValueError, IntegrityFailure):
             events.append(from_json(schema.parse_json(line)))
     return events
@@ -30,12 +30,5 @@ def read(folder: Path) -> list[Event]:
 
 def last_output(folder: Path) -> str:
     """The last line a detached process printed, hints excluded; empty if there is none."""
-    printed = (line.strip() for line in reversed(_lines(folder / _OUTPUT)))
+    printed = (line.strip() for line in reversed(read_lines(folder / _OUTPUT)))
     return next((line for line in printed if line and not line.startswith("hint:")), "")
-
-
-def _lines(file: Path) -> list[str]:
-    try:
-        return file.read_text(encoding="utf-8", errors="replace").split("\n")
-    except FileNotFoundError:
-        return []

@@ -133,8 +133,10 @@ def _fitted(path: Path, model: Model) -> tuple[lora.LoraState, list[str]]:
 
     Raises what `import_lora` does.
     """
+    if not path.exists():
+        raise NotFound(f"no such file: `{path}`", hint="check the path")
     if not path.is_file():
-        raise NotFound(f"no file `{path}`")
+        raise IntegrityFailure(f"`{path}` is not a regular file", hint="save the weights as a file first")
     if path.suffix.lower() not in WEIGHT_FILES:
         raise IntegrityFailure(f"`{path.name}` is not a file of weights ({', '.join(WEIGHT_FILES)})")
     loras, others = read_loras(path, *read_tensors(path))

@@ -5,7 +5,7 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
-from cavtool.system.files import write_atomic
+from cavtool.system.files import read_text, write_atomic
 
 CACHE_FILE = "checksums.json"  # path -> [size in bytes, time of modification in ns, SHA-256]
 
@@ -36,7 +36,7 @@ def _read(cache: Path | None) -> dict[str, list[int | str]]:
     if cache is None:
         return {}
     with suppress(OSError, ValueError, AttributeError):
-        entries = json.loads((cache / CACHE_FILE).read_text(encoding="utf-8")).items()
+        entries = json.loads(read_text(cache / CACHE_FILE)).items()
         return {key: entry for key, entry in entries if isinstance(entry, list) and len(entry) == 3}
     return {}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 from uuid import uuid4
 
-from cavtool.errors import Conflict, InvalidInput, RequirementError
+from cavtool.errors import Conflict, IntegrityFailure, InvalidInput, RequirementError
 from cavtool.system import platform
 
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -75,6 +75,20 @@ def read_text(path: Path) -> str:
     """The UTF-8 text of a regular file. Raises OSError as `open_regular`, and UnicodeDecodeError."""
     with open_regular(path) as file:
         return file.read().decode("utf-8").replace("\r\n", "\n")
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a UTF-8 text, with replacements for what is none; empty if there is no file.
+
+    Raises IntegrityFailure for what cannot be read, such as a folder or a pipe.
+    """
+    try:
+        with open_regular(path) as file:
+            return file.read().decode("utf-8", "replace").split("\n")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise IntegrityFailure(f"cannot read `{path}`: {error.strerror}", hint="move it away") from error
 
 
 def sync(path: Path) -> None:

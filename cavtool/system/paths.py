@@ -55,7 +55,7 @@ class Places:
 def places(home: Path | None = None) -> Places:
     """The places under `home` (default: the variable CAV_HOME, and without it the platform's folders).
 
-    Raises InvalidInput for the home of a user that does not exist.
+    Raises InvalidInput for the home of a user that does not exist, and for a file.
     """
     root = home or os.environ.get("CAV_HOME")
     if not root:
@@ -64,4 +64,6 @@ def places(home: Path | None = None) -> Places:
         folder = Path(root).expanduser().absolute()
     except RuntimeError as error:
         raise InvalidInput(f"`CAV_HOME` is `{root}`, the home of an unknown user", hint="set it to a folder") from error
+    if os.path.exists(folder) and not folder.is_dir():  # noqa: PTH110 a Path raises for a long name
+        raise InvalidInput(f"`CAV_HOME` is `{root}`, which is not a folder", hint="set it to a folder")
     return Places(*(folder / part for part in ("data", "config", "state", "cache")))

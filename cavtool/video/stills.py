@@ -21,10 +21,20 @@ def read_still(path: Path, aspect: float) -> Frames | None:
         with Image.open(path) as image:
             if getattr(image, "n_frames", 1) > 1:
                 return None
-            shown = ImageOps.exif_transpose(image).convert("RGB")
+            shown = _to_rgb(ImageOps.exif_transpose(image))
     except UnidentifiedImageError:
         return None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, TypeError, ArithmeticError, Image.DecompressionBombError) as error:
         raise MediaError(f"cannot read `{path}`: {error}") from error
     width, height = min(shown.width, round(shown.height * aspect)), min(shown.height, round(shown.width / aspect))
     return np.asarray(ImageOps.fit(shown, (max(1, width), max(1, height))))
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """The picture in 8 bits a colour. 16 bits are scaled: `convert` clips them. Transparent pixels become black."""
+    if image.mode.startswith("I"):
+        return Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        shown = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", shown.size, "black"), shown)
+    return image.convert("RGB")

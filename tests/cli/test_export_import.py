@@ -95,6 +95,12 @@ def test_loras_of_other_tools_are_written_and_read(cav: Cav, home: Path, tmp_pat
     assert "note: diffusers cannot load LoRAs into a pipeline of this family" in done.stderr
     assert load_file("out/spin.safetensors").keys() == {f"unet.{layer}.{name}" for name in pair}
     assert cav("export", "spin", "--format", "kohya").stderr.endswith("hint: use `--format diffusers`\n")
+    scale = {"lora_adapter_metadata": f'{{"unet.lora_alpha": {10**400}}}'}
+    save_file({f"unet.{layer}.{name}": matrix for name, matrix in pair.items()}, tmp_path / "big.safetensors", scale)
+    done = cav("import", "big.safetensors")
+    assert (done.returncode, done.stderr.splitlines()[0]) == (5, f"error: the scale of `{layer}` is too large")
+    (tmp_path / "folder.safetensors").mkdir()
+    assert "is not a regular file" in cav("import", "folder.safetensors").stderr
     (twirl.folder / "weights.safetensors").write_bytes(b"hello")
     assert cav("export", "twirl", "--format", "comfy").returncode == 5
     assert cav("import", "spin.safetensors", "--model", "zeroscope").returncode == 6

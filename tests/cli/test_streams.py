@@ -12,6 +12,7 @@ import pytest
 from cavtool.__main__ import main as start
 from cavtool.cli import streams
 from cavtool.cli.output import Output
+from cavtool.events import Terminated
 from tests.cli.assets import put_motion
 from tests.cli.conftest import Cav, OnTerminal
 
@@ -32,6 +33,23 @@ def test_closed_streams_change_nothing(environment: dict[str, str], home: Path, 
     assert in_shell(f"{CAV} note twirl hello {closed}", environment).returncode == 0
     assert "hello" in (home / "data" / "assets" / "twirl" / "record.toml").read_text()
     assert in_shell(f"{CAV} show twril {closed}", environment).returncode == 3
+
+
+@posix
+def test_a_deleted_folder_and_a_home_that_is_a_file_are_named(
+    cav: Cav, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_motion(home, "twirl")
+    (gone := tmp_path / "gone").mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    done = cav("export", "twirl")
+    monkeypatch.chdir(tmp_path)
+    assert (done.returncode, done.stderr.splitlines()[0]) == (6, "error: the current folder has been deleted")
+    (file := tmp_path / "file").touch()
+    for command in (("list",), ("runs", "list"), ("config", "list"), ("prune",)):
+        done = cav(*command, env={"CAV_HOME": str(file)})
+        assert (done.returncode, "which is not a folder" in done.stderr) == (2, True), command
 
 
 @posix
@@ -91,14 +109,17 @@ def test_a_signal_ends_a_command_in_one_line_and_leaves_no_files(environment: di
     assert list(out.iterdir()) == []
 
 
-def test_ctrl_c_while_the_program_loads_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("signalled", "code"), [(KeyboardInterrupt(), 130), (Terminated(signal.SIGTERM), 143)])
+def test_a_signal_while_the_program_loads_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, signalled: KeyboardInterrupt, code: int
+) -> None:
     def interrupted() -> None:
-        raise KeyboardInterrupt
+        raise signalled
 
     monkeypatch.setattr(streams, "open_closed_streams", interrupted)
     with pytest.raises(SystemExit) as ended:
         start()
-    assert ended.value.code == 130
+    assert ended.value.code == code
 
 
 def test_a_dumb_terminal_gets_no_colours(cav_on_terminal: OnTerminal, home: Path) -> None:

@@ -194,9 +194,15 @@ WHOLE = {A: [2, 3], B: [4, 2]}
         (tensors(WHOLE, math.nan, "F16"), f"`{A}` holds NaN or infinity"),
         (tensors(WHOLE, math.inf, "BF16"), f"`{A}` holds NaN or infinity"),
         (tensors(WHOLE)[:-1], "ends too early"),
+        (tensors(WHOLE) + b"more", "file not fully covered"),
+        (tensors(WHOLE).replace(b"[0, 24]", b"[24, 0]"), "invalid offset"),
+        (tensors(WHOLE).replace(b"[24, 56]", b"[20, 52]"), "invalid offset"),
+        (tensors(WHOLE).replace(b"[2, 3]", b"[2, 9]"), "invalid shape"),
+        (tensors({A: [1] * 500, B: [4, 2]}), r"500 dimensions and \[4, 2\]"),
         (tensors(WHOLE).replace(b'"F32"', b'"I32"'), "is of type I32"),
         (tensors(WHOLE, lora_adapter_metadata='{"unet.lora_alpha": Infinity}'), "their scale is not finite"),
         (tensors(WHOLE, lora_adapter_metadata='{"unet.lora_alpha": 1e999}'), "their scale is not finite"),
+        (tensors(WHOLE, lora_adapter_metadata=f'{{"unet.lora_alpha": {10**400}}}'), "their scale is not finite"),
     ],
 )
 def test_weights_that_no_model_can_use_are_neither_imported_nor_intact(

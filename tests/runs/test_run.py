@@ -191,6 +191,19 @@ def test_a_live_driver_keeps_others_out_and_a_dead_one_does_not(run: Run, proces
     assert not (run.folder / "pid").exists()
 
 
+def test_a_lock_that_cannot_be_opened_locks_nothing(run: Run) -> None:
+    (run.folder / "pid").write_text(str(os.getpid()))
+    (run.folder / "lock").mkdir()
+    assert run.status == "stopped"
+
+
+@forks
+def test_a_log_that_is_a_pipe_is_refused_at_once(run: Run) -> None:
+    os.mkfifo(run.folder / "log.jsonl")
+    with pytest.raises(IntegrityFailure, match="not a regular file"):
+        run.events()
+
+
 def test_a_pid_without_the_lock_is_not_a_driver(run: Run) -> None:
     (run.folder / "pid").write_text(str(os.getpid()))
     assert run.status == "stopped"

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from cavtool.errors import InvalidInput
 from cavtool.system.paths import Places, places
 
 
@@ -30,6 +31,12 @@ def test_cav_home_may_be_relative_or_start_with_a_tilde(tmp_path: Path, monkeypa
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     monkeypatch.setenv("CAV_HOME", "~/there")
     assert places() == under(tmp_path / "there")
+
+
+def test_a_home_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InvalidInput, match="not a folder"):
+        places(tmp_path / "file")
 
 
 @pytest.mark.parametrize("home", [None, ""])

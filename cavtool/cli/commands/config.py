@@ -31,12 +31,14 @@ def list_(out: Output, workspace: Workspace) -> None:
     """
     from cavtool.settings import SETTINGS
 
-    settings, found = workspace.settings, {}
+    settings, found, problems = workspace.settings, {}, dict[str, None]()
     for key in SETTINGS:
         try:
             found[key] = settings.get(key)
         except InvalidInput as error:
-            out.warning(error.message)
+            problems[error.message] = None  # a file that cannot be read is one problem, not one of each setting
+    for problem in problems:
+        out.warning(problem)
     if found:
         for unknown in settings.unknown_keys():
             out.warning(f"unknown setting `{unknown}` in `{settings.file}`")

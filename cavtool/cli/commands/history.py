@@ -29,7 +29,7 @@ def history(
     workspace: Workspace,
     action: Annotated[Literal["list", "clear"], typer.Argument(help="List the entries, or forget them all.")] = "list",
     *,
-    again: Annotated[int, typer.Option(metavar="N", help="Make entry N again.", show_default=False)] = 0,
+    again: Annotated[int | None, typer.Option(metavar="N", help="Make entry N again.", show_default=False)] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File or folder (default: as when it was made).")
     ] = None,
@@ -44,7 +44,7 @@ def history(
     if action == "clear":
         _clear(out, workspace, yes=yes)
         return
-    if not again:
+    if again is None:
         for failure in workspace.history.damaged():
             out.warning(failure.message)
         entries = workspace.history.entries()[-num:]

@@ -33,8 +33,10 @@ def list_(
     *,
     motions: Annotated[bool, typer.Option("--motions", help="Only motions.")] = False,
     absorbers: Annotated[bool, typer.Option("--absorbers", help="Only absorbers.")] = False,
-    tag: Annotated[str, typer.Option(help="Only those with this tag.", autocompletion=tags)] = "",
-    model: Annotated[str, typer.Option(help="Only those of this base model.", autocompletion=listed_model_names)] = "",
+    tag: Annotated[str | None, typer.Option(help="Only those with this tag.", autocompletion=tags)] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Only those of this base model.", autocompletion=listed_model_names)
+    ] = None,
     sort: Annotated[
         str,
         typer.Option(help="Sort by name, or in descending order by created or size.", autocompletion=sort_keys),
@@ -57,7 +59,9 @@ def list_(
     for _, found in workspace.registry.scan():
         if isinstance(found, CavError):
             out.warning(found.message)
-        elif kinds[found.record.kind] and tag in {"", *found.record.tags} and model in {"", found.record.base_model}:
+        elif (
+            kinds[found.record.kind] and tag in {None, *found.record.tags} and model in {None, found.record.base_model}
+        ):
             listed.append(found)
     listed.sort(key=_SORT_KEYS[sort], reverse=sort != "name")
     columns = ("NAME", "KIND", "BASE", "RANK", "SIZE", "CREATED", *(("TAGS", "PROMPT") if long else ()))

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from cavtool.core.formats.files import DAMAGED, pair, rank_of, scalar
 from cavtool.errors import IntegrityFailure
+from cavtool.system.files import read_text
 
 _DOWN = re.compile(
     r"(?!lora_)(?P<layer>.+?)(?P<how>\.lora_A|\.lora\.down|_lora\.down|\.lora_down)(?P<default>\.default)?\.weight"
@@ -26,6 +27,8 @@ _UP = {".lora_A": ".lora_B", ".lora.down": ".lora.up", "_lora.down": "_lora.up",
 _UNET = "unet"
 _PREFIX = re.compile(r"(unet|base_model\.model)\.")
 _PROCESSOR = re.compile(r"\.processor\.(\w+)$")
+
+_LARGEST = 2**63  # of alpha, which is about the rank
 
 ScaleOf = Callable[[str, int], float]  # of the name of a layer and its rank
 
@@ -59,7 +62,7 @@ def scales(path: Path, metadata: Mapping[str, str]) -> ScaleOf:
                 part, _, name = key.partition(".")
                 configs.setdefault(part, {})[name] = value
         elif path.name.startswith("adapter_model."):
-            configs[_UNET] = dict(json.loads(path.with_name("adapter_config.json").read_text(encoding="utf-8")))
+            configs[_UNET] = dict(json.loads(read_text(path.with_name("adapter_config.json"))))
 
     def scale_of(layer: str, rank: int) -> float:
         config = configs.get(layer.partition(".")[0]) or configs.get(_UNET, {})
@@ -69,6 +72,8 @@ def scales(path: Path, metadata: Mapping[str, str]) -> ScaleOf:
         alpha = next(named, config.get("lora_alpha"))
         if not isinstance(alpha, int | float):
             return 1.0
+        if abs(alpha) >= _LARGEST:  # Python cannot divide a larger whole number
+            raise IntegrityFailure(f"the scale of `{layer}` is too large", hint=DAMAGED)
         return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
 
     return scale_of
