@@ -170,7 +170,7 @@ def test_a_run_whose_name_was_taken_meanwhile_says_so_before_it_trains(circle: P
     put(Workspace().registry.root, "circle", 1)
     with pytest.raises(Conflict) as caught:
         resume(run.id)
-    assert caught.value.hint == f"`cav rm circle` makes room, then `cav runs resume {run.id}`"
+    assert caught.value.hint == f"rename it with `cav mv circle NEW`, then `cav runs resume {run.id}`"
     assert run.step == 2
     Workspace().registry.remove("circle")
     asset = resume(run.id)

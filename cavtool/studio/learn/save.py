@@ -56,7 +56,11 @@ def check_still_free(registry: Registry, name: str, kind: Kind, run: Run, *, rep
     try:
         registry.check_free(name, kind, replace=replace)
     except Conflict as taken:
-        hint = f"`cav rm {name}` makes room, then `cav runs resume {run.id}`"
+        motion = run.record.name
+        moved = (
+            f"{motion} NEW --with-absorber" if {motion, absorber_name(motion)} <= {*registry.names()} else f"{name} NEW"
+        )
+        hint = f"rename it with `cav mv {moved}`, then `cav runs resume {run.id}`"
         raise Conflict(taken.message, hint=hint) from taken
 
 
