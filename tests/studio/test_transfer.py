@@ -213,7 +213,7 @@ def test_what_cannot_be_imported_is_refused(
         ("none.safetensors", animatediff, IntegrityFailure, "holds no LoRA in a known layout"),
         ("text.pt", animatediff, IntegrityFailure, "is damaged, or holds more than weights"),
         ("clip.mp4", animatediff, IntegrityFailure, "is not a file of weights"),
-        ("gone.ckpt", animatediff, NotFound, "no file"),
+        ("gone.ckpt", animatediff, NotFound, "no such file"),
     ]
     for name, folder, error, message in cases:
         with pytest.raises(error, match=message):
