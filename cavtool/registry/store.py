@@ -30,14 +30,16 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from cavtool.errors import Conflict, IntegrityFailure, NotFound, closest
 from cavtool.names import check_name, is_name
-from cavtool.recipes import LearnRecipe
 from cavtool.registry.asset import Asset, copy_file, link_file, load, verify
 from cavtool.registry.record import RECORD, WEIGHTS, Kind, Record, check_writable, from_toml, to_toml
 from cavtool.system.files import failpoint, make_folder, sync, write_atomic, writing_to
+
+if TYPE_CHECKING:  # `cav list` needs no recipes
+    from cavtool.recipes import LearnRecipe
 
 KINDS: tuple[Kind, Kind] = ("motion", "absorber")  # the assets that a training adds, in this order
 _TMP, _NEW = ".tmp-", ".new-"
@@ -146,7 +148,7 @@ class Registry:
                 hint = f"choose another name, or `cav rm {name}` first"
                 raise Conflict(f"`{name}` is an existing {there.record.kind}, which no {kind} can replace", hint=hint)
 
-    def check_leaves(self, recipe: LearnRecipe, name: str, *, replace: bool = False) -> None:
+    def check_leaves(self, recipe: "LearnRecipe", name: str, *, replace: bool = False) -> None:
         """Raise what `check_free` raises, for the motion `name` and for the absorber trained with it."""
         for each, kind in zip(recipe.leaves(name), KINDS, strict=False):
             self.check_free(each, kind, replace=replace)
