@@ -21,10 +21,10 @@ from cavtool.recipes import AbsorbRecipe
 from cavtool.registry import Asset, Record
 from cavtool.registry.record import WEIGHTS
 from cavtool.schema import to_table
-from cavtool.studio.learn.prepare import NUM_CROPS
+from cavtool.studio.learn.prepare import NUM_CROPS, open_for_training
 from cavtool.studio.learn.train import absorber_trainer, smooth
 from cavtool.studio.retry import retrying
-from cavtool.studio.session import Session, open_session
+from cavtool.studio.session import Session
 from cavtool.studio.weights import save_weights
 from cavtool.workspace import Workspace
 
@@ -52,15 +52,7 @@ def absorb(
     video.check_ffmpeg()
     frames = _read_frames(sources, model.clip, on_event)
     with explain_oom():
-        session = open_session(
-            model,
-            device=recipe.device,
-            dtype=recipe.dtype,
-            training=True,
-            memory=recipe.memory,
-            batch_size=recipe.batch_size,
-            rank=recipe.rank,
-        )
+        session = open_for_training(model, recipe)
         if rest := session.backbone.truncated(recipe.prompt):
             on_event(Warn(f"the prompt is too long for `{model.name}`, which ignores `{rest}`"))
     state, loss = retrying(session, lambda session: _train(session, recipe, frames, on_event), on_event)

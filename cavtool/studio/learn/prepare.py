@@ -17,7 +17,7 @@ from cavtool.core.distributed import from_main, shares_of
 from cavtool.errors import MediaError, RequirementError
 from cavtool.events import Note, OnEvent, Warn
 from cavtool.models import Model
-from cavtool.recipes import LearnRecipe
+from cavtool.recipes import AbsorbRecipe, LearnRecipe
 from cavtool.registry.absorbers import find_absorber
 from cavtool.registry.record import Clip
 from cavtool.runs import INPUTS, Run
@@ -74,7 +74,7 @@ def prepare_run(
     return from_main(create), session
 
 
-def open_for_training(model: Model, recipe: LearnRecipe) -> Session:
+def open_for_training(model: Model, recipe: LearnRecipe | AbsorbRecipe) -> Session:
     """Open the base model of a recipe. Raises what `open_session` does."""
     return open_session(
         model,
