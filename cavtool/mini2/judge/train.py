@@ -73,9 +73,9 @@ def make_pieces(work: Path, vae: Any) -> tuple[Any, Tensor, Tensor]:
                 log(work, stage="data: judge", step=seeds.stop - _SEEDS)
         names = ("frames", "attributes", "channels")
         arrays = {name: np.concatenate(part) for name, part in zip(names, zip(*parts, strict=True), strict=True)}
-        with (work / "data.tmp").open("wb") as file:
+        with path.with_suffix(".tmp").open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
-        (work / "data.tmp").replace(path)
+        path.with_suffix(".tmp").replace(path)
     made = np.load(path)
     return made["frames"], torch.from_numpy(made["attributes"]), torch.from_numpy(made["channels"])
 

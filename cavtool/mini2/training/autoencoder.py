@@ -26,9 +26,9 @@ def make_frames(work: Path, count: int, device: str) -> tuple[Any, Tensor]:
         with render_pool(device) as pool:
             seeds = [("stills", seed) for seed in range(STILL_SEEDS, STILL_SEEDS + count)]
             frames, _, discs = zip(*pool.starmap(draw_frames, seeds, chunksize=64), strict=True)
-        with (work / "data.tmp").open("wb") as file:
+        with path.with_suffix(".tmp").open("wb") as file:
             np.savez(file, frames=np.concatenate(frames), discs=np.concatenate(discs))
-        (work / "data.tmp").replace(path)
+        path.with_suffix(".tmp").replace(path)
     made = np.load(path)
     frames = made["frames"]
     again = [draw_frames("stills", STILL_SEEDS + i)[0] for i in range(min(count, 4))]

@@ -69,8 +69,8 @@ class Stage:
 
     def _save(self, work: Path, step: int, optimizer: Optimizer, average: dict[str, Tensor]) -> None:
         state = {"step": step, "model": self.model.state_dict(), "average": average, "optim": optimizer.state_dict()}
-        torch.save(state, work / "checkpoint.tmp")
-        (work / "checkpoint.tmp").replace(work / f"{self.name}.pt")
+        torch.save(state, work / f"{self.name}.tmp")
+        (work / f"{self.name}.tmp").replace(work / f"{self.name}.pt")
 
     def _load(self, work: Path, optimizer: Optimizer, average: dict[str, Tensor]) -> int:
         path = work / f"{self.name}.pt"
