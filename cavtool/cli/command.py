@@ -19,7 +19,6 @@ _PROVIDED: dict[Any, Callable[[Output], object]] = {
     Output: lambda out: out,
     Workspace: lambda out: Workspace(on_wait=out.note, on_warning=out.warning),
 }
-_FORMER_NAMES = {"--replace", "--overwrite"}  # of `--force`
 _ADDED = [
     inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation)
     for name, annotation in {
@@ -58,12 +57,11 @@ class FastCommand(TyperCommand):
     """A command that does not check the defaults of its options.
 
     Typer checks them with pydantic, whose import would make `cav list` take 2.5 times as long as importing typer and
-    rich instead of 1.3 times (`python -m tests.benchmarks.startup`; the limit is 1.5).
+    rich instead of 1.5 times (`python -m tests.benchmarks.startup`: 100 assets; the limit is 1.5).
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the command line into `ctx.params`."""
-        args = _with_current_names(args, ctx)
         values, rest, given = self.make_parser(ctx).parse_args(args=args)
         _refuse_empty_paths(values, self.get_params(ctx))
         params = dict.fromkeys([*given, *self.get_params(ctx)])  # in the order of the line, then the others
@@ -87,14 +85,6 @@ def _refuse_empty_paths(values: dict[str, Any], params: list[Any]) -> None:
             if "" in (given if isinstance(given, list | tuple) else (given,)):
                 named = param.opts[0] if param.param_type_name == "option" else param.name
                 raise InvalidInput(f"the path for `{named}` is empty", hint="write `.` for the current folder")
-
-
-def _with_current_names(args: list[str], ctx: Any) -> list[str]:
-    """The arguments with `--force` in place of its former names, if the command has it."""
-    if not any("--force" in param.opts for param in ctx.command.get_params(ctx)):
-        return args
-    end = args.index("--") if "--" in args else len(args)
-    return [*("--force" if arg in _FORMER_NAMES else arg for arg in args[:end]), *args[end:]]
 
 
 class FastGroup(TyperGroup):

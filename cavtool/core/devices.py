@@ -1,5 +1,6 @@
 """The device and compute precision to use, from the user's settings and the machine's abilities."""
 
+import gc
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,6 +66,13 @@ def free_memory(device: str) -> int | None:
     unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     share = torch.cuda.get_per_process_memory_fraction(device) * total - torch.cuda.memory_allocated(device)
     return int(min(free + unused, share))
+
+
+def free_unused() -> None:
+    """Give memory that nothing refers to any more back to the system and the accelerator."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _cpu_is_fast_at_bf16() -> bool:

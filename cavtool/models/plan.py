@@ -19,7 +19,11 @@ from cavtool.system.safetensors import find_weights, tensor_shapes
 
 Task = Literal["learn", "generate"]
 
-_TEMPORAL = re.compile(r".*(?:temp_attentions|transformer_in|motion_modules)\..*\.to_(?:q|k|v|out\.0)\.weight")
+# UNets have attention along time; of Wan's attention over the whole clip, q and k are trained.
+_TEMPORAL = re.compile(
+    r".*(?:temp_attentions|transformer_in|motion_modules)\..*\.to_(?:q|k|v|out\.0)\.weight"
+    r"|blocks\.\d+\.attn1\.to_[qk]\.weight"
+)
 _LORA_BYTES = 16  # a parameter, its gradient and the two moments of AdamW, each fp32
 _FULL_WIDTH = 320  # channels of the first level of the UNets that were counted
 _FULL_DEPTH = 1536 * 30  # width times layers of the Wan that was counted
@@ -132,8 +136,8 @@ def _shapes(folder: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _lora_parameters(folder: Path, rank: int) -> int:
-    """The parameters of a LoRA on all attention along time: rank x (in + out) a layer."""
-    shapes = [item for part in ("unet", ADAPTER) for item in _shapes(folder / part).items()]
+    """The parameters of a T-LoRA: rank x (in + out) a layer."""
+    shapes = [item for part in _DENOISERS for item in _shapes(folder / part).items()]
     return sum(rank * sum(shape) for name, shape in shapes if _TEMPORAL.fullmatch(name))
 
 

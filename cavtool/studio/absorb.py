@@ -11,6 +11,7 @@ from PIL import Image
 from cavtool import video
 from cavtool.core.adapters import lora
 from cavtool.core.adapters.absorber import crop_bank
+from cavtool.core.adapters.heads import Heads, other_heads
 from cavtool.core.adapters.lora import LoraState
 from cavtool.core.devices import explain_oom
 from cavtool.core.distributed import from_main, in_main
@@ -21,7 +22,7 @@ from cavtool.recipes import AbsorbRecipe
 from cavtool.registry import Asset, Record
 from cavtool.registry.record import WEIGHTS
 from cavtool.schema import to_table
-from cavtool.studio.learn.prepare import NUM_CROPS, open_for_training
+from cavtool.studio.learn.prepare import NUM_CROPS, open_for_training, temporal_heads
 from cavtool.studio.learn.train import absorber_trainer, smooth
 from cavtool.studio.retry import retrying
 from cavtool.studio.session import Session
@@ -50,12 +51,12 @@ def absorb(
     workspace.registry.check_free(name, "absorber", replace=replace)
     workspace.registry.check_writable()
     video.check_ffmpeg()
-    frames = _read_frames(sources, model.clip, on_event)
+    frames, clip = _read_frames(sources, model.clip, on_event)
     with explain_oom():
         session = open_for_training(model, recipe)
         if rest := session.backbone.truncated(recipe.prompt):
             on_event(Warn(f"the prompt is too long for `{model.name}`, which ignores `{rest}`"))
-    state, loss = retrying(session, lambda session: _train(session, recipe, frames, on_event), on_event)
+    _, (state, loss) = retrying(session, lambda session: _train(session, recipe, frames, clip, on_event), on_event)
     draft = _draft(name, recipe, model, state, loss, num_frames=len(frames))
     with TemporaryDirectory() as folder:
         weights, reference = Path(folder, WEIGHTS), Path(folder, "reference.mp4")
@@ -65,17 +66,24 @@ def absorb(
         return from_main(lambda: workspace.registry.put(draft, files, replace=replace))
 
 
-def _read_frames(sources: Sequence[Path], clip: NativeClip, on_event: OnEvent) -> list[video.Frames]:
-    """The frames of all sources, each (H, W, 3) of its own size and the model's aspect. Raises MediaError."""
+def _read_frames(
+    sources: Sequence[Path], clip: NativeClip, on_event: OnEvent
+) -> tuple[list[video.Frames], video.Frames | None]:
+    """The frames of all sources, each (H, W, 3) of its own size and the model's aspect; the first video (F, H, W, 3).
+
+    Raises MediaError.
+    """
     if not sources:
         raise InvalidInput("an absorber needs a video or a picture")
-    frames = [frame for source in sources for frame in _frames_of(source, clip, on_event)]
+    read = [_frames_of(source, clip, on_event) for source in sources]
+    frames = [frame for each in read for frame in each]
     if all(map(video.is_black, frames)):
         raise MediaError("all sources are black: there is nothing to learn", hint="choose other videos or pictures")
-    return frames
+    return frames, next((each for each in read if isinstance(each, np.ndarray)), None)
 
 
-def _frames_of(source: Path, clip: NativeClip, on_event: OnEvent) -> list[video.Frames]:
+def _frames_of(source: Path, clip: NativeClip, on_event: OnEvent) -> list[video.Frames] | video.Frames:
+    """A list of pictures, or the frames of a video as one array."""
     aspect = clip.width / clip.height
     if source.is_dir():
         return _pictures_in(source, aspect, on_event)
@@ -83,7 +91,7 @@ def _frames_of(source: Path, clip: NativeClip, on_event: OnEvent) -> list[video.
         return [still]
     duration = video.probe(source).duration
     size = {"num_frames": clip.num_frames, "width": clip.width, "height": clip.height}
-    return [*video.decode(source, start=0.0, duration=duration, moving=False, on_event=on_event, **size)]
+    return video.decode(source, start=0.0, duration=duration, moving=False, on_event=on_event, **size)
 
 
 def _pictures_in(folder: Path, aspect: float, on_event: OnEvent) -> list[video.Frames]:
@@ -104,18 +112,34 @@ def _pictures_in(folder: Path, aspect: float, on_event: OnEvent) -> list[video.F
 
 
 def _train(
-    session: Session, recipe: AbsorbRecipe, frames: Sequence[video.Frames], on_event: OnEvent
+    session: Session,
+    recipe: AbsorbRecipe,
+    frames: Sequence[video.Frames],
+    clip_FHWC: video.Frames | None,
+    on_event: OnEvent,
 ) -> tuple[LoraState, float]:
     """Stage 1 on the crops of these frames: the absorber and its last smoothed loss."""
     backbone, clip = session.backbone, session.model.clip
     crops = backbone.encode_stills(crop_bank(frames, NUM_CROPS, recipe.seed, size=(clip.height, clip.width)))
+    heads = _spatial_heads(session, clip_FHWC, recipe.prompt, on_event)
     backbone.release("vae")
-    trainer, began, smoothed = absorber_trainer(session, recipe, crops), time.monotonic(), 0.0
+    trainer, began, smoothed = absorber_trainer(session, recipe, crops, heads), time.monotonic(), 0.0
     on_event(Stage("absorber", 1, 1))
     for loss in trainer.run():
         smoothed = smooth(smoothed, loss)
         on_event(Step("absorber", trainer.step, trainer.num_steps, loss, round(time.monotonic() - began, 3)))
     return lora.extract(trainer.params), smoothed
+
+
+def _spatial_heads(session: Session, clip_FHWC: video.Frames | None, prompt: str, on_event: OnEvent) -> Heads:
+    """The heads that look within a frame, for models in which only some of a layer do; {} for all heads."""
+    backbone = session.backbone
+    if not {*backbone.spatial_targets()} & {*backbone.temporal_targets()}:
+        return {}
+    if clip_FHWC is None:
+        on_event(Note("only a video tells which attention heads look across frames: from pictures, all of them train"))
+        return {}
+    return other_heads(temporal_heads(session, backbone.encode_clip(clip_FHWC), prompt, on_event))
 
 
 def _reference(frames: Sequence[video.Frames], clip: NativeClip) -> video.Frames:
@@ -134,6 +158,7 @@ def _draft(name: str, recipe: AbsorbRecipe, model: Model, state: LoraState, loss
         base_model=model.name,
         fingerprint=model.fingerprint,
         revision=model.revision,
+        commit=model.commit or None,
         prompt=recipe.prompt,
         appearance=recipe.prompt,
         rank=recipe.rank if lora.targets(state) else 0,

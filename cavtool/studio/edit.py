@@ -80,7 +80,7 @@ def edit(
     styles = load_styles(recipe, session, workspace, on_event)
     states = [style.state for style in styles]
     used = [motion for _, motion in motions]
-    edited = retrying(session, lambda each: edit_frames(each, frames, recipe, used, states, on_event), on_event)
+    _, edited = retrying(session, lambda each: edit_frames(each, frames, recipe, used, states, on_event), on_event)
     warn_if_blank(edited, "the edited video", on_event)
     made = (
         {"edit": metadata_of(recipe, model, records, styles) | {"video_sha256": _sha256(video)}} if metadata else None
@@ -113,6 +113,7 @@ def edit_frames(
     num_stages = 2 if recipe.start is EditStart.DDIM else 1
     if recipe.start is EditStart.DDIM:
         described = partial(backbone.predict, conditioning=backbone.encode_text([recipe.source_prompt]))
+        session.make_room()
         on_step = _reporter("inverting", 1, num_stages, num_steps - start, on_event)
         predict = windowed(described, window)
         latents = invert(predict, scheduler, latents, start=start, on_step=on_step)
@@ -128,7 +129,7 @@ def edit_frames(
     latents = session.denoise(
         predict, scheduler, latents, motions, styles=styles, start=start, on_step=lambda step: on_step(step - start)
     )
-    return backbone.decode(latents)
+    return session.decode(latents)
 
 
 def _reporter(name: str, index: int, num_stages: int, num_steps: int, on_event: OnEvent) -> Callable[[int], None]:

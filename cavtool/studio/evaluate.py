@@ -40,7 +40,8 @@ class Evaluation:
     `motion`, `objects` and `camera` compare the motion with the reference's, from 0 to 1: everything, what moves
     relative to the background, the camera (`core.metrics.tracks`, `core.metrics.camera`). `leakage` is the likeness to
     the reference's frames, `text` the alignment with the prompt according to `text_by`. `consistency` and `flicker`
-    are 1 for a still; `is_dynamic` and `flow` are VBench's dynamic degree; `diversity` is 0 for copies.
+    are 1 for a still; `is_dynamic` and `flow` (shorter sides per 1/8 s) are VBench's dynamic degree; `diversity` is 0
+    for copies.
     `curves["object"]` and `curves["camera"]` have x, y, log_scale and roll (degrees) for each frame compared.
     """
 
@@ -147,6 +148,7 @@ def _resolve(
             resolved.append(_Target(name, previews[name].path, previews[name].media, own[name], words, model))
         else:
             recipe = video.read_recipe(each.path) or {}
+            recipe = recipe.get("edit", recipe)
             words, model = prompt or str(recipe.get("prompt", "")), str(recipe.get("model", ""))
             resolved.append(_Target(each.name, each.path, each.media, default, words, model))
     return resolved
@@ -183,9 +185,10 @@ def _kept(motion: Asset, what: Literal["reference", "preview"]) -> _Source:
     name, path = motion.record.name, motion.reference if what == "reference" else motion.preview
     if path.exists():
         return _source(f"reference of {name}" if what == "reference" else name, path)
-    hint = (
-        "pass `--reference VIDEO`" if what == "reference" else f"evaluate a video: `cav eval FILE --reference {name}`"
-    )
+    hint = "pass `--reference VIDEO`"
+    if what == "preview":
+        reference = name if motion.reference.exists() else "VIDEO"
+        hint = f"generate a video with it, then `cav eval FILE --reference {reference}`"
     raise NotFound(f"`{name}` has no {what}", hint=hint)
 
 
@@ -216,12 +219,13 @@ def _measure_group(group: Sequence[_Target], reference: _Source | None, on_event
     measured = []
     for each in group:
         frames, motion = _read(each, num_frames, on_event)
-        scores = _measure(each.name, "video", frames, motion, reference, theirs)
+        scores = _measure(each.name, "video", frames, motion, reference, theirs, num_frames / each.media.duration)
         text, text_by = _alignment(each, on_event)
         measured.append(_Measured(frames, motion, replace(scores, prompt=each.prompt, text=text, text_by=text_by)))
     for name, kind, frames in _controls(theirs[0]) if theirs else ():
         motion = read_motion(frames)
-        measured.append(_Measured(frames, motion, _measure(name, kind, frames, motion, reference, theirs)))
+        fps = num_frames / compared_with.media.duration
+        measured.append(_Measured(frames, motion, _measure(name, kind, frames, motion, reference, theirs, fps)))
     return measured
 
 
@@ -240,9 +244,10 @@ def _measure(
     motion: Motion,
     reference: _Source | None,
     theirs: tuple[video.Frames, Motion] | None,
+    fps: float,
 ) -> Evaluation:
     flows = find_flows(frames)
-    dynamic = dynamic_degree(flows)
+    dynamic = dynamic_degree(flows, fps)
     return Evaluation(
         name=name,
         kind=kind,

@@ -72,14 +72,20 @@ def generate(
     if enlarge > 1:
         size = f"{model.clip.width}x{model.clip.height}"
         on_event(Note(f"`{model.name}` makes {size}; written {enlarge} times as large"))
-    for index, (seed, file) in enumerate(zip(recipe.seeds, files, strict=True), 1):
-        on_event(Stage("sampling", index, len(files)))
-        frames = retrying(session, partial(_sample, recipe, seed, used, states, on_event), on_event)
-        warn_if_blank(frames, f"the video of seed {seed}", on_event)
-        made = metadata_of(replace(recipe, seed=seed, num_videos=1), model, [record for record, _ in motions], styles)
-        video.encode(frames, file, fps=model.clip.fps, scale=enlarge, recipe=made if metadata else None)
-    with history_warnings(on_event):
-        workspace.history.add(reproducible(recipe, model, [record for record, _ in motions], styles), files)
+    records, written = [record for record, _ in motions], list[Path]()
+    try:
+        for index, (seed, file) in enumerate(zip(recipe.seeds, files, strict=True), 1):
+            on_event(Stage("sampling", index, len(files)))
+            session, frames = retrying(session, partial(_sample, recipe, seed, used, states, on_event), on_event)
+            warn_if_blank(frames, f"the video of seed {seed}", on_event)
+            made = metadata_of(replace(recipe, seed=seed, num_videos=1), model, records, styles)
+            video.encode(frames, file, fps=model.clip.fps, scale=enlarge, recipe=made if metadata else None)
+            written.append(file)
+    finally:  # also those before an interruption
+        if written:
+            done = replace(recipe, num_videos=len(written))
+            with history_warnings(on_event):
+                workspace.history.add(reproducible(done, model, records, styles), written)
     return files
 
 

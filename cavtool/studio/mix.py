@@ -78,7 +78,7 @@ def _check_compatible(records: Sequence[Record], on_event: OnEvent) -> None:
             )
         if _noise_from(record) != _noise_from(first):
             raise Incompatible(
-                f"`{first.name}` is active from noise level {_noise_from(first):g} on, `{record.name}` from "
+                f"`{first.name}` is active from timestep share {_noise_from(first):g} on, `{record.name}` from "
                 f"{_noise_from(record):g} on: one set of weights cannot do both",
                 hint=f"generate with each of them: `cav generate PROMPT -m {first.name} -m {record.name}`",
             )
@@ -88,7 +88,7 @@ def _check_compatible(records: Sequence[Record], on_event: OnEvent) -> None:
 
 
 def _noise_from(record: Record) -> float:
-    """The noise level from which on a motion is active; `motion_of` has checked that it is a number."""
+    """The share of the timesteps from which on a motion is active; `motion_of` has checked that it is a number."""
     return float(record.recipe.get("noise_from", 0.0))
 
 

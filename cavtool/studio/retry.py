@@ -12,15 +12,19 @@ from cavtool.studio.session import Session
 _T = TypeVar("_T")
 
 
-def retrying(session: Session, attempt: Callable[[Session], _T], on_event: OnEvent, *, run: str = "") -> _T:
-    """Return what `attempt` returns; whenever memory runs out, try again with one more option, and say so in a note.
+def retrying(
+    session: Session, attempt: Callable[[Session], _T], on_event: OnEvent, *, run: str = ""
+) -> tuple[Session, _T]:
+    """Whenever memory runs out, try again with one more option, and say so in a note.
+
+    Returns the session whose options sufficed, and what `attempt` returned.
 
     Raises RequirementError, with a hint that names `run`, if there is nothing left that `cav` may choose.
     """
     while True:
         done, result = _once(session, attempt, run)
         if done:
-            return result  # type: ignore[return-value]
+            return session, result  # type: ignore[return-value]
         session = session.with_next_options()
         on_event(Note(f"out of memory: trying again with {_quoted(session.memory.options)}"))
 

@@ -99,7 +99,7 @@ class Session:
         """The same backbone, without injected LoRAs and with one more memory option."""
         candidates = self.candidates[1:]
         remove_all(self.backbone.denoiser)
-        self._release("vae", "text_encoder")
+        self._release_parts()
         apply(self.backbone, candidates[0])
         if self.backbone.device.startswith("cuda"):
             torch.cuda.empty_cache()
@@ -132,11 +132,21 @@ class Session:
         predict = partial(backbone.predict_guided, **texts, guidance_scale=guidance)
         shape = backbone.latent_shape(clip.num_frames, clip.height, clip.width)
         latents = seeded_noise(shape, seed, backbone.device) * scheduler.init_noise_sigma
-        if not self.keeps_parts:
-            self._release("vae", "text_encoder")
-        return backbone.decode(self.denoise(predict, scheduler, latents, motions, styles=styles, on_step=on_step))
+        return self.decode(self.denoise(predict, scheduler, latents, motions, styles=styles, on_step=on_step))
 
-    def _release(self, *parts: Part) -> None:
+    def decode(self, latents_BCFHW: Tensor) -> FramesFHWC:
+        """The frames (F, H, W, 3) of latents."""
+        frames = self.backbone.decode(latents_BCFHW)
+        self.make_room()
+        return frames
+
+    def make_room(self) -> None:
+        """Before the denoiser runs: move the text encoder and the VAE off the accelerator, unless it keeps them."""
+        if not self.keeps_parts:
+            self._release_parts()
+
+    def _release_parts(self) -> None:
+        parts: tuple[Part, ...] = ("vae", "text_encoder")
         for part in parts:
             self.backbone.release(part)
 
@@ -155,6 +165,7 @@ class Session:
 
         Raises InvalidInput if weights or guidance are so large that the result is not finite.
         """
+        self.make_room()
         spans = [self.span_of(motion, scheduler) for motion in motions]
         loras = [(state, 1.0) for state in styles if targets(state)]
         cuts = {*chain.from_iterable(spans), len(scheduler.timesteps)}

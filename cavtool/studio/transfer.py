@@ -118,7 +118,8 @@ def _differences(record: Record, layers: Sequence[str], layout: Layout, *, has_t
     noise_from = float(record.recipe.get("noise_from", 0.0))
     is_wan = any(layer.startswith("transformer.") for layer in layers)
     if record.kind == "motion" and noise_from:
-        yield f"`cav` applies `{record.name}` from noise level {noise_from:g} on; other tools apply it at all levels"
+        part = f"the noisiest {1 - noise_from:.0%} of the timesteps"
+        yield f"`cav` applies `{record.name}` at {part} only; other tools apply it at all of them"
     if layout is Layout.DIFFUSERS and any("temp_attentions" in layer for layer in layers):
         yield "diffusers cannot load LoRAs into a pipeline of this family: `peft` loads the file into its `unet`"
     if is_wan and any(layer.startswith("transformer_2.") for layer in layers):

@@ -14,7 +14,7 @@ def test_copy_and_rename(cav: Cav, home: Path) -> None:
     assert listed_names(cav) == ["pirouette", "spin"]
     done = cav("mv", "spin", "pirouette")
     assert (done.returncode, done.stderr.splitlines()[0]) == (4, "error: `pirouette` exists already")
-    assert cav("mv", "spin", "pirouette", "--replace").returncode == 0
+    assert cav("mv", "spin", "pirouette", "--force").returncode == 0
     assert listed_names(cav) == ["pirouette"]
     answer = json.loads(cav("cp", "pirouette", "spin", "--json").stdout)
     assert (answer["command"], answer["data"]["name"]) == ("cp", "spin")

@@ -22,7 +22,7 @@ def test_motions_are_shared_in_a_file(cav: Cav, home: Path, tmp_path: Path) -> N
     put_motion(home, "twirl-look", kind="absorber")
     assert cav("export", "twirl").stdout == "twirl.cav\n"
     assert cav("export", "twirl").returncode == 4
-    assert cav("export", "twirl", "--overwrite").returncode == 0
+    assert cav("export", "twirl", "--force").returncode == 0
     assert cav("export", "twirl*").returncode == 2
     assert cav("export", "twirl*", "-o", "both.cav").stdout == "both.cav\n"
     other = {"CAV_HOME": str(tmp_path / "other")}

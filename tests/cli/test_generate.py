@@ -43,7 +43,7 @@ def test_files_are_overwritten_only_on_request(cav: Cav, tmp_path: Path, monkeyp
     (existing := tmp_path / "ironman-4.mp4").touch()
     refused = cav("generate", "ironman", "--seed", "4", "--steps", "1")
     assert (refused.returncode, "`ironman-4.mp4` exists" in refused.stderr) == (4, True)
-    assert cav("generate", "ironman", "--seed", "4", "--steps", "1", "--overwrite").returncode == 0
+    assert cav("generate", "ironman", "--seed", "4", "--steps", "1", "--force").returncode == 0
     assert existing.stat().st_size > 0
 
 

@@ -48,7 +48,7 @@ from tests.cli.conftest import Cav
         ("generate ironman -n 1000000", 2, "error: `-n` must be from 1 to 1000"),
         ("generate ironman --like gone.mp4", 3, "error: no such file: `gone.mp4`"),
         (
-            "learn twirl-look pyproject.toml --replace --steps 1",
+            "learn twirl-look pyproject.toml --force --steps 1",
             4,
             "`twirl-look` is an existing absorber, which no motion can replace",
         ),

@@ -41,7 +41,7 @@ def test_a_lower_rank_is_reported(cav: Cav) -> None:
     done = cav("mix", "small", "twirl", "zoom", "--rank", "3")
     assert done.stderr.startswith("note: rank 3 of 4 keeps ")
     assert cav("mix", "quiet", "twirl", "zoom", "--rank", "3", "-q").stderr == ""
-    answer = json.loads(cav("mix", "small", "twirl", "zoom", "--rank", "3", "--replace", "--json").stdout)
+    answer = json.loads(cav("mix", "small", "twirl", "zoom", "--rank", "3", "--force", "--json").stdout)
     assert (answer["ok"], answer["command"], answer["data"]["rank"]) == (True, "mix", 3)
     assert 0 < answer["data"]["metrics"]["relative_error"] < 1
 

@@ -129,6 +129,17 @@ def test_offloaded_weights_are_there_only_while_they_are_used(any_folder: Path) 
     assert all(param.is_meta for param in backbone.denoiser.parameters())
 
 
+def test_offloading_after_checkpointing_keeps_both(any_folder: Path) -> None:
+    """As when memory runs out in a training that has checkpointing already."""
+    usual, backbone = opened(any_folder), opened(any_folder, CHECKPOINTING)
+    apply(backbone, replace(CHECKPOINTING, offload=True))
+    expected, kept = trained_step(usual)
+    found, kept_with_both = trained_step(backbone)
+    assert_equal_gradients(found, expected)
+    assert kept_with_both < kept
+    assert is_offloaded(backbone.denoiser)
+
+
 def random_lora(backbone: Backbone) -> lora.LoraState:
     params = lora.inject(backbone.denoiser, "cav_motion", backbone.temporal_targets(), 2, seed=1)
     state = {key: value + 0.05 for key, value in lora.extract(params).items()}

@@ -48,6 +48,9 @@ def test_a_clip_is_dynamic_if_its_fastest_pixels_move_6_of_256_in_a_quarter_of_t
     slow, fast = dynamic_degree(find_flows(sliding(3))), dynamic_degree(find_flows(sliding(10)))
     assert (slow.is_dynamic, fast.is_dynamic) == (False, True)
     assert fast.flow == pytest.approx(10 / 256, rel=0.2)
+    halved = dynamic_degree(find_flows(sliding(5)), fps=16)  # the same movement in twice as many frames
+    assert halved.is_dynamic
+    assert halved.flow == pytest.approx(fast.flow, rel=0.1)
     moves_at_the_end = np.concatenate([sliding(0, 14), sliding(10, 2)])
     assert not dynamic_degree(find_flows(moves_at_the_end)).is_dynamic
     assert dynamic_degree(find_flows(sliding(10)[:, ::4, ::4])).is_dynamic

@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 
 from cavtool.events import Event, Interrupted, Note, Step
+from cavtool.mini import world
 from cavtool.recipes import AbsorberKind, LearnRecipe
+from cavtool.recipes.learn import MAX_STEPS
 from cavtool.studio.learn import choose, learn, resume
 from cavtool.studio.learn.choose import Trial, Trials
 from cavtool.studio.session import Session, open_session
 from cavtool.workspace import Workspace
+from tests.core.test_lora import random_state
 
 SHORT = LearnRecipe(prompt="a white lantern circles on the moon", absorber_steps=1, rank=4, batch_size=1)
 
@@ -72,13 +75,28 @@ def trials_of(session: Session, scores: list[tuple[float, float]]) -> Trials:
     return trials
 
 
-def test_leakage_counts_against_fidelity_and_three_trials_without_gain_are_enough(session: Session) -> None:
+def test_leakage_counts_against_fidelity_and_two_trials_without_gain_are_enough(session: Session) -> None:
     trials = trials_of(session, [(0.2, 0.0), (0.5, 0.05), (0.6, 0.4)])
     assert trials.best.step == 100
     assert not trials.are_over
     assert not trials_of(session, [(0.2, 0.0), (0.3, 0.0), (0.3, 0.0), (0.33, 0.0)]).are_over
-    assert trials_of(session, [(0.5, 0.0), (0.3, 0.0), (0.51, 0.0), (0.4, 0.0)]).are_over
+    assert trials_of(session, [(0.2, 0.0), (0.5, 0.0), (0.51, 0.0), (0.4, 0.0)]).are_over
+    assert trials_of(session, [(0.5, 0.0)] * 3).done[-1].step < MAX_STEPS - choose.EVERY, "it saves time"
+    assert trials_of(session, [(0.5, 0.0)] * 3).are_over
     assert "fidelity ▂▅▅ 0.50, leakage ▁▁▄ 0.05" in trials.summary()
+
+
+def test_a_checkpoint_that_makes_no_finite_videos_is_not_kept(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choose, "SAMPLING_STEPS", 1)
+    trials = Trials(session, world.render(world.reference("circle", "lantern", "white", "moon")), 0, 0.7)
+    trials.done = [Trial(50, 0.0, 0.0)]
+    state = random_state(session.backbone, session.backbone.temporal_targets(), 0)
+    diverged = trials.add(100, {key: 1e30 * value for key, value in state.items()})
+    assert diverged.fidelity == 0
+    assert diverged.leakage == pytest.approx(1)
+    assert trials.best.step == 50
 
 
 def test_a_reference_in_which_nothing_can_be_followed_has_no_trials(session: Session) -> None:

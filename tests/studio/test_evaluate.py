@@ -92,6 +92,14 @@ def test_other_videos_need_clip_and_share_a_prompt(tmp_path: Path, monkeypatch: 
     assert "`hf download" in getattr(warning, "text", "")
 
 
+def test_the_prompt_of_an_edited_video_is_read_too(tmp_path: Path) -> None:
+    frames = world.render(world.reference("circle", "cat", "red", "forest"))
+    edited = {"edit": {"prompt": "a red cat in the forest", "model": "cav-mini"}}
+    video.encode(frames, tmp_path / "edited.mp4", fps=8, recipe=edited)
+    (found,) = evaluate([tmp_path / "edited.mp4"])
+    assert (found.prompt, found.text_by) == ("a red cat in the forest", "judge of cav-mini")
+
+
 def test_a_report_is_refused_before_any_work(tmp_path: Path) -> None:
     clip, report = film(tmp_path / "a.mp4"), tmp_path / "report.png"
     report.touch()
@@ -104,8 +112,9 @@ def test_a_report_is_refused_before_any_work(tmp_path: Path) -> None:
 def test_a_motion_without_clips_is_refused(home: Path, tmp_path: Path) -> None:
     put_motion(home, "twirl")
     put_motion(home, "twirl-look", kind="absorber")
-    with pytest.raises(NotFound, match="`twirl` has no preview"):
+    with pytest.raises(NotFound, match="`twirl` has no preview") as caught:
         evaluate(["twirl"])
+    assert "`cav eval FILE --reference VIDEO`" in str(caught.value.hint)
     with pytest.raises(NotFound, match="no motion named `twirl-look`"):
         evaluate(["twirl-look"])
     with pytest.raises(NotFound, match="no motion and no file") as refused:

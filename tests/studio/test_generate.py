@@ -8,7 +8,7 @@ import torch
 from cavtool import video
 from cavtool.core.adapters import lora
 from cavtool.errors import Conflict, Incompatible, IntegrityFailure, InvalidInput, NotFound, RequirementError
-from cavtool.events import Event, Note, Warn
+from cavtool.events import Event, Note, Stage, Warn
 from cavtool.models import find_model
 from cavtool.recipes import Blend, SampleRecipe
 from cavtool.registry.record import Record
@@ -53,6 +53,21 @@ def record(name: str, **changes: str) -> Record:
 
 def pixels(file: Path) -> video.Frames:
     return video.decode(file, start=0, duration=2, num_frames=16, width=256, height=256)
+
+
+@pytest.mark.slow
+def test_videos_finished_before_an_interruption_are_in_the_history(session: Session, tmp_path: Path) -> None:
+    def interrupt(event: Event) -> None:
+        if isinstance(event, Stage) and event.index == 2:
+            raise KeyboardInterrupt
+
+    recipe = SampleRecipe("a red cat", seed=3, num_videos=3, steps=1)
+    with pytest.raises(KeyboardInterrupt):
+        generate(recipe, output=tmp_path, session=session, on_event=interrupt)
+    (entry,) = Workspace().history.entries()
+    assert [Path(file).name for file in entry.files] == ["a-red-cat-3.mp4"]
+    assert isinstance(entry.recipe, SampleRecipe)
+    assert entry.recipe.num_videos == 1
 
 
 @pytest.mark.slow

@@ -17,9 +17,10 @@ from cavtool.errors import RequirementError
 from cavtool.events import Event, Note, Step
 from cavtool.models import find_model
 from cavtool.models.plan import required
-from cavtool.recipes import AbsorberKind, DType, LearnRecipe, MemoryOptions
+from cavtool.recipes import AbsorberKind, DType, EditRecipe, LearnRecipe, MemoryOptions
 from cavtool.registry import Asset
 from cavtool.studio import memory
+from cavtool.studio.edit import edit_frames
 from cavtool.studio.learn import learn, resume
 from cavtool.studio.session import motion_of, open_session
 from cavtool.workspace import Workspace
@@ -144,6 +145,33 @@ def test_while_a_motion_trains_the_vae_and_the_text_encoder_are_gone(
     for part in ("vae", "text_encoder"):
         assert all(param.is_meta for param in getattr(backbones[-1], part).parameters())
     assert not any(param.is_meta for param in backbones[-1].denoiser.parameters())
+
+
+def test_while_videos_are_sampled_parts_that_do_not_fit_are_gone(
+    two_frames: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = replace(open_session(str(two_frames)), keeps_parts=False)
+    there, during = {"vae", "text_encoder"}, list[set[str]]()
+
+    def watch(name: str, part: str) -> None:
+        usual = getattr(UNetBackbone, name)
+
+        def used(backbone: UNetBackbone, *args: Any, **kwargs: Any) -> Any:
+            there.add(part)
+            return usual(backbone, *args, **kwargs)
+
+        monkeypatch.setattr(UNetBackbone, name, used)
+
+    for name, part in (("encode_text", "text_encoder"), ("encode_clip", "vae"), ("decode", "vae")):
+        watch(name, part)
+    monkeypatch.setattr(UNetBackbone, "release", lambda _, part: there.discard(part))
+    session.backbone.denoiser.register_forward_pre_hook(lambda *_: during.append({*there}))
+    frames = session.generate("a red cat", 1, steps=1)
+    assert there == set()
+    edit_frames(session, frames, EditRecipe("a blue car", source_prompt="a red cat", steps=2, strength=1.0))
+    assert there == set()
+    assert during
+    assert all(each == set() for each in during)
 
 
 def test_no_more_memory_options_are_chosen_than_the_free_memory_needs(

@@ -90,7 +90,7 @@ def test_peft_loads_an_exported_motion_of_modelscope_into_its_unet(modelscope: P
     events: list[Event] = []
     (file,) = export_loras(["spin"], Layout.DIFFUSERS, output=tmp_path, on_event=events.append)
     assert [event.text for event in events if isinstance(event, Note)] == [
-        "`cav` applies `spin` from noise level 0.5 on; other tools apply it at all levels",
+        "`cav` applies `spin` at the noisiest 50% of the timesteps only; other tools apply it at all of them",
         "diffusers cannot load LoRAs into a pipeline of this family: `peft` loads the file into its `unet`",
     ]
     with safe_open(file, "pt") as opened:

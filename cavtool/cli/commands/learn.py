@@ -74,7 +74,8 @@ def learn(
     noise_from: Annotated[
         float | None,
         typer.Option(
-            help="Lowest noise level, from 0 to 1, at which the motion is trained and applied (default: the model's)."
+            help="Share of the timesteps, from 0 (all) to below 1 (the noisiest only), from which on the motion is "
+            "trained and applied (default: the model's)."
         ),
     ] = Recipe.noise_from,
     rank: Annotated[int, typer.Option(help="Rank of the LoRAs.")] = Recipe.rank,
@@ -155,10 +156,12 @@ def _learn_detached(
     from cavtool.cli.commands.runs import still_training
 
     with out.progress() as on_event:
+        from cavtool.core.devices import free_unused
         from cavtool.studio import learn as studio
         from cavtool.studio.learn.detach import start_detached
 
-        run, _ = studio.prepare_run(name, video, recipe, workspace, on_event, replace=replace)
+        run = studio.prepare_run(name, video, recipe, workspace, on_event, replace=replace)[0]
+        free_unused()  # of the model, which the new process opens again
     try:
         start_detached(run)
     except KeyboardInterrupt:

@@ -37,6 +37,8 @@ def apply(backbone: Backbone, memory: MemoryOptions) -> None:
         check_options(memory)
         _quantize(denoiser)
     if memory.offload and not is_offloaded(denoiser):
+        for layer in backbone.activation_layers():  # accelerate's hook would be lost with the forward it wraps
+            set_checkpointing(layer, on=False)
         cpu_offload(denoiser, execution_device=torch.device(backbone.device))
     elif not memory.offload:
         denoiser.to(backbone.device)

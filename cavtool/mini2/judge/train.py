@@ -2,7 +2,7 @@
 
 It learns from short pieces of clips of any subject, colour, place and motion, held-out ones too, after a round trip
 through the autoencoder, with more or less noise on the latents: what it has to read comes out of a denoiser. The result
-is `WORK/judge.safetensors`. Cut anywhere, the same command goes on.
+is `WORK/judge.safetensors`. If it is interrupted, run the same command to resume.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from torch.nn import functional
 from cavtool.core.noise import step_generator
 from cavtool.mini2.judge.network import ATTRIBUTES, Network
 from cavtool.mini2.training.architecture import new_autoencoder, to_model_range
-from cavtool.mini2.training.data import render_pool
+from cavtool.mini2.training.data import check_reused, render_pool
 from cavtool.mini2.training.plans import SEED
 from cavtool.mini2.training.stage import Stage, log
 from cavtool.mini2.world.motions import HELD_OUT_MOTIONS, Tracks
@@ -30,6 +30,7 @@ from cavtool.mini2.world.subjects import COLOURLESS
 NUM_PIECES, PIECE = 16_000, 4  # pieces of clips, and frames in a piece
 NUM_STEPS, PIECES_A_STEP, LR = 4_000, 24, 1e-3
 _SEEDS = 40_000_000
+_COMPARED = 4  # pieces that are made again to see whether reused ones are the same
 _PAIRS = ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3))
 _NONE = -100  # cross_entropy's word for what does not count
 
@@ -50,7 +51,6 @@ def draw_piece(seed: int) -> tuple[Frames, Any, Any]:
     """A few frames (4, H, W, 3) of a scene, in order and near each other; its attributes (3,) and channels (4, 8)."""
     scene, rng = any_scene(seed), np.random.default_rng((seed, 3))
     gaps = rng.integers(1, 5, PIECE - 1)
-    gaps = np.minimum(gaps, 4) if gaps.sum() < NUM_FRAMES else np.ones(PIECE - 1, int)
     picks = np.concatenate([[0], np.cumsum(gaps)]) + rng.integers(NUM_FRAMES - gaps.sum())
     attributes = [ATTRIBUTES["subject"].index(scene.subject), _NONE, ATTRIBUTES["place"].index(scene.place)]
     if scene.colour:
@@ -60,7 +60,10 @@ def draw_piece(seed: int) -> tuple[Frames, Any, Any]:
 
 
 def make_pieces(work: Path, vae: Any) -> tuple[Any, Tensor, Tensor]:
-    """Damaged frames (N, 4, H, W, 3), attributes (N, 3) and channels (N, 4, 8), or those made before."""
+    """Damaged frames (N, 4, H, W, 3), attributes (N, 3) and channels (N, 4, 8), or those made before.
+
+    Raises Conflict if those were made of another world or by another autoencoder.
+    """
     path = work / "judge-pieces.npz"
     if not path.exists():
         parts = []
@@ -77,7 +80,12 @@ def make_pieces(work: Path, vae: Any) -> tuple[Any, Tensor, Tensor]:
             np.savez(file, allow_pickle=False, **arrays)
         path.with_suffix(".tmp").replace(path)
     made = np.load(path)
-    return made["frames"], torch.from_numpy(made["attributes"]), torch.from_numpy(made["channels"])
+    frames, attributes, channels = made["frames"], made["attributes"], made["channels"]
+    drawn, _, again = zip(*map(draw_piece, range(_SEEDS, _SEEDS + _COMPARED)), strict=True)
+    damaged = _damage(np.stack(drawn), vae, partial(step_generator, SEED), _SEEDS)
+    off = np.abs(damaged.astype(float) - frames[:_COMPARED]).mean()
+    check_reused(path, are_same=np.array_equal(np.stack(again), channels[:_COMPARED]) and off < 1)
+    return frames, torch.from_numpy(attributes), torch.from_numpy(channels)
 
 
 @torch.inference_mode()

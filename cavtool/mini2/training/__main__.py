@@ -11,7 +11,7 @@ Stages, each resumable from its last checkpoint and logged to `WORK/log.jsonl`:
 What the denoiser sees is rendered and encoded before its stages, once; it is never a held-out subject, colour, place or
 track.
 
-`--minutes M` stops after M minutes at a checkpoint; the same command goes on.
+`--minutes M` stops after M minutes at a checkpoint; run the same command to resume.
 """
 
 import argparse
@@ -75,7 +75,7 @@ def main() -> None:
         done = pretrain(args.work, PLANS[args.plan], device=args.device, minutes=args.minutes, compiled=args.compile)
     except Conflict as conflict:
         parser.exit(conflict.exit_code, f"error: {conflict.message}\nhint: {conflict.hint}\n")
-    print("done" if done else "out of time: the same command goes on")  # noqa: T201
+    print("done" if done else "out of time: run the same command to resume")  # noqa: T201
 
 
 if __name__ == "__main__":

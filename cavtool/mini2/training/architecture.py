@@ -98,7 +98,7 @@ def new_text_encoder(tokenizer: Any) -> Any:
 
 
 class Denoiser(nn.Module):
-    """The UNet and the text encoder, which train together."""
+    """The UNet and the text encoder, which is trained first and then frozen."""
 
     def __init__(self, tokenizer: Any, widths: tuple[int, ...] = WIDTHS) -> None:
         super().__init__()

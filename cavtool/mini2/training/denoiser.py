@@ -90,8 +90,8 @@ def without_time(denoiser: Denoiser) -> AbstractContextManager[None]:
 def _timesteps(num: int, quiet_B: Tensor, num_frames: int) -> Tensor:
     """Uniform for stills; for clips the noisier the likelier.
 
-    Many frames tell through much noise how all moves: only at noisy timesteps is there something left for the words to
-    say about it (as the resolution-dependent shift of Esser et al. 2024, for frames).
+    Even at high noise, many frames together reveal the motion, so the caption helps at the noisiest timesteps only
+    (like the resolution-dependent shift of Esser et al. 2024, for frames).
     """
     if num_frames > 1:
         quiet_B = quiet_B.pow(_NOISIER)

@@ -1,7 +1,7 @@
 """The stage that makes the text encoder: it learns what captions mean, and is frozen before the denoiser learns.
 
 Real text-to-video models take a text encoder that knows what words mean. A small one that learns together with its
-denoiser hardly tells "left" from "right", for the denoising loss hardly asks.
+denoiser hardly tells "left" from "right", because the denoising loss depends little on it.
 """
 
 from typing import Any
@@ -38,21 +38,22 @@ def draw_caption(seed: int) -> tuple[str, NDArray[np.float32]]:
 
 
 class Reader(nn.Module):
-    """A text encoder, and heads that read a scene off the mean of its tokens; only the encoder is kept."""
+    """A text encoder, and heads that predict a scene from the mean of its tokens; only the encoder is kept."""
 
     def __init__(self, text_encoder: Any, vocabulary: int, num_numbers: int) -> None:
         super().__init__()
         self.text_encoder = text_encoder
         width = text_encoder.config.hidden_size
-        self.moves = nn.Linear(width, num_numbers)
-        self.said = nn.Linear(width, vocabulary)
+        self.control_head = nn.Linear(width, num_numbers)
+        self.word_head = nn.Linear(width, vocabulary)
 
     def loss(self, tokens_BL: Tensor, moves_BK: Tensor) -> Tensor:
-        """How wrong it reads how all moves, and which words were said."""
+        """The loss of the predicted controls and of the predicted words."""
         text_BD = self.text_encoder(tokens_BL)[0].mean(1)
-        said_BV = torch.zeros(len(tokens_BL), self.said.out_features, device=tokens_BL.device).scatter_(1, tokens_BL, 1)
-        missed = functional.binary_cross_entropy_with_logits(self.said(text_BD), said_BV, reduction="sum")
-        return functional.smooth_l1_loss(self.moves(text_BD), moves_BK) + 0.05 * missed / len(tokens_BL)
+        logits_BV = self.word_head(text_BD)
+        said_BV = torch.zeros_like(logits_BV).scatter_(1, tokens_BL, 1)
+        missed = functional.binary_cross_entropy_with_logits(logits_BV, said_BV, reduction="sum")
+        return functional.smooth_l1_loss(self.control_head(text_BD), moves_BK) + 0.05 * missed / len(tokens_BL)
 
 
 def words_stage(plan: Plan, text_encoder: Any, tokenizer: Any, device: str) -> Stage:

@@ -64,7 +64,7 @@ class Camera:
         return self.log_focal - float(np.log(self.distance / REST_DISTANCE))
 
     def project(self, points_N3: Array) -> tuple[Array, Array]:
-        """Points of the world to the image (N, 2), and their depth (N,); what is nearer than `NEAR` is no use."""
+        """Points of the world to the image (N, 2), and their depth (N,). Nothing nearer than `NEAR` may be drawn."""
         seen_N3 = (points_N3 - self.position) @ self.axes.T
         return self._onto_image(seen_N3, NEAR), seen_N3[:, 2]
 

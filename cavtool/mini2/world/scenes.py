@@ -103,7 +103,7 @@ POSES: dict[str, tuple[str, float, float]] = {
     "turned away": ("yaw", 120, 240),
     "turned left": ("yaw", 240, 335),
 }
-# Of what pretraining never shows: its captions have none of these words.
+# Words for held-out content: no training caption contains them.
 HELD_OUT_WORDS = {
     *HELD_OUT_PLACES,
     *["lantern", "teapot", "duck", "chair", "white", "grey"],

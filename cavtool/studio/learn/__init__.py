@@ -131,7 +131,7 @@ def _drive(run: Run, session: Session, registry: Registry, on_event: OnEvent) ->
             return _attempt(run, session, registry, on_event, should_stop)
 
         try:
-            asset = retrying(session, attempt, on_event, run=run.id)
+            _, asset = retrying(session, attempt, on_event, run=run.id)
         except RequirementError as error:  # such as a full disk, which may refuse this too
             if is_main():
                 with suppress(RequirementError):

@@ -14,13 +14,14 @@ from torch import Tensor
 
 from cavtool.core.metrics.appearance import leakage
 from cavtool.core.metrics.tracks import fidelity, read_motion
+from cavtool.errors import InvalidInput
 from cavtool.studio.session import Motion, Session
 from cavtool.video import Frames
 
 EVERY = 50  # steps between trials
 PROMPTS = ("a red car in the snow", "a blue box in the desert")
 SAMPLING_STEPS = 10
-PATIENCE = 3  # trials without a better one
+PATIENCE = 2  # trials without a better one
 _GAIN = 0.02  # of a score that is better
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -72,7 +73,10 @@ class Trials:
         """Try the T-LoRA out, and keep it if it is the best so far."""
         if self._usual is None:
             self._usual = self._watch([])[1]
-        followed, alike = self._watch([Motion(state, noise_from=self._noise_from)])
+        try:
+            followed, alike = self._watch([Motion(state, noise_from=self._noise_from)])
+        except InvalidInput:  # the videos are not finite
+            followed, alike = 0.0, 1.0 + self._usual
         trial = Trial(step, followed, max(0.0, alike - self._usual))
         self.done.append(trial)
         if self.best is trial:

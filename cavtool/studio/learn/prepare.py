@@ -56,7 +56,7 @@ def prepare_run(
         given = load_absorbers(recipe.absorbers, session, workspace, on_event)
         inputs = _encode_inputs(session, frames, recipe.seed if recipe.trains_absorber else None)
         session.backbone.release("vae")
-        heads = _temporal_heads(session, inputs["latents"], recipe.prompt_for(name), on_event)
+        heads = temporal_heads(session, inputs["latents"], recipe.prompt_for(name), on_event)
     inputs |= {f"{HEADS}{layer}": mask_H for layer, mask_H in heads.items()}
     inputs |= {f"{ABSORBER}{key}": value for key, value in combine([each.state for each in given]).items()}
     used = tuple(each.used for each in given)
@@ -107,8 +107,8 @@ def _warn_about_experts(noise_from: float, session: Session, on_event: OnEvent) 
     if 0 < boundary <= noise_from:
         on_event(
             Warn(
-                f"from noise level {noise_from:g} on, only the high-noise expert of `{session.model.name}` learns and "
-                f"applies the motion; below {boundary:.2f} (`--noise-from`), both do"
+                f"with `--noise-from {noise_from:g}`, only the high-noise expert of `{session.model.name}` learns and "
+                f"applies the motion; below {boundary:.2f}, both do"
             )
         )
 
@@ -138,7 +138,7 @@ def _read_clip(file: Path, recipe: LearnRecipe, model: Model, on_event: OnEvent)
     return Clip(sha256=sha256, start=start, duration=duration, fps=native.fps, **size), frames
 
 
-def _temporal_heads(session: Session, latents: Tensor, prompt: str, on_event: OnEvent) -> dict[str, Tensor]:
+def temporal_heads(session: Session, latents: Tensor, prompt: str, on_event: OnEvent) -> dict[str, Tensor]:
     """The heads that look across frames, by attention layer, for models in which only some of a layer do."""
     heads = session.backbone.classify_heads(latents, prompt)
     if heads and not any(mask_H.any() for mask_H in heads.values()):

@@ -25,7 +25,7 @@ from cavtool.core.adapters.heads import Heads, other_heads, restrict
 from cavtool.core.adapters.lora import LoraState
 from cavtool.core.distributed import StepLoss, any_process, from_main, in_shares, new_accelerator, shares_of
 from cavtool.core.trainer import Trainer
-from cavtool.errors import TrainingError
+from cavtool.errors import InvalidInput, TrainingError
 from cavtool.events import Event, Interrupted, Note, OnEvent, Stage, Step, Warn, to_json
 from cavtool.recipes import AbsorberKind, AbsorbRecipe, LearnRecipe
 from cavtool.runs import Run
@@ -135,7 +135,6 @@ class Training:
                 names = (ADAPTER, MOTION_ADAPTER)
                 with lora.switched_off(backbone.denoiser, *names):
                     trials.add(step, lora.extract(params))
-                backbone.release("text_encoder")
                 absorbing.enter_context(applied(backbone, existing))
                 return trials.are_over
 
@@ -175,7 +174,11 @@ class Training:
 
         motions = [Motion(motion, noise_from=self.noise_from)]
         with self.session.at_sampling_precision():
-            return self.session.generate(prompt, self.recipe.seed, motions, steps=num_steps, on_step=on_step)
+            try:
+                return self.session.generate(prompt, self.recipe.seed, motions, steps=num_steps, on_step=on_step)
+            except InvalidInput as error:
+                hint = "learn it again with a lower `--lr` or fewer `--steps`"
+                raise TrainingError("the motion makes no finite video, and is not saved", hint=hint) from error
 
     def _train(
         self,
