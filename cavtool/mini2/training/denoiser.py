@@ -18,7 +18,8 @@ from cavtool.mini2.training.plans import SEED, Plan
 from cavtool.mini2.training.stage import Stage
 
 STILLS_EVERY = 3  # one step in so many of the stage for clips is a batch of stills
-LR = 1e-3
+LR = 1e-3  # of stills
+VIDEO_LR = 3e-4  # a few clips a step are a far noisier gradient than many stills
 _TEXT_DROPPED = 0.1  # share of captions, for classifier-free guidance
 _NOISIER = 1.4  # of clips: half the timesteps are above 0.62 of all
 
@@ -44,7 +45,7 @@ def video_stage(plan: Plan, denoiser: Denoiser, tokenizer: Any, stills: Scenes, 
         with without_time(denoiser):
             return loss_of(stills, plan.stills_per_step, step)
 
-    return Stage("videos", denoiser.unet, plan.video_steps, LR, loss_at, muon=True)
+    return Stage("videos", denoiser.unet, plan.video_steps, VIDEO_LR, loss_at, muon=True)
 
 
 def _denoising_loss(denoiser: Denoiser, tokenizer: Any, device: str) -> Callable[[Scenes, int, int], Tensor]:
