@@ -1,6 +1,6 @@
-"""The stages that make the denoiser: stills with time bypassed, then clips with some stills mixed in.
+"""The stages that make the denoiser: stills with time bypassed, then clips, which train the motion modules alone.
 
-Both learn to predict v (Salimans & Ho 2022). The text encoder is frozen.
+As AnimateDiff was made (Guo et al. 2023). Both learn to predict v (Salimans & Ho 2022). The text encoder is frozen.
 """
 
 from collections.abc import Callable
@@ -17,9 +17,7 @@ from cavtool.mini2.training.data import Scenes, subject_weight
 from cavtool.mini2.training.plans import SEED, Plan
 from cavtool.mini2.training.stage import Stage
 
-STILLS_EVERY = 3  # one step in so many of the stage for clips is a batch of stills
-LR = 1e-3  # of stills
-VIDEO_LR = 3e-4  # a few clips a step are a far noisier gradient than many stills
+LR = 1e-3
 _TEXT_DROPPED = 0.1  # share of captions, for classifier-free guidance
 _NOISIER = 1.4  # of clips: half the timesteps are above 0.62 of all
 
@@ -35,17 +33,21 @@ def still_stage(plan: Plan, denoiser: Denoiser, tokenizer: Any, stills: Scenes, 
     return Stage("stills", denoiser.unet, plan.still_steps, LR, loss_at, muon=True)
 
 
-def video_stage(plan: Plan, denoiser: Denoiser, tokenizer: Any, stills: Scenes, clips: Scenes, device: str) -> Stage:
-    """Clips, with batches of stills mixed in."""
+def video_stage(plan: Plan, denoiser: Denoiser, tokenizer: Any, clips: Scenes, device: str) -> Stage:
+    """Clips; all but the motion modules is frozen.
+
+    With everything in training, steps take longer, and the few clips of a step are too noisy a gradient for the rest
+    (`tests/benchmarks2/results/architecture.md`).
+    """
     loss_of = _denoising_loss(denoiser, tokenizer, device)
+    denoiser.unet.requires_grad_(requires_grad=False)
+    for module in motion_modules(denoiser.unet):
+        module.requires_grad_()
 
     def loss_at(step: int) -> Tensor:
-        if step % STILLS_EVERY:
-            return loss_of(clips, plan.clips_per_step, step)
-        with without_time(denoiser):
-            return loss_of(stills, plan.stills_per_step, step)
+        return loss_of(clips, plan.clips_per_step, step)
 
-    return Stage("videos", denoiser.unet, plan.video_steps, VIDEO_LR, loss_at, muon=True)
+    return Stage("videos", denoiser.unet, plan.video_steps, LR, loss_at, muon=True)
 
 
 def _denoising_loss(denoiser: Denoiser, tokenizer: Any, device: str) -> Callable[[Scenes, int, int], Tensor]:
