@@ -1,6 +1,6 @@
-"""The stages that make the denoiser: stills with time bypassed, then clips, which train the motion modules alone.
+"""The stages that make the denoiser: stills with time bypassed, then clips, which train the motion modules.
 
-As AnimateDiff was made (Guo et al. 2023). Both learn to predict v (Salimans & Ho 2022). The text encoder is frozen.
+Much as AnimateDiff was made (Guo et al. 2023). Both learn to predict v (Salimans & Ho 2022). The text encoder is frozen.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from cavtool.mini2.training.data import Scenes, subject_weight
 from cavtool.mini2.training.plans import SEED, Plan
 from cavtool.mini2.training.stage import Stage
 
-LR = 1e-3
+LR, VIDEO_LR = 1e-3, 5e-4
 _TEXT_DROPPED = 0.1  # share of captions, for classifier-free guidance
 _NOISIER = 1.4  # of clips: half the timesteps are above 0.62 of all
 
@@ -34,20 +34,20 @@ def still_stage(plan: Plan, denoiser: Denoiser, tokenizer: Any, stills: Scenes, 
 
 
 def video_stage(plan: Plan, denoiser: Denoiser, tokenizer: Any, clips: Scenes, device: str) -> Stage:
-    """Clips; all but the motion modules is frozen.
+    """Clips, for the motion modules and the cross-attention to text; the rest is frozen.
 
     With everything in training, steps take longer, and the few clips of a step are too noisy a gradient for the rest
-    (`tests/benchmarks2/results/architecture.md`).
+    (`tests/benchmarks2/results/architecture.md`). Words of motion, which stills do not teach, come in through the
+    cross-attention only: motion modules do not see the text.
     """
     loss_of = _denoising_loss(denoiser, tokenizer, device)
-    denoiser.unet.requires_grad_(requires_grad=False)
-    for module in motion_modules(denoiser.unet):
-        module.requires_grad_()
+    for name, param in denoiser.unet.named_parameters():
+        param.requires_grad_("motion_modules" in name or "attn2" in name)
 
     def loss_at(step: int) -> Tensor:
         return loss_of(clips, plan.clips_per_step, step)
 
-    return Stage("videos", denoiser.unet, plan.video_steps, LR, loss_at, muon=True)
+    return Stage("videos", denoiser.unet, plan.video_steps, VIDEO_LR, loss_at, muon=True)
 
 
 def _denoising_loss(denoiser: Denoiser, tokenizer: Any, device: str) -> Callable[[Scenes, int, int], Tensor]:
