@@ -1,6 +1,6 @@
 """The stages that make the denoiser: stills with time bypassed, then clips, which train the motion modules.
 
-Much as AnimateDiff was made (Guo et al. 2023). Both learn to predict v (Salimans & Ho 2022). The text encoder is frozen.
+Much as AnimateDiff was made (Guo et al. 2023). Both predict v (Salimans & Ho 2022). The text encoder is frozen.
 """
 
 from collections.abc import Callable
