@@ -78,8 +78,8 @@ def _check_compatible(records: Sequence[Record], on_event: OnEvent) -> None:
             )
         if _noise_from(record) != _noise_from(first):
             raise Incompatible(
-                f"`{first.name}` is active from timestep share {_noise_from(first):g} on, `{record.name}` from "
-                f"{_noise_from(record):g} on: one set of weights cannot do both",
+                f"`{first.name}` was learned with `--noise-from {_noise_from(first):g}`, `{record.name}` with "
+                f"{_noise_from(record):g}: one set of weights cannot do both",
                 hint=f"generate with each of them: `cav generate PROMPT -m {first.name} -m {record.name}`",
             )
     for record in records[1:]:

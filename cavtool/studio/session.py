@@ -18,7 +18,7 @@ from cavtool.core.adapters.merge import merged
 from cavtool.core.backbones import open_backbone
 from cavtool.core.backbones.memory import apply, check_options
 from cavtool.core.backbones.protocol import Backbone, FramesFHWC, Part
-from cavtool.core.devices import resolve_device, resolve_dtype
+from cavtool.core.devices import free_unused, resolve_device, resolve_dtype
 from cavtool.core.distributed import connect
 from cavtool.core.noise import seeded_noise
 from cavtool.core.sampling import Predict, sample
@@ -101,8 +101,7 @@ class Session:
         remove_all(self.backbone.denoiser)
         self._release_parts()
         apply(self.backbone, candidates[0])
-        if self.backbone.device.startswith("cuda"):
-            torch.cuda.empty_cache()
+        free_unused()
         return replace(self, candidates=candidates, keeps_parts=False)
 
     def generate(
@@ -141,7 +140,7 @@ class Session:
         return frames
 
     def make_room(self) -> None:
-        """Before the denoiser runs: move the text encoder and the VAE off the accelerator, unless it keeps them."""
+        """Move the text encoder and the VAE off the accelerator, unless all parts fit there."""
         if not self.keeps_parts:
             self._release_parts()
 

@@ -193,8 +193,8 @@ def test_what_cannot_be_mixed_is_refused_and_leaves_nothing(three: Sequence[Asse
     before = Workspace().registry.names()
     for motion, kind, message in (
         ("large", Incompatible, "`twirl` was learned on `cav-mini`, `large` on `zeroscope`"),
-        ("early", Incompatible, "`twirl` is active from timestep share 0.7 on, `early` from 0.5 on"),
-        ("always", Incompatible, "`always` from 0 on"),
+        ("early", Incompatible, "`twirl` was learned with `--noise-from 0.7`, `early` with 0.5"),
+        ("always", Incompatible, "`always` with 0: one set of weights"),
         ("twirl-look", NotFound, "no motion named `twirl-look`"),
         ("twril", NotFound, "no motion named `twril`"),
         ("empty", IntegrityFailure, "cannot use `empty` as a motion: the file holds no LoRA weights"),

@@ -36,7 +36,7 @@ def still_stage(plan: Plan, denoiser: Denoiser, tokenizer: Any, stills: Scenes, 
 def video_stage(plan: Plan, denoiser: Denoiser, tokenizer: Any, clips: Scenes, device: str) -> Stage:
     """Clips, for the motion modules and the cross-attention to text; the rest is frozen.
 
-    With everything in training, steps take longer, and the few clips of a step are too noisy a gradient for the rest
+    A step is faster than with everything in training; whether it learns more in the same time is not settled
     (`tests/benchmarks2/results/architecture.md`). Words of motion, which stills do not teach, come in through the
     cross-attention only: motion modules do not see the text.
     """
