@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from cavtool.mini2.judge.network import ATTRIBUTES, Network
+from cavtool.mini2.judge.network import ATTRIBUTES, Network, TurnNetwork, cut_out
 from cavtool.mini2.judge.reading import Judge, agree
 from cavtool.mini2.judge.train import PIECE, any_scene, draw_piece, moves_between
 from cavtool.mini2.world.scenes import CHANNELS, Scene, reference, render
@@ -12,7 +12,7 @@ from cavtool.mini2.world.subjects import HELD_OUT_SUBJECTS
 
 def test_it_reads_every_attribute_and_channel_of_a_clip() -> None:
     torch.manual_seed(0)
-    reading = Judge(Network()).read(render(reference("orbit", "cat", "red", "snow")))
+    reading = Judge(Network(), TurnNetwork()).read(render(reference("orbit", "cat", "red", "snow")))
     assert reading.subject in ATTRIBUTES["subject"]
     assert reading.place in ATTRIBUTES["place"]
     assert set(reading.channels) == set(CHANNELS)
@@ -56,3 +56,20 @@ def test_a_piece_is_a_few_frames_in_order_with_their_ground_truth() -> None:
     at = [int(np.abs(whole - row).sum(1).argmin()) for row in channels]
     assert at == sorted(at)
     assert np.array_equal(render(scene)[at], frames)
+
+
+def test_what_turns_are_read_from_is_the_subject_wherever_it_is() -> None:
+    """The same subject elsewhere, twice as far away, gives the same picture to read."""
+    here = Scene("car", "red", "city", 0, {})
+    there = Scene(
+        "car", "red", "city", 0, {"x": np.full(16, 0.15), "y": np.full(16, -0.1), "log_scale": np.full(16, -0.4)}
+    )
+    cuts = []
+    for scene in (here, there):
+        placing = torch.tensor([[scene.channels[name][0] for name in ("x", "y", "log_scale")]], dtype=torch.float32)
+        pixels = torch.tensor(render(scene, 1)).movedim(-1, 1).float() / 127.5 - 1
+        cuts.append(cut_out(pixels, placing))
+    middle = (..., slice(8, 24), slice(8, 24))
+    assert (cuts[0][middle] - cuts[1][middle]).abs().mean() < 0.15
+    other = cut_out(pixels, torch.zeros(1, 3))
+    assert (cuts[0][middle] - other[middle]).abs().mean() > 0.3

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from cavtool.mini2.judge.network import ATTRIBUTES, Network
+from cavtool.mini2.judge.network import ATTRIBUTES, Network, TurnNetwork
 from cavtool.mini2.training.architecture import to_model_range
 from cavtool.mini2.world.motions import Tracks
 from cavtool.mini2.world.scenes import CHANNELS, Frames
@@ -31,16 +31,19 @@ class Reading:
 class Judge:
     """Reads clips of 64x64."""
 
-    def __init__(self, network: Network) -> None:
-        self._network = network.eval()
+    def __init__(self, network: Network, turn_network: TurnNetwork) -> None:
+        self._network, self._turn_network = network.eval(), turn_network.eval()
+        self.networks = nn.ModuleDict({"frames": network, "turns": turn_network})
 
     @torch.inference_mode()
     def read(self, frames: Frames) -> Reading:
         """Read a clip (F, 64, 64, 3) of bytes."""
-        background, features = self._network.features(to_model_range(frames))
+        pixels = to_model_range(frames)
+        background, features = self._network.features(pixels)
         seen = self._network.see(features)
+        turn = self._turn_network(pixels, seen.placing)
         attributes = {name: _likeliest(name, logits) for name, logits in seen.attributes.items()}
-        roll, yaw = (np.rad2deg(torch.atan2(seen.turn[:, i + 1], seen.turn[:, i]).numpy()) for i in (0, 2))
+        roll, yaw = (np.rad2deg(torch.atan2(turn[:, i + 1], turn[:, i]).numpy()) for i in (0, 2))
         rows = [*seen.placing.T.numpy(), np.unwrap(roll, period=360), np.unwrap(yaw, period=360)]
         rows += [*self._camera(background).T]
         channels = {name: row.astype(float) for name, row in zip(CHANNELS, rows, strict=True)}
@@ -73,6 +76,6 @@ def _likeliest(name: str, logits_FN: Tensor) -> str:
 
 def load_judge(path: Path = WEIGHTS) -> Judge:
     """The judge that ships, or another's weights."""
-    network = Network()
-    network.load_state_dict({name: value.float() for name, value in load_file(path).items()})
-    return Judge(network)
+    judge = Judge(Network(), TurnNetwork())
+    judge.networks.load_state_dict({name: value.float() for name, value in load_file(path).items()})
+    return judge

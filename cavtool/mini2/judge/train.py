@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from cavtool.core.noise import step_generator
-from cavtool.mini2.judge.network import ATTRIBUTES, Network
+from cavtool.mini2.judge.network import ATTRIBUTES, Network, TurnNetwork
+from cavtool.mini2.judge.reading import Judge
 from cavtool.mini2.training.architecture import new_autoencoder, to_model_range
 from cavtool.mini2.training.data import check_reused, render_pool
 from cavtool.mini2.training.plans import SEED
@@ -28,10 +29,12 @@ from cavtool.mini2.world.scenes import CHANNELS, NUM_FRAMES, TIME, Frames, Scene
 from cavtool.mini2.world.subjects import COLOURLESS
 
 NUM_PIECES, PIECE = 16_000, 4  # pieces of clips, and frames in a piece
-NUM_STEPS, PIECES_A_STEP, LR = 4_000, 24, 1e-3
+NUM_STEPS, NUM_TURN_STEPS, PIECES_A_STEP, LR = 4_000, 4_000, 24, 1e-3
+_MISPLACED = (0.015, 0.015, 0.06)  # x, y, log scale: how far off the reading of turns learns to bear
 _SEEDS = 40_000_000
 _COMPARED = 4  # pieces that are made again to see whether reused ones are the same
 _PAIRS = ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3))
+Pieces = tuple[Frames, Tensor, Tensor]  # frames, attributes, channels
 _NONE = -100  # cross_entropy's word for what does not count
 
 
@@ -59,7 +62,7 @@ def draw_piece(seed: int) -> tuple[Frames, Any, Any]:
     return render(scene)[picks], attributes, channels.astype(np.float32)
 
 
-def make_pieces(work: Path, vae: Any) -> tuple[Any, Tensor, Tensor]:
+def make_pieces(work: Path, vae: Any) -> Pieces:
     """Damaged frames (N, 4, H, W, 3), attributes (N, 3) and channels (N, 4, 8), or those made before.
 
     Raises Conflict if those were made of another world or by another autoencoder.
@@ -107,9 +110,9 @@ def _damage(frames_NFHWC: Frames, vae: Any, generators: Any, first: int) -> Fram
     return np.stack(damaged)
 
 
-def judge_stage(work: Path, vae: Any, network: Network) -> Stage:
+def judge_stage(pieces: Pieces, network: Network) -> Stage:
     """Cross entropy of the attributes, L1 of the rest; pairs of frames for the camera."""
-    frames, attributes, channels = make_pieces(work, vae)
+    frames, attributes, channels = pieces
 
     def loss_at(step: int) -> Tensor:
         generator = step_generator(SEED, step)
@@ -126,15 +129,31 @@ def judge_stage(work: Path, vae: Any, network: Network) -> Stage:
             functional.cross_entropy(seen.attributes[name].float(), attributes_B3[:, i])
             for i, name in enumerate(ATTRIBUTES)
         ]
-        angles = torch.deg2rad(truth_BK[:, 3:5])
-        turn = torch.stack([angles.cos(), angles.sin()], dim=2).flatten(1)
         misplaced = functional.smooth_l1_loss(seen.placing.float(), truth_BK[:, :3], beta=0.02)
-        misturned = functional.smooth_l1_loss(seen.turn.float(), turn, beta=0.2)
         mismoved = functional.smooth_l1_loss(moved.float(), moves_between(channels[picks]), beta=0.02)
-        loss: Tensor = sum(named, torch.zeros(())) + 10 * misplaced + 2 * misturned + 10 * mismoved
+        loss: Tensor = sum(named, torch.zeros(())) + 10 * misplaced + 10 * mismoved
         return loss
 
     return Stage("judge", network, NUM_STEPS, LR, loss_at)
+
+
+def turn_stage(pieces: Pieces, network: TurnNetwork) -> Stage:
+    """L1 of roll and yaw, as points on circles."""
+    frames, _, channels = pieces
+
+    def loss_at(step: int) -> Tensor:
+        generator = step_generator(SEED, step)
+        picks = torch.randint(len(frames), (PIECES_A_STEP,), generator=generator)
+        pixels = to_model_range(frames[picks.numpy()]).flatten(0, 1)
+        truth_BK = channels[picks].flatten(0, 1)
+        off_B3 = torch.randn(len(truth_BK), 3, generator=generator) * torch.tensor(_MISPLACED)
+        angles = torch.deg2rad(truth_BK[:, 3:5])
+        turn = torch.stack([angles.cos(), angles.sin()], dim=2).flatten(1)
+        with torch.autocast("cpu", torch.bfloat16):
+            read = network(pixels, truth_BK[:, :3] + off_B3)
+        return functional.smooth_l1_loss(read.float(), turn, beta=0.2)
+
+    return Stage("turns", network, NUM_TURN_STEPS, LR, loss_at)
 
 
 def moves_between(channels_NFK: Tensor) -> Tensor:
@@ -158,9 +177,12 @@ def main() -> None:
     vae = new_autoencoder()
     vae.load_state_dict(torch.load(args.work / "autoencoder.pt", weights_only=True)["average"])
     torch.manual_seed(SEED)
-    network = Network()
-    judge_stage(args.work, vae, network).train(args.work, float("inf"))
-    state = {name: value.half().contiguous() for name, value in network.state_dict().items()}
+    network, turn_network = Network(), TurnNetwork()
+    pieces = make_pieces(args.work, vae)
+    judge_stage(pieces, network).train(args.work, float("inf"))
+    turn_stage(pieces, turn_network).train(args.work, float("inf"))
+    trained = Judge(network, turn_network).networks.state_dict()
+    state = {name: value.half().contiguous() for name, value in trained.items()}
     save_file(state, args.work / "judge.safetensors")
 
 
