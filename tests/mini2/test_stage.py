@@ -1,3 +1,5 @@
+import os
+import socket
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -5,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cavtool.mini2.training.stage import Stage
+from cavtool.mini2.training.stage import Stage, join_processes
 
 NUM_STEPS = 40
 
@@ -47,3 +49,41 @@ def test_a_finished_stage_does_nothing(steps: list[int], tmp_path: Path) -> None
     assert stage(steps).train(tmp_path, deadline=1000)
     assert stage(steps).train(tmp_path, deadline=1000)
     assert steps == list(range(NUM_STEPS))
+
+
+def _train_together(rank: int, port: int, work: Path) -> None:
+    os.environ.update(RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    join_processes()
+    _regression(together=False).train(work, deadline=float("inf"))
+
+
+def _regression(*, together: bool) -> Stage:
+    """A line through points, one point a draw, or two a step."""
+    model = nn.Linear(2, 1)
+    nn.init.zeros_(model.weight)
+    nn.init.zeros_(model.bias)
+
+    def loss_of(draw: int) -> Tensor:
+        inputs = torch.randn(2, generator=torch.Generator().manual_seed(draw))
+        loss: Tensor = (model(inputs) - inputs.sum()).square().mean()
+        return loss
+
+    def loss_at(step: int) -> Tensor:
+        return (loss_of(2 * step) + loss_of(2 * step + 1)) / 2 if together else loss_of(step)
+
+    return Stage("line", model, 10, 0.1, loss_at)
+
+
+def test_two_processes_train_as_one_with_all_their_scenes(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    work, alone = tmp_path / "two", tmp_path / "one"
+    for folder in (work, alone):
+        folder.mkdir()
+    torch.multiprocessing.spawn(_train_together, (port, work), nprocs=2)
+    _regression(together=True).train(alone, deadline=float("inf"))
+    ours, theirs = (torch.load(folder / "line.pt", weights_only=True)["model"] for folder in (work, alone))
+    assert ours["weight"].abs().min() > 0.01
+    torch.testing.assert_close(ours, theirs)
+    assert (work / "log.jsonl").read_text().count("\n") == 1, "one process logs"

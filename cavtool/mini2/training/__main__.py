@@ -11,7 +11,8 @@ Stages, each resumable from its last checkpoint and logged to `WORK/log.jsonl`:
 What the denoiser sees is rendered and encoded before its stages, once; it is never a held-out subject, colour, place or
 track.
 
-`--minutes M` stops after M minutes at a checkpoint; run the same command to resume.
+`--minutes M` stops after M minutes at a checkpoint; run the same command to resume. On a CPU, a process of one thread
+for each core does the most: `torchrun --nproc-per-node 2 -m cavtool.mini2.training WORK --threads 1`.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from cavtool.mini2.training.autoencoder import autoencoder_stage
 from cavtool.mini2.training.data import make_scenes
 from cavtool.mini2.training.denoiser import still_stage, video_stage
 from cavtool.mini2.training.plans import PLANS, SEED, Plan
+from cavtool.mini2.training.stage import join_processes, rank
 from cavtool.mini2.training.words import words_stage
 from cavtool.system.platform import keep_freed_memory
 
@@ -53,7 +55,8 @@ def pretrain(work: Path, plan: Plan, *, device: str, minutes: float, compiled: b
     if done:
         clips = make_scenes(work, "clips", plan.num_clips, vae, tokenizer, device).to(device)
         done = video_stage(plan, denoiser, tokenizer, clips, device).train(work, deadline)
-    export(work / "pipeline", vae, tokenizer, denoiser)
+    if rank() == 0:
+        export(work / "pipeline", vae, tokenizer, denoiser)
     return done
 
 
@@ -71,11 +74,13 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     keep_freed_memory()
+    join_processes()
     try:
         done = pretrain(args.work, PLANS[args.plan], device=args.device, minutes=args.minutes, compiled=args.compile)
     except Conflict as conflict:
         parser.exit(conflict.exit_code, f"error: {conflict.message}\nhint: {conflict.hint}\n")
-    print("done" if done else "out of time: run the same command to resume")  # noqa: T201
+    if rank() == 0:
+        print("done" if done else "out of time: run the same command to resume")  # noqa: T201
 
 
 if __name__ == "__main__":

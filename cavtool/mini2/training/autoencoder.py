@@ -11,7 +11,7 @@ from cavtool.core.noise import step_generator
 from cavtool.mini2.training.architecture import to_model_range
 from cavtool.mini2.training.data import check_reused, draw_frames, render_pool, subject_weight
 from cavtool.mini2.training.plans import SEED, STILL_SEEDS, Plan
-from cavtool.mini2.training.stage import Stage
+from cavtool.mini2.training.stage import Stage, rank, wait_for_all
 
 LATENT_NOISE = 0.1  # at most, of latents of unit variance: what a denoiser makes is never exact
 
@@ -22,13 +22,14 @@ def make_frames(work: Path, count: int, device: str) -> tuple[Any, Tensor]:
     Raises Conflict if those were made of another world or for another plan.
     """
     path = work / "frames.npz"
-    if not path.exists():
+    if not path.exists() and rank() == 0:
         with render_pool(device) as pool:
             seeds = [("stills", seed) for seed in range(STILL_SEEDS, STILL_SEEDS + count)]
             frames, _, discs = zip(*pool.starmap(draw_frames, seeds, chunksize=64), strict=True)
         with path.with_suffix(".tmp").open("wb") as file:
             np.savez(file, frames=np.concatenate(frames), discs=np.concatenate(discs))
         path.with_suffix(".tmp").replace(path)
+    wait_for_all()
     made = np.load(path)
     frames = made["frames"]
     again = [draw_frames("stills", STILL_SEEDS + i)[0] for i in range(min(count, 4))]

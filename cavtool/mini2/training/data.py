@@ -19,7 +19,7 @@ from torch import Tensor
 from cavtool.errors import Conflict
 from cavtool.mini2.training.architecture import to_model_range, to_tokens
 from cavtool.mini2.training.plans import CLIP_SEEDS, STILL_SEEDS
-from cavtool.mini2.training.stage import log
+from cavtool.mini2.training.stage import log, rank, wait_for_all
 from cavtool.mini2.world.sampling import sample_scene, sample_still
 from cavtool.mini2.world.scenes import NUM_FRAMES, SIZE, Frames, Scene, render
 
@@ -85,7 +85,7 @@ def make_scenes(work: Path, kind: str, count: int, vae: Any, tokenizer: Any, dev
     Raises Conflict if those were made of another world, by another autoencoder or for another plan.
     """
     path, first = work / f"data-{kind}.pt", KINDS[kind][1]
-    if not path.exists():
+    if not path.exists() and rank() == 0:
         parts = []
         with render_pool(device) as pool:
             for start in range(first, first + count, _SCENES):
@@ -99,6 +99,7 @@ def make_scenes(work: Path, kind: str, count: int, vae: Any, tokenizer: Any, dev
                 log(work, stage=f"data: {kind}", step=seeds.stop - first)
         torch.save([torch.cat(part) for part in zip(*parts, strict=True)], path.with_suffix(".tmp"))
         path.with_suffix(".tmp").replace(path)
+    wait_for_all()
     scenes = Scenes(*torch.load(path, weights_only=True))
     seeds = range(first, first + min(count, _COMPARED))
     frames, captions, _ = zip(*(draw_frames(kind, seed) for seed in seeds), strict=True)

@@ -1,13 +1,19 @@
-"""One loop for everything trained from scratch here: the autoencoder, the text encoder, the denoiser, the judge."""
+"""One loop for everything trained from scratch here: the autoencoder, the text encoder, the denoiser, the judge.
+
+Several processes train one model together if `torchrun` starts them: each takes its own scenes, and they share
+gradients. On CPUs, processes of one thread do more than one process of several threads.
+"""
 
 import json
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from cavtool.mini2.training.optimizer import Optimizer, average_into
 
@@ -17,7 +23,7 @@ _WARM_UP, _COOL_DOWN = 100, 0.2  # steps; share of all steps in which the rate f
 
 @dataclass
 class Stage:
-    """A stage in training: `loss_at(step)` gives the loss of that step, from nothing but the step's number.
+    """A stage in training: `loss_at(draw)` gives the loss of scenes that depend on nothing but the draw's number.
 
     The learning rate is constant after a warm-up and falls to 0 in the last fifth of the steps. The weights that count
     are a moving average over about 1 / (1 - `ema_decay`) steps.
@@ -39,9 +45,11 @@ class Stage:
         step = self._load(work, optimizer, average)
         losses: list[Tensor] = []
         began, first = time.monotonic(), step
-        while step < self.num_steps and time.monotonic() < deadline:
-            loss = self.loss_at(step)
+        is_late = began >= deadline
+        while step < self.num_steps and not is_late:
+            loss = self.loss_at(step * num_processes() + rank())
             loss.backward()  # type: ignore[no-untyped-call]
+            is_late = share_gradients(params, is_late=time.monotonic() >= deadline)
             nn.utils.clip_grad_norm_(params, 1.0)
             optimizer.step(self._schedule(step, step - first))
             step += 1
@@ -68,6 +76,8 @@ class Stage:
         average_into(average, values, floats, min(self.ema_decay, (1 + step) / (10 + step)))
 
     def _save(self, work: Path, step: int, optimizer: Optimizer, average: dict[str, Tensor]) -> None:
+        if rank() > 0:
+            return
         state = {"step": step, "model": self.model.state_dict(), "average": average, "optim": optimizer.state_dict()}
         torch.save(state, work / f"{self.name}.tmp")
         (work / f"{self.name}.tmp").replace(work / f"{self.name}.pt")
@@ -84,8 +94,44 @@ class Stage:
         return int(state["step"])
 
 
+def join_processes() -> None:
+    """Meet the other processes, if `torchrun` started this one."""
+    if "RANK" in os.environ:
+        distributed.init_process_group("gloo", timeout=timedelta(days=1))
+
+
+def num_processes() -> int:
+    """How many train together."""
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def rank() -> int:
+    """The number of this process, from 0."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def wait_for_all() -> None:
+    """Go on when every process has come here."""
+    if distributed.is_initialized():
+        distributed.barrier()
+
+
+def share_gradients(params: Sequence[nn.Parameter], *, is_late: bool) -> bool:
+    """Give all processes the mean of their gradients; returns whether any of them is late."""
+    if num_processes() == 1:
+        return is_late
+    gradients = [param.grad for param in params if param.grad is not None]
+    late = torch.tensor([float(is_late)])
+    flat = nn.utils.parameters_to_vector([*gradients, late])
+    distributed.all_reduce(flat)
+    nn.utils.vector_to_parameters(flat / num_processes(), [*gradients, late])
+    return bool(late > 0)
+
+
 def log(work: Path, **event: object) -> None:
-    """Append an event to `WORK/log.jsonl` and print it."""
+    """Append an event to `WORK/log.jsonl` and print it, in the first process."""
+    if rank() > 0:
+        return
     with (work / "log.jsonl").open("a") as file:
         file.write(json.dumps(event) + "\n")
     print(*(f"{key} {value}" for key, value in event.items()), flush=True)  # noqa: T201 a recipe run by hand
