@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.multiprocessing.spawn import spawn
 
 from cavtool.mini2.training.stage import Stage, join_processes
 
@@ -81,7 +82,7 @@ def test_two_processes_train_as_one_with_all_their_scenes(tmp_path: Path) -> Non
     work, alone = tmp_path / "two", tmp_path / "one"
     for folder in (work, alone):
         folder.mkdir()
-    torch.multiprocessing.spawn(_train_together, (port, work), nprocs=2)
+    spawn(_train_together, (port, work), nprocs=2)  # type: ignore[no-untyped-call]
     _regression(together=True).train(alone, deadline=float("inf"))
     ours, theirs = (torch.load(folder / "line.pt", weights_only=True)["model"] for folder in (work, alone))
     assert ours["weight"].abs().min() > 0.01

@@ -42,6 +42,7 @@ PLAN = Plan(
     frames_per_step=4,
     stills_per_step=2,
     clips_per_step=1,
+    stills_among_clips=1,
 )
 
 

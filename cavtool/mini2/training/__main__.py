@@ -5,7 +5,7 @@ Stages, each resumable from its last checkpoint and logged to `WORK/log.jsonl`:
 1. autoencoder  AutoencoderTiny, latents of 4x16x16, on 12,000 stills: L1 + gradient L1
 2. words        the text encoder alone: what a caption says of how everything moves; then it is frozen
 3. stills       the denoiser on single frames, with time bypassed
-4. videos       the denoiser's motion modules and cross-attention on clips; the rest is frozen
+4. videos       the denoiser on clips and some stills, mostly its motion modules
 5. export       the averaged weights as a fp16 diffusers pipeline folder, `WORK/pipeline`
 
 What the denoiser sees is rendered and encoded before its stages, once; it is never a held-out subject, colour, place or
@@ -54,7 +54,7 @@ def pretrain(work: Path, plan: Plan, *, device: str, minutes: float, compiled: b
     done = still_stage(plan, denoiser, tokenizer, stills, device).train(work, deadline)
     if done:
         clips = make_scenes(work, "clips", plan.num_clips, vae, tokenizer, device).to(device)
-        done = video_stage(plan, denoiser, tokenizer, clips, device).train(work, deadline)
+        done = video_stage(plan, denoiser, tokenizer, stills, clips, device).train(work, deadline)
     if rank() == 0:
         export(work / "pipeline", vae, tokenizer, denoiser)
     return done

@@ -3,12 +3,13 @@
 Much as AnimateDiff was made (Guo et al. 2023). Both predict v (Salimans & Ho 2022). The text encoder is frozen.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
 from cavtool.core.backbones.parts.layers import bypassed, unchanged
 from cavtool.core.noise import step_generator
@@ -18,36 +19,41 @@ from cavtool.mini2.training.plans import SEED, Plan
 from cavtool.mini2.training.stage import Stage
 
 LR, VIDEO_LR = 1e-3, 5e-4
+_IMAGE_LR, _STILLS_WEIGHT = 0.1, 0.5  # of layers that do not mix frames; of stills among clips
 _TEXT_DROPPED = 0.1  # share of captions, for classifier-free guidance
 _NOISIER = 1.4  # of clips: half the timesteps are above 0.62 of all
+_GIVEN_SHARE, _MOST_GIVEN, _GIVEN_NOISE = 0.3, 3, 0.6  # share of clips; frames of a clip; timestep, against the others'
 
 
 def still_stage(plan: Plan, denoiser: Denoiser, tokenizer: Any, stills: Scenes, device: str) -> Stage:
     """Single frames, with time bypassed."""
     loss_of = _denoising_loss(denoiser, tokenizer, device)
 
-    def loss_at(step: int) -> Tensor:
+    def loss_at(draw: int) -> Tensor:
         with without_time(denoiser):
-            return loss_of(stills, plan.stills_per_step, step)
+            return loss_of(stills, plan.stills_per_step, draw)
 
     return Stage("stills", denoiser.unet, plan.still_steps, LR, loss_at, muon=True)
 
 
-def video_stage(plan: Plan, denoiser: Denoiser, tokenizer: Any, clips: Scenes, device: str) -> Stage:
-    """Clips, for the motion modules and the cross-attention to text; the rest is frozen.
+def video_stage(plan: Plan, denoiser: Denoiser, tokenizer: Any, stills: Scenes, clips: Scenes, device: str) -> Stage:
+    """Clips and some stills, for the motion modules and, at a tenth of the rate, for all else.
 
-    A step is faster than with everything in training; whether it learns more in the same time is not settled
-    (`tests/benchmarks2/results/architecture.md`). Words of motion, which stills do not teach, come in through the
-    cross-attention only: motion modules do not see the text.
+    There are few scenes in a step of clips, and what stills have taught would be lost in their noise at the full rate
+    (`tests/benchmarks2/results/architecture.md`). Words of motion, which stills do not teach, come in through layers
+    that do not mix frames: motion modules do not see the text.
     """
     loss_of = _denoising_loss(denoiser, tokenizer, device)
-    for name, param in denoiser.unet.named_parameters():
-        param.requires_grad_("motion_modules" in name or "attn2" in name)
 
-    def loss_at(step: int) -> Tensor:
-        return loss_of(clips, plan.clips_per_step, step)
+    def loss_at(draw: int) -> Tensor:
+        with without_time(denoiser):
+            loss = _STILLS_WEIGHT * loss_of(stills, plan.stills_among_clips, draw)
+        return loss + loss_of(clips, plan.clips_per_step, draw)
 
-    return Stage("videos", denoiser.unet, plan.video_steps, VIDEO_LR, loss_at, muon=True)
+    def lr_share(name: str) -> float:
+        return 1.0 if "motion_modules" in name else _IMAGE_LR
+
+    return Stage("videos", denoiser.unet, plan.video_steps, VIDEO_LR, loss_at, muon=True, lr_share=lr_share)
 
 
 def _denoising_loss(denoiser: Denoiser, tokenizer: Any, device: str) -> Callable[[Scenes, int, int], Tensor]:
@@ -57,6 +63,7 @@ def _denoising_loss(denoiser: Denoiser, tokenizer: Any, device: str) -> Callable
     (in the way of Hang et al. 2023). The best prediction is the same whatever counts: this says what to learn first.
     """
     denoiser.text_encoder.requires_grad_(False)
+    times = FrameTimes(denoiser.unet)
     alphas = new_scheduler().alphas_cumprod.to(device)
     no_text_BL = to_tokens(tokenizer, [""]).to(device)
 
@@ -70,16 +77,17 @@ def _denoising_loss(denoiser: Denoiser, tokenizer: Any, device: str) -> Callable
         noise_BCFHW = torch.randn(latents_BCFHW.shape, **draw)
         num_frames = latents_BCFHW.shape[2]
         timesteps_B = _timesteps(len(alphas), torch.rand(count, **draw), num_frames)
-        alpha = alphas[timesteps_B].sqrt().view(-1, 1, 1, 1, 1)
-        sigma = (1 - alphas[timesteps_B]).sqrt().view(-1, 1, 1, 1, 1)
+        timesteps_BF = _by_frame(timesteps_B, num_frames, draw)
+        alpha = alphas[timesteps_BF].sqrt()[:, None, :, None, None]
+        sigma = (1 - alphas[timesteps_BF]).sqrt()[:, None, :, None, None]
         noisy_BCFHW = alpha * latents_BCFHW + sigma * noise_BCFHW
-        with torch.autocast(device, torch.bfloat16):
+        with torch.autocast(device, torch.bfloat16), times.of(timesteps_BF):
             text_BLD = denoiser.text_encoder(tokens_BL)[0].repeat_interleave(num_frames, 0)
             predicted = denoiser.unet(noisy_BCFHW, timesteps_B, text_BLD, return_dict=False)[0]
         error_BFHW = (predicted.float() - (alpha * noise_BCFHW - sigma * latents_BCFHW)).square().mean(1)
         weight_BFHW = subject_weight(scenes.discs[picks], error_BFHW.shape[-1])
-        noise_to_signal_B = (sigma / alpha).square().clamp(max=1).view(-1, 1, 1, 1)
-        loss: Tensor = (error_BFHW * weight_BFHW * noise_to_signal_B).sum() / weight_BFHW.sum()
+        noise_to_signal_BF11 = (sigma / alpha).square().clamp(max=1)[:, 0]
+        loss: Tensor = (error_BFHW * weight_BFHW * noise_to_signal_BF11).sum() / weight_BFHW.sum()
         return loss
 
     return loss_of
@@ -99,3 +107,46 @@ def _timesteps(num: int, quiet_B: Tensor, num_frames: int) -> Tensor:
     if num_frames > 1:
         quiet_B = quiet_B.pow(_NOISIER)
     return ((1 - quiet_B) * num).long().clamp(max=num - 1)
+
+
+def _by_frame(timesteps_B: Tensor, num_frames: int, draw: dict[str, Any]) -> Tensor:
+    """The timesteps of every frame (B, F): of some clips, a few frames have less noise than the others.
+
+    Where a subject goes from a frame that shows it, and what it looks like there, is easier to learn than to make it up
+    in all frames at once (much as in Diffusion Forcing, Chen et al. 2024).
+    """
+    timesteps_BF = timesteps_B[:, None].repeat(1, num_frames)
+    if num_frames == 1:
+        return timesteps_BF
+    count = len(timesteps_B)
+    order_BF = torch.rand(count, num_frames, **draw).argsort(1)
+    few_B1 = torch.randint(1, _MOST_GIVEN + 1, (count, 1), **draw)
+    few_B1 = few_B1 * (torch.rand(count, 1, **draw) < _GIVEN_SHARE)
+    given_B1 = (_GIVEN_NOISE * torch.rand(count, 1, **draw) * timesteps_B[:, None]).long()
+    return torch.where(order_BF < few_B1, given_B1, timesteps_BF)
+
+
+class FrameTimes:
+    """Tells a UNet of diffusers, which takes one timestep for a clip, the timestep of each frame."""
+
+    def __init__(self, unet: Any) -> None:
+        from diffusers.models.resnet import ResnetBlock2D
+
+        self._unet = unet
+        self._embedding_XD: Tensor | None = None
+        for module in unet.modules():
+            if isinstance(module, ResnetBlock2D):
+                module.time_emb_proj.register_forward_pre_hook(self._instead)
+
+    def _instead(self, _module: nn.Module, _args: Any) -> Any:
+        return None if self._embedding_XD is None else (functional.silu(self._embedding_XD),)
+
+    @contextmanager
+    def of(self, timesteps_BF: Tensor) -> Iterator[None]:
+        """While this lasts, the UNet's timesteps do not count, but these do."""
+        codes_XC = self._unet.time_proj(timesteps_BF.flatten())
+        self._embedding_XD = self._unet.time_embedding(codes_XC)
+        try:
+            yield
+        finally:
+            self._embedding_XD = None

@@ -21,6 +21,7 @@ class Plan:
     frames_per_step: int
     stills_per_step: int
     clips_per_step: int
+    stills_among_clips: int  # of a step
 
 
 PLANS = {
@@ -36,6 +37,7 @@ PLANS = {
         frames_per_step=16,
         stills_per_step=64,
         clips_per_step=4,
+        stills_among_clips=16,
     ),
     "cuda": Plan(
         num_frames=20_000,
@@ -49,5 +51,6 @@ PLANS = {
         frames_per_step=96,
         stills_per_step=512,
         clips_per_step=48,
+        stills_among_clips=64,
     ),
 }

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, distributed, nn
 
-from cavtool.mini2.training.optimizer import Optimizer, average_into
+from cavtool.mini2.training.optimizer import Optimizer, average_into, whole
 
 LOG_EVERY, SAVE_EVERY = 50, 250  # steps
 _WARM_UP, _COOL_DOWN = 100, 0.2  # steps; share of all steps in which the rate falls to 0
@@ -36,11 +36,12 @@ class Stage:
     loss_at: Callable[[int], Tensor]
     ema_decay: float = 0.999
     muon: bool = False
+    lr_share: Callable[[str], float] = whole
 
     def train(self, work: Path, deadline: float) -> bool:
         """Train until done (True) or until the deadline (False), from the last checkpoint; then load the average."""
         params = [param for param in self.model.parameters() if param.requires_grad]
-        optimizer = Optimizer(self.model, self.lr, muon=self.muon)
+        optimizer = Optimizer(self.model, self.lr, muon=self.muon, lr_share=self.lr_share)
         average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         step = self._load(work, optimizer, average)
         losses: list[Tensor] = []
