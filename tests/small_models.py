@@ -23,7 +23,16 @@ from diffusers import (
     WanTransformer3DModel,
 )
 from safetensors.torch import load_file, save_file
-from transformers import CLIPTextConfig, CLIPTextModel, T5Tokenizer, UMT5Config, UMT5EncoderModel
+from transformers import (
+    CLIPConfig,
+    CLIPModel,
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTokenizer,
+    T5Tokenizer,
+    UMT5Config,
+    UMT5EncoderModel,
+)
 
 from cavtool.mini.architecture import new_tokenizer
 
@@ -327,3 +336,16 @@ def _stir(unet: torch.nn.Module) -> None:
         for name, param in unet.named_parameters():
             if "temp_conv" in name and param.abs().sum() == 0:
                 param.normal_(std=0.05)
+
+
+def save_clip(folder: Path) -> None:
+    """A small random CLIP where the cache of Hugging Face would have the large one."""
+    snapshot = folder / "snapshots" / "main"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text("main")
+    size = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    words = {**size, "vocab_size": 400, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
+    torch.manual_seed(1)
+    CLIPModel(CLIPConfig(text_config=words, vision_config={**size, "image_size": 64})).save_pretrained(snapshot)
+    tokenizer = CLIPTokenizer(vocab={"<|startoftext|>": 0, "<|endoftext|>": 1}, merges=[])
+    tokenizer.train_new_from_iterator(["a red cat"], vocab_size=390).save_pretrained(snapshot)

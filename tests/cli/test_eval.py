@@ -1,16 +1,19 @@
 """`cav eval` on real files, good and bad."""
 
 import json
+import re
 from pathlib import Path
 
 import ffmpeg
 import pytest
+from huggingface_hub import constants
 
 from cavtool import video
 from cavtool.mini import world
 from cavtool.video import ffmpeg_exe
 from tests.cli.assets import put_motion
 from tests.cli.conftest import Cav
+from tests.small_models import save_clip
 
 
 def film(path: Path, motion: str, subject: str) -> Path:
@@ -54,6 +57,17 @@ def test_without_a_reference_only_the_video_is_measured(cav: Cav, clips: tuple[P
     assert (answer["ok"], answer["command"]) == (True, "eval")
     (measured,) = answer["data"]["videos"]
     assert (measured["kind"], measured["motion"], measured["is_dynamic"]) == ("video", None, True)
+
+
+def test_a_score_of_clip_is_not_taken_for_one_of_the_judge(
+    cav: Cav, clips: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_clip(tmp_path / "models--openai--clip-vit-large-patch14")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    done = cav("eval", str(clips[0]), "--prompt", "a red cat")
+    assert done.returncode == 0, done.stderr
+    row = done.stdout.splitlines()[1]
+    assert re.search(r" CLIP \d+\.\d ", row), row
 
 
 def lavfi(path: Path, source: str, **options: object) -> Path:

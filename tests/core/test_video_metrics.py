@@ -4,9 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from huggingface_hub import constants
-from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
 from cavtool.core.metrics.appearance import diversity, leakage
 from cavtool.core.metrics.dynamic import dynamic_degree
@@ -16,6 +14,7 @@ from cavtool.core.metrics.text import attribute_alignment, clip_alignment
 from cavtool.core.metrics.tracks import Frames
 from cavtool.errors import RequirementError
 from cavtool.mini import world
+from tests.small_models import save_clip
 
 
 def still(subject: str = "cat", colour: str = "red", place: str = "forest") -> Frames:
@@ -93,16 +92,3 @@ def test_clip_measures_videos_with_the_weights_in_the_cache(tmp_path: Path, monk
     scores = [clip_alignment(still(), "a red cat"), clip_alignment(still("robot", "blue", "desert"), "a red cat")]
     assert all(0 <= score <= 100 for score in scores)
     assert scores[0] != scores[1]
-
-
-def save_clip(folder: Path) -> None:
-    """A small random CLIP where the cache of Hugging Face would have the large one."""
-    snapshot = folder / "snapshots" / "main"
-    (folder / "refs").mkdir(parents=True)
-    (folder / "refs" / "main").write_text("main")
-    size = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
-    words = {**size, "vocab_size": 400, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
-    torch.manual_seed(1)
-    CLIPModel(CLIPConfig(text_config=words, vision_config={**size, "image_size": 64})).save_pretrained(snapshot)
-    tokenizer = CLIPTokenizer(vocab={"<|startoftext|>": 0, "<|endoftext|>": 1}, merges=[])
-    tokenizer.train_new_from_iterator(["a red cat"], vocab_size=390).save_pretrained(snapshot)

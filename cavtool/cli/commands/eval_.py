@@ -81,11 +81,20 @@ def eval_(
 
 
 def _row(scores: "Evaluation") -> tuple[str, ...]:
-    values = (scores.motion, scores.objects, scores.camera, scores.leakage, scores.text)
-    steady = (scores.consistency, scores.flicker)
-    numbers = ["-" if value is None else f"{value:.2f}" for value in (*values, *steady)]
-    diversity = "-" if scores.diversity is None else f"{scores.diversity:.2f}"
-    return scores.name, *numbers, "yes" if scores.is_dynamic else "no", diversity
+    values = map(_number, (scores.motion, scores.objects, scores.camera, scores.leakage))
+    steady = map(_number, (scores.consistency, scores.flicker))
+    return scores.name, *values, _text(scores), *steady, "yes" if scores.is_dynamic else "no", _number(scores.diversity)
+
+
+def _text(scores: "Evaluation") -> str:
+    """The judge's share of 1, or CLIPScore, of which good is about 30: named, lest one be read as the other."""
+    if scores.text is not None and (scores.text_by or "").startswith("CLIP"):
+        return f"CLIP {scores.text:.1f}"
+    return _number(scores.text)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _reading(found: "list[Evaluation]") -> str:
