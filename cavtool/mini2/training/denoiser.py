@@ -19,7 +19,8 @@ from cavtool.mini2.training.plans import SEED, Plan
 from cavtool.mini2.training.stage import Stage
 
 LR, VIDEO_LR = 1e-3, 5e-4
-_IMAGE_LR, _STILLS_WEIGHT = 0.1, 0.5  # of layers that do not mix frames; of stills among clips
+_TEXT_LR, _IMAGE_LR = 0.3, 0.1  # of the cross-attention to the text, and of all else that does not mix frames
+_STILLS_WEIGHT = 0.5  # among clips
 _TEXT_DROPPED = 0.1  # share of captions, for classifier-free guidance
 _NOISIER = 1.4  # of clips: half the timesteps are above 0.62 of all
 _GIVEN_SHARE, _MOST_GIVEN, _GIVEN_NOISE = 0.3, 3, 0.6  # share of clips; frames of a clip; timestep, against the others'
@@ -37,7 +38,7 @@ def still_stage(plan: Plan, denoiser: Denoiser, tokenizer: Any, stills: Scenes, 
 
 
 def video_stage(plan: Plan, denoiser: Denoiser, tokenizer: Any, stills: Scenes, clips: Scenes, device: str) -> Stage:
-    """Clips and some stills, for the motion modules and, at a tenth of the rate, for all else.
+    """Clips and some stills, for the motion modules and, at lower rates, for the cross-attention and for all else.
 
     There are few scenes in a step of clips, and what stills have taught would be lost in their noise at the full rate
     (`tests/benchmarks2/results/architecture.md`). Words of motion, which stills do not teach, come in through layers
@@ -51,7 +52,9 @@ def video_stage(plan: Plan, denoiser: Denoiser, tokenizer: Any, stills: Scenes, 
         return loss + loss_of(clips, plan.clips_per_step, draw)
 
     def lr_share(name: str) -> float:
-        return 1.0 if "motion_modules" in name else _IMAGE_LR
+        if "motion_modules" in name:
+            return 1.0
+        return _TEXT_LR if "attn2" in name else _IMAGE_LR
 
     return Stage("videos", denoiser.unet, plan.video_steps, VIDEO_LR, loss_at, muon=True, lr_share=lr_share)
 

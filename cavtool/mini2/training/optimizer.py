@@ -6,7 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_EDGES = ("conv_in", "conv_out", "embedding")  # first and last layers, and embeddings: not Muon's
+# Not Muon's: first and last layers and embeddings; and queries and keys, whose products it lets grow until an attention
+# sees a single token and learns no more (against which Kimi K2, 2025, has QK-clip).
+_NOT_MUONS = ("conv_in", "conv_out", "embedding", "to_q", "to_k")
 MUON_LR = 2.0  # times AdamW's
 
 
@@ -28,7 +30,7 @@ class Optimizer:
         named = [(name, param) for name, param in model.named_parameters() if param.requires_grad]
         for share in sorted({lr_share(name) for name, _ in named}):
             mine = [(name, param) for name, param in named if lr_share(name) == share]
-            hidden = [p for name, p in mine if muon and p.ndim > 1 and not any(edge in name for edge in _EDGES)]
+            hidden = [p for name, p in mine if muon and p.ndim > 1 and not any(part in name for part in _NOT_MUONS)]
             chosen = {id(param) for param in hidden}
             rest = [param for _, param in mine if id(param) not in chosen]
             pairs = [(param, nn.Parameter(param.data.flatten(1))) for param in hidden]
