@@ -89,7 +89,8 @@ class Stage:
             return 0
         state = torch.load(path, map_location=next(self.model.parameters()).device, weights_only=True)
         self.model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optim"])
+        if state["step"] < self.num_steps:
+            optimizer.load_state_dict(state["optim"])
         for name, value in state["average"].items():
             average[name].copy_(value)
         return int(state["step"])
