@@ -34,8 +34,9 @@ _MISPLACED = (0.015, 0.015, 0.06)  # x, y, log scale: how far off the reading of
 _SEEDS = 40_000_000
 _COMPARED = 4  # pieces that are made again to see whether reused ones are the same
 _PAIRS = ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3))
-Pieces = tuple[Frames, Tensor, Tensor]  # frames, attributes, channels
 _NONE = -100  # cross_entropy's word for what does not count
+
+Pieces = tuple[Frames, Tensor, Tensor]  # frames, attributes, channels
 
 
 def any_scene(seed: int) -> Scene:

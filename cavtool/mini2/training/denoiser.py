@@ -1,4 +1,4 @@
-"""The stages that make the denoiser: stills with time bypassed, then clips, which train the motion modules.
+"""The stages that make the denoiser: stills with time bypassed, then clips, mostly for the motion modules.
 
 Much as AnimateDiff was made (Guo et al. 2023). Both predict v (Salimans & Ho 2022). The text encoder is frozen.
 """

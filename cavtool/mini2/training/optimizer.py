@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-# Not Muon's: first and last layers and embeddings; and queries and keys, whose products it lets grow until an attention
-# sees a single token and learns no more (against which Kimi K2, 2025, has QK-clip).
+# Not Muon's: first and last layers and embeddings; and queries and keys, whose products can grow under it until an
+# attention sees a single token and learns no more (against which Kimi K2, 2025, has QK-clip).
 _NOT_MUONS = ("conv_in", "conv_out", "embedding", "to_q", "to_k")
 MUON_LR = 2.0  # times AdamW's
 
