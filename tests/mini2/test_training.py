@@ -24,6 +24,7 @@ from cavtool.mini2.training.architecture import (
     to_tokens,
 )
 from cavtool.mini2.training.autoencoder import make_frames
+from cavtool.mini2.training.courses import courses
 from cavtool.mini2.training.data import SUBJECT_WEIGHT, draw_frames, make_scenes, subject_weight
 from cavtool.mini2.training.denoiser import without_time
 from cavtool.mini2.training.plans import CLIP_SEEDS, STILL_SEEDS, Plan
@@ -32,15 +33,16 @@ from cavtool.mini2.world.scenes import words
 
 PLAN = Plan(
     num_frames=8,
-    num_captions=8,
     num_stills=8,
     num_clips=3,
     autoencoder_steps=2,
     word_steps=2,
     still_steps=2,
+    course_steps=2,
     video_steps=4,
     frames_per_step=4,
     stills_per_step=2,
+    captions_per_step=2,
     clips_per_step=1,
     stills_among_clips=1,
 )
@@ -90,11 +92,29 @@ def test_diffusers_loads_the_pipeline_and_samples_as_our_backbone_does(trained: 
 def test_every_stage_is_logged_and_a_finished_training_does_nothing(trained: Path) -> None:
     log = (trained / "log.jsonl").read_text()
     stages = [json.loads(line)["stage"] for line in log.splitlines()]
-    assert list(dict.fromkeys(stages)) == ["autoencoder", "words", "data: stills", "stills", "data: clips", "videos"]
+    assert list(dict.fromkeys(stages)) == [
+        "autoencoder",
+        "words",
+        "data: stills",
+        "stills",
+        "courses",
+        "data: clips",
+        "videos",
+    ]
     weights = (trained / "pipeline/unet/diffusion_pytorch_model.safetensors").read_bytes()
     assert recipe.pretrain(trained, PLAN, device="cpu", minutes=10)
     assert (trained / "log.jsonl").read_text() == log
     assert (trained / "pipeline/unet/diffusion_pytorch_model.safetensors").read_bytes() == weights
+
+
+@pytest.mark.slow
+def test_words_of_motion_change_what_sees_the_text_and_what_mixes_frames_and_nothing_else(trained: Path) -> None:
+    before = torch.load(trained / "stills.pt", weights_only=True)["average"]
+    after = torch.load(trained / "courses.pt", weights_only=True)["model"]
+    changed = {name for name, value in before.items() if not torch.equal(value, after[f"unet.{name}"])}
+    assert any("motion_modules" in name for name in changed)
+    assert any("attn2" in name for name in changed)
+    assert all("motion_modules" in name or "attn2" in name for name in changed)
 
 
 @pytest.mark.slow
@@ -134,6 +154,17 @@ def test_the_loss_weighs_the_subject_more() -> None:
     assert weight.shape == (1, 1, 8, 8)
     assert weight[0, 0, 6, 1] == SUBJECT_WEIGHT
     assert weight[0, 0, 1, 6] == 1
+
+
+def test_a_course_is_told_at_its_frame_and_as_waves_at_every_frame() -> None:
+    one_period = torch.cos(2 * torch.pi * (torch.arange(16) + 0.5) / 16)
+    told = courses(torch.stack([one_period, torch.zeros(16)], dim=-1)[None])
+    assert told.shape == (1, 16, 2 * 5 + 4)
+    torch.testing.assert_close(told[0, :, 0], one_period)
+    in_all = told[0, :, 2:10].view(16, 4, 2)
+    assert torch.equal(in_all, in_all[:1].expand_as(in_all))
+    torch.testing.assert_close(in_all[0, :, 0], torch.tensor([0, 0.5**0.5, 0, 0]), atol=1e-6, rtol=0)
+    assert in_all[0, :, 1].abs().max() == 0
 
 
 def test_every_word_of_the_world_is_one_token() -> None:

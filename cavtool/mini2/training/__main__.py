@@ -5,8 +5,9 @@ Stages, each resumable from its last checkpoint and logged to `WORK/log.jsonl`:
 1. autoencoder  AutoencoderTiny, latents of 4x16x16, on 12,000 stills: L1 + gradient L1
 2. words        the text encoder alone: what a caption says of how everything moves; then it is frozen
 3. stills       the denoiser on single frames, with time bypassed
-4. videos       the denoiser on clips and some stills, mostly its motion modules
-5. export       the averaged weights as a fp16 diffusers pipeline folder, `WORK/pipeline`
+4. courses      its motion modules and cross-attention say at pure noise, from the text, how everything moves
+5. videos       the denoiser on clips and some stills, mostly its motion modules
+6. export       the averaged weights as a fp16 diffusers pipeline folder, `WORK/pipeline`
 
 What the denoiser sees is rendered and encoded before its stages, once; it is never a held-out subject, colour, place or
 track.
@@ -24,11 +25,12 @@ import torch
 from cavtool.errors import Conflict
 from cavtool.mini2.training.architecture import Denoiser, export, new_autoencoder, new_tokenizer
 from cavtool.mini2.training.autoencoder import autoencoder_stage
+from cavtool.mini2.training.courses import CourseReader, course_stage
 from cavtool.mini2.training.data import make_scenes
 from cavtool.mini2.training.denoiser import still_stage, video_stage
 from cavtool.mini2.training.plans import PLANS, SEED, Plan
 from cavtool.mini2.training.stage import join_processes, rank
-from cavtool.mini2.training.words import words_stage
+from cavtool.mini2.training.words import make_captions, words_stage
 from cavtool.system.platform import keep_freed_memory
 
 
@@ -48,13 +50,17 @@ def pretrain(work: Path, plan: Plan, *, device: str, minutes: float, compiled: b
         denoiser.unet.compile(dynamic=False)  # stills and clips differ in shape, so each has its own code
     if not autoencoder_stage(work, plan, vae, device).train(work, deadline):
         return False
-    if not words_stage(plan, denoiser.text_encoder, tokenizer, device).train(work, deadline):
+    captions = make_captions(plan, tokenizer, device)
+    if not words_stage(plan, denoiser.text_encoder, captions, device).train(work, deadline):
         return False
     stills = make_scenes(work, "stills", plan.num_stills, vae, tokenizer, device).to(device)
     done = still_stage(plan, denoiser, tokenizer, stills, device).train(work, deadline)
     if done:
+        reader = CourseReader(denoiser.unet).to(device)
+        done = course_stage(plan, reader, denoiser.text_encoder, captions, device).train(work, deadline)
+    if done:
         clips = make_scenes(work, "clips", plan.num_clips, vae, tokenizer, device).to(device)
-        done = video_stage(plan, denoiser, tokenizer, stills, clips, device).train(work, deadline)
+        done = video_stage(plan, denoiser, reader, tokenizer, stills, clips, captions.moves).train(work, deadline)
     if rank() == 0:
         export(work / "pipeline", vae, tokenizer, denoiser)
     return done

@@ -14,13 +14,14 @@ from torch.nn import functional
 from cavtool.core.backbones.parts.layers import bypassed, unchanged
 from cavtool.core.noise import step_generator
 from cavtool.mini2.training.architecture import Denoiser, motion_modules, new_scheduler, to_tokens
+from cavtool.mini2.training.courses import CourseReader
 from cavtool.mini2.training.data import Scenes, subject_weight
 from cavtool.mini2.training.plans import SEED, Plan
 from cavtool.mini2.training.stage import Stage
 
 LR, VIDEO_LR = 1e-3, 5e-4
 _TEXT_LR, _IMAGE_LR = 0.3, 0.1  # of the cross-attention to the text, and of all else that does not mix frames
-_STILLS_WEIGHT = 0.5  # among clips
+_STILLS_WEIGHT, _COURSE_WEIGHT = 0.5, 1.0  # among clips
 _TEXT_DROPPED = 0.1  # share of captions, for classifier-free guidance
 _NOISIER = 1.4  # of clips: half the timesteps are above 0.62 of all
 _GIVEN_SHARE, _MOST_GIVEN, _GIVEN_NOISE = 0.3, 3, 0.6  # share of clips; frames of a clip; timestep, against the others'
@@ -32,35 +33,49 @@ def still_stage(plan: Plan, denoiser: Denoiser, tokenizer: Any, stills: Scenes, 
 
     def loss_at(draw: int) -> Tensor:
         with without_time(denoiser):
-            return loss_of(stills, plan.stills_per_step, draw)
+            loss, _ = loss_of(stills, plan.stills_per_step, draw)
+        return loss
 
     return Stage("stills", denoiser.unet, plan.still_steps, LR, loss_at, muon=True)
 
 
-def video_stage(plan: Plan, denoiser: Denoiser, tokenizer: Any, stills: Scenes, clips: Scenes, device: str) -> Stage:
+def video_stage(
+    plan: Plan,
+    denoiser: Denoiser,
+    reader: CourseReader,
+    tokenizer: Any,
+    stills: Scenes,
+    clips: Scenes,
+    moves_NFK: Tensor,
+) -> Stage:
     """Clips and some stills, for the motion modules and, at lower rates, for the cross-attention and for all else.
+
+    From what the denoiser sees of a clip, the heads of `reader` read how everything moves there, `moves_NFK`.
 
     There are few scenes in a step of clips, and what stills have taught would be lost in their noise at the full rate
     (`tests/benchmarks2/results/architecture.md`). Words of motion, which stills do not teach, come in through layers
     that do not mix frames: motion modules do not see the text.
     """
-    loss_of = _denoising_loss(denoiser, tokenizer, device)
+    loss_of = _denoising_loss(denoiser, tokenizer, moves_NFK.device.type)
 
     def loss_at(draw: int) -> Tensor:
         with without_time(denoiser):
-            loss = _STILLS_WEIGHT * loss_of(stills, plan.stills_among_clips, draw)
-        return loss + loss_of(clips, plan.clips_per_step, draw)
+            loss, _ = loss_of(stills, plan.stills_among_clips, draw)
+        of_clips, picks = loss_of(clips, plan.clips_per_step, draw)
+        return _STILLS_WEIGHT * loss + of_clips + _COURSE_WEIGHT * reader.loss(moves_NFK[picks])
 
     def lr_share(name: str) -> float:
-        if "motion_modules" in name:
+        if "motion_modules" in name or "heads" in name:
             return 1.0
         return _TEXT_LR if "attn2" in name else _IMAGE_LR
 
-    return Stage("videos", denoiser.unet, plan.video_steps, VIDEO_LR, loss_at, muon=True, lr_share=lr_share)
+    return Stage("videos", reader, plan.video_steps, VIDEO_LR, loss_at, muon=True, lr_share=lr_share)
 
 
-def _denoising_loss(denoiser: Denoiser, tokenizer: Any, device: str) -> Callable[[Scenes, int, int], Tensor]:
-    """The loss of a number of scenes in a step.
+def _denoising_loss(
+    denoiser: Denoiser, tokenizer: Any, device: str
+) -> Callable[[Scenes, int, int], tuple[Tensor, Tensor]]:
+    """The loss of a number of scenes in a step, and which those are.
 
     The subject's places count more, and nearly clean latents, whose noise is hard to tell and does no harm, count less
     (in the way of Hang et al. 2023). The best prediction is the same whatever counts: this says what to learn first.
@@ -70,7 +85,7 @@ def _denoising_loss(denoiser: Denoiser, tokenizer: Any, device: str) -> Callable
     alphas = new_scheduler().alphas_cumprod.to(device)
     no_text_BL = to_tokens(tokenizer, [""]).to(device)
 
-    def loss_of(scenes: Scenes, count: int, step: int) -> Tensor:
+    def loss_of(scenes: Scenes, count: int, step: int) -> tuple[Tensor, Tensor]:
         generator = torch.Generator(device).manual_seed(step_generator(SEED, step).initial_seed())
         draw: dict[str, Any] = {"generator": generator, "device": device}
         picks = torch.randint(len(scenes.latents), (count,), **draw)
@@ -91,7 +106,7 @@ def _denoising_loss(denoiser: Denoiser, tokenizer: Any, device: str) -> Callable
         weight_BFHW = subject_weight(scenes.discs[picks], error_BFHW.shape[-1])
         noise_to_signal_BF11 = (sigma / alpha).square().clamp(max=1)[:, 0]
         loss: Tensor = (error_BFHW * weight_BFHW * noise_to_signal_BF11).sum() / weight_BFHW.sum()
-        return loss
+        return loss, picks
 
     return loss_of
 

@@ -11,15 +11,16 @@ class Plan:
     """What differs between the two machines: numbers of scenes, of steps, and of scenes in a step."""
 
     num_frames: int  # of the autoencoder's
-    num_captions: int
     num_stills: int
     num_clips: int
     autoencoder_steps: int
     word_steps: int
     still_steps: int
+    course_steps: int
     video_steps: int
     frames_per_step: int
     stills_per_step: int
+    captions_per_step: int
     clips_per_step: int
     stills_among_clips: int  # of a step
 
@@ -27,29 +28,31 @@ class Plan:
 PLANS = {
     "cpu": Plan(
         num_frames=12_000,
-        num_captions=12_000,
         num_stills=60_000,
         num_clips=12_000,
         autoencoder_steps=10_000,
         word_steps=1_000,
         still_steps=10_000,
+        course_steps=600,
         video_steps=20_000,
         frames_per_step=16,
         stills_per_step=64,
+        captions_per_step=32,
         clips_per_step=4,
         stills_among_clips=16,
     ),
     "cuda": Plan(
         num_frames=20_000,
-        num_captions=12_000,
         num_stills=150_000,
         num_clips=30_000,
         autoencoder_steps=4_000,
         word_steps=1_500,
         still_steps=6_000,
+        course_steps=600,
         video_steps=10_000,
         frames_per_step=96,
         stills_per_step=512,
+        captions_per_step=128,
         clips_per_step=48,
         stills_among_clips=64,
     ),

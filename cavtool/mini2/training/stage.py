@@ -26,7 +26,7 @@ class Stage:
     """A stage in training: `loss_at(draw)` gives the loss of scenes that depend on nothing but the draw's number.
 
     The learning rate is constant after a warm-up and falls to 0 in the last fifth of the steps. The weights that count
-    are a moving average over about 1 / (1 - `ema_decay`) steps.
+    are a moving average over about 1 / (1 - `ema_decay`) steps. Parameters whose `lr_share` is 0 stay as they are.
     """
 
     name: str
@@ -40,6 +40,8 @@ class Stage:
 
     def train(self, work: Path, deadline: float) -> bool:
         """Train until done (True) or until the deadline (False), from the last checkpoint; then load the average."""
+        for name, param in self.model.named_parameters():
+            param.requires_grad_(self.lr_share(name) > 0)
         params = [param for param in self.model.parameters() if param.requires_grad]
         optimizer = Optimizer(self.model, self.lr, muon=self.muon, lr_share=self.lr_share)
         average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}

@@ -4,6 +4,7 @@ Real text-to-video models take a text encoder that knows what words mean. A smal
 denoiser hardly tells "left" from "right", because the denoising loss depends little on it.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from cavtool.mini2.training.stage import Stage
 from cavtool.mini2.world.motions import CAMERA_CONTROLS, SUBJECT_CONTROLS
 from cavtool.mini2.world.sampling import sample_scene
 
+CONTROLS = (*SUBJECT_CONTROLS, *CAMERA_CONTROLS)
 _CAPTIONS_A_STEP = 256
 _USUAL = {  # distances
     **dict.fromkeys(("x", "y"), 0.15),
@@ -32,9 +34,23 @@ _USUAL = {  # distances
 def draw_caption(seed: int) -> tuple[str, NDArray[np.float32]]:
     """A clip's caption, and how everything moves about its mean (F, 11), in usual distances."""
     scene = sample_scene(seed)
-    names = (*SUBJECT_CONTROLS, *CAMERA_CONTROLS)
-    controls = np.stack([scene.controls[name] / _USUAL[name] for name in names], axis=1)
+    controls = np.stack([scene.controls[name] / _USUAL[name] for name in CONTROLS], axis=1)
     return scene.caption, (controls - controls.mean(0)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Captions:
+    """Captions of clips as `tokens` (N, L), and how everything `moves` in each (N, F, 11), in usual distances."""
+
+    tokens: Tensor
+    moves: Tensor
+
+
+def make_captions(plan: Plan, tokenizer: Any, device: str) -> Captions:
+    """The captions of the clips that the denoiser will see, without the clips."""
+    with render_pool(device) as pool:
+        captions, moves = zip(*pool.map(draw_caption, range(CLIP_SEEDS, CLIP_SEEDS + plan.num_clips)), strict=True)
+    return Captions(to_tokens(tokenizer, list(captions)).to(device), torch.from_numpy(np.stack(moves)).to(device))
 
 
 class Reader(nn.Module):
@@ -56,16 +72,13 @@ class Reader(nn.Module):
         return functional.smooth_l1_loss(self.control_head(text_BD), moves_BK) + 0.05 * missed / len(tokens_BL)
 
 
-def words_stage(plan: Plan, text_encoder: Any, tokenizer: Any, device: str) -> Stage:
+def words_stage(plan: Plan, text_encoder: Any, captions: Captions, device: str) -> Stage:
     """Read off a caption how everything moves in its clip, frame by frame, and which words it has."""
-    with render_pool(device) as pool:
-        captions, moves = zip(*pool.map(draw_caption, range(CLIP_SEEDS, CLIP_SEEDS + plan.num_captions)), strict=True)
-    tokens_NL = to_tokens(tokenizer, list(captions)).to(device)
-    moves_NK = torch.from_numpy(np.stack(moves)).flatten(1).to(device)
+    moves_NK = captions.moves.flatten(1)
     reader = Reader(text_encoder, text_encoder.config.vocab_size, moves_NK.shape[1]).to(device)
 
     def loss_at(step: int) -> Tensor:
-        picks = torch.randint(len(tokens_NL), (_CAPTIONS_A_STEP,), generator=step_generator(SEED, step)).to(device)
-        return reader.loss(tokens_NL[picks], moves_NK[picks])
+        picks = torch.randint(len(moves_NK), (_CAPTIONS_A_STEP,), generator=step_generator(SEED, step)).to(device)
+        return reader.loss(captions.tokens[picks], moves_NK[picks])
 
     return Stage("words", reader, plan.word_steps, 1e-3, loss_at, ema_decay=0.99)
