@@ -211,6 +211,7 @@ def test_a_sample_recipe_out_of_range_is_refused(values: dict[str, Any]) -> None
         {"duration": float("inf")},
         {"start": float("nan")},
         {"lr": 0.0},
+        {"lr": 1e38},
         {"absorber_lr": -1.0},
         {"batch_size": 0},
         {"seed": 2**63},

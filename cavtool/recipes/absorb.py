@@ -1,12 +1,12 @@
 """How an absorber is trained on its own, and which existing ones to load."""
 
-import math
 import re
 from dataclasses import dataclass
 
 from cavtool.errors import InvalidInput
 from cavtool.recipes.common import (
     DEFAULT_MODEL,
+    MAX_LR,
     MAX_RANK,
     AbsorberKind,
     DType,
@@ -91,6 +91,6 @@ class AbsorbRecipe:
         check_prompt(self.prompt)
         check(self.steps > 0, "`--steps` must be at least 1")
         check(1 <= self.rank <= MAX_RANK, f"`--rank` must be from 1 to {MAX_RANK}")
-        check(0 < self.lr < math.inf, "`lr` must be above 0")
+        check(0 < self.lr <= MAX_LR, f"`lr` must be above 0 and at most {MAX_LR:g}")
         check(self.batch_size > 0, "`batch_size` must be at least 1")
         check_seed(self.seed)

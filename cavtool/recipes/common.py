@@ -12,6 +12,7 @@ MAX_SAMPLING_STEPS = 500  # up to here, schedulers that space 1000 timesteps by 
 MAX_PROMPT = 5000  # characters
 MAX_TEXT = 30_000  # bytes of a prompt in the metadata, in which é takes 6: ffmpeg takes 128 kB of options
 MAX_TOGETHER = 32  # motions, or styles, of one video: all must fit into its metadata
+MAX_LR = 1e30  # larger ones overflow in the optimizer
 MAX_WEIGHT = 100.0  # of a motion or absorber; far smaller ones already make every video black
 MAX_GUIDANCE = 100.0  # models use 1 to 15; far more gives colours without a picture
 MAX_RANK = 1024  # of a LoRA to train: more is no low rank, and takes more memory than the model

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from cavtool.names import absorber_name, check_learned
 from cavtool.recipes.absorb import Absorber
-from cavtool.recipes.common import DEFAULT_MODEL, MAX_RANK, AbsorberKind, DType, check, check_prompt, check_seed
+from cavtool.recipes.common import DEFAULT_MODEL, MAX_LR, MAX_RANK, AbsorberKind, DType, check, check_prompt, check_seed
 from cavtool.recipes.memory import AUTO_MEMORY, MemoryOptions
 
 MAX_STEPS = 250  # of the motion
@@ -54,8 +54,8 @@ class LearnRecipe:
         check(self.batch_size > 0, "`--batch-size` must be at least 1")
         num_parts = self.memory.gradient_accumulation_steps
         check(num_parts <= self.batch_size, f"a batch of {self.batch_size} cannot be split into {num_parts} parts")
-        check(0 < self.lr < math.inf, "`--lr` must be a finite number above 0")
-        check(0 < self.absorber_lr < math.inf, "`absorber_lr` must be above 0")
+        check(0 < self.lr <= MAX_LR, f"`--lr` must be above 0 and at most {MAX_LR:g}")
+        check(0 < self.absorber_lr <= MAX_LR, f"`absorber_lr` must be above 0 and at most {MAX_LR:g}")
         check(self.start is None or 0 <= self.start < math.inf, "`--start` must be 0 or more seconds")
         check(
             self.duration is None or 0 < self.duration < math.inf,

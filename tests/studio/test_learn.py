@@ -177,3 +177,15 @@ def test_a_loss_that_is_not_finite_leaves_the_registry_untouched(circle: Path) -
     (run,) = Workspace().runs.list()
     assert run.status == "failed"
     assert "became" in (run.reason or "")
+
+
+def test_a_motion_without_a_finite_video_is_not_saved(circle: Path, two_frames: Path) -> None:
+    recipe = dataclasses.replace(
+        SHORT, steps=1, lr=1e30, absorber_kind=AbsorberKind.NONE, model=str(two_frames), noise_from=0.0
+    )
+    with pytest.raises(TrainingError, match="no finite video") as caught:
+        learn("circle", circle, recipe)
+    assert "--lr" in str(caught.value.hint)
+    assert Workspace().registry.list() == []
+    (run,) = Workspace().runs.list()
+    assert run.status == "failed"

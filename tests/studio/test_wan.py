@@ -21,6 +21,7 @@ from cavtool.models import DESCRIPTION, find_model
 from cavtool.recipes import (
     Absorber,
     AbsorberKind,
+    AbsorbRecipe,
     Blend,
     DType,
     EditRecipe,
@@ -30,6 +31,7 @@ from cavtool.recipes import (
     MixRecipe,
     SampleRecipe,
 )
+from cavtool.studio.absorb import absorb
 from cavtool.studio.appearance import load_absorbers
 from cavtool.studio.edit import edit, edit_frames
 from cavtool.studio.generate import generate
@@ -84,6 +86,21 @@ def test_a_motion_is_learned_on_both_experts_and_applied(two_experts: Path, circ
     moved = SampleRecipe("a red cat", (Blend("circle"),), seed=1, steps=2, dtype=DType.FP32, model=str(two_experts))
     (plain,), (video,) = (generate(each, output=tmp_path / f"{i}.mp4") for i, each in enumerate((recipe, moved)))
     assert plain.read_bytes() != video.read_bytes()
+
+
+def test_an_absorber_of_a_video_leaves_the_heads_that_look_across_frames(two_experts: Path, circle: Path) -> None:
+    recipe = AbsorbRecipe(
+        "a lantern", kind=AbsorberKind.S_LORA, steps=1, rank=2, batch_size=1, lr=0.05, seed=3, dtype=DType.FP32,
+        model=str(two_experts),
+    )  # fmt: skip
+    events: list[Event] = []
+    learned = load_file(absorb("look", [circle], recipe, on_event=events.append).weights)
+    with safe_open(learn("circle", circle, recipe_for(two_experts)).weights, "pt") as file:
+        heads = json.loads(file.metadata()["cav.temporal_heads"])
+    assert any(heads.values())
+    for layer, numbers in heads.items():
+        rows = learned[f"{layer}.to_q.lora_B.weight"].abs().sum(1).view(3, -1).sum(1)
+        assert not set(rows.nonzero().flatten().tolist()) & set(numbers)
 
 
 def test_a_motion_of_one_expert_only_comes_with_a_warning(two_experts: Path, circle: Path) -> None:
