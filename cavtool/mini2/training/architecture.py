@@ -142,7 +142,7 @@ def export(folder: Path, vae: Any, tokenizer: Any, denoiser: Denoiser) -> None:
     pipeline.to(dtype=torch.float16).save_pretrained(folder, safe_serialization=True)
     pipeline.to(dtype=torch.float32)
     write_description(
-        folder, num_frames=NUM_FRAMES, fps=FPS, enlarge=4, words=words(), steps=25, guidance=3.0, noise_from=0.7
+        folder, num_frames=NUM_FRAMES, fps=FPS, enlarge=4, words=words(), steps=25, guidance=3.0, noise_from=0.5
     )
     # transformers loads what config.json says, diffusers fp32: said here too, else they would not fit together
     config = folder / "text_encoder" / "config.json"
