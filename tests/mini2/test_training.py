@@ -156,12 +156,12 @@ def test_the_loss_weighs_the_subject_more() -> None:
     assert weight[0, 0, 1, 6] == 1
 
 
-def test_a_course_is_told_at_its_frame_and_as_waves_at_every_frame() -> None:
+def test_heads_read_a_course_at_its_frame_and_its_waves_at_every_frame() -> None:
     one_period = torch.cos(2 * torch.pi * (torch.arange(16) + 0.5) / 16)
-    told = courses(torch.stack([one_period, torch.zeros(16)], dim=-1)[None])
-    assert told.shape == (1, 16, 2 * 5 + 4)
-    torch.testing.assert_close(told[0, :, 0], one_period)
-    in_all = told[0, :, 2:10].view(16, 4, 2)
+    target = courses(torch.stack([one_period, torch.zeros(16)], dim=-1)[None])
+    assert target.shape == (1, 16, 2 * 5 + 4)
+    torch.testing.assert_close(target[0, :, 0], one_period)
+    in_all = target[0, :, 2:10].view(16, 4, 2)
     assert torch.equal(in_all, in_all[:1].expand_as(in_all))
     torch.testing.assert_close(in_all[0, :, 0], torch.tensor([0, 0.5**0.5, 0, 0]), atol=1e-6, rtol=0)
     assert in_all[0, :, 1].abs().max() == 0

@@ -5,7 +5,7 @@ Stages, each resumable from its last checkpoint and logged to `WORK/log.jsonl`:
 1. autoencoder  AutoencoderTiny, latents of 4x16x16, on 12,000 stills: L1 + gradient L1
 2. words        the text encoder alone: what a caption says of how everything moves; then it is frozen
 3. stills       the denoiser on single frames, with time bypassed
-4. courses      its motion modules and cross-attention say at pure noise, from the text, how everything moves
+4. courses      its motion modules and cross-attention learn words of motion, at pure noise
 5. videos       the denoiser on clips and some stills, mostly its motion modules
 6. export       the averaged weights as a fp16 diffusers pipeline folder, `WORK/pipeline`
 

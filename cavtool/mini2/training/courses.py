@@ -1,8 +1,8 @@
 """The stage between stills and clips: the denoiser learns what words of motion do, before it sees a clip.
 
 Stills do not teach them, and in clips the denoising loss hardly depends on them. So, at pure noise, where nothing but
-the text tells it, every block has to say how everything moves: its layers that do not mix frames spread what the text
-says, and its motion modules find out which frame is theirs. Latents of 4x4 are enough for that, and many fit in a step.
+the text tells it, heads on every block read how everything moves: the block's layers that do not mix frames learn to
+spread what the text says, and its motion modules which frame is which. Latents of 4x4 are enough; many fit in a step.
 Among clips the heads go on reading, from what the denoiser sees there.
 """
 
@@ -61,8 +61,8 @@ def courses(moves_BFK: Tensor) -> Tensor:
     orders = torch.arange(1, _WAVES + 1, device=moves_BFK.device)
     waves_FW = 2**0.5 * torch.cos(torch.pi * middles[:, None] * orders)
     in_all_BFN = torch.einsum("fw,bfk->bwk", waves_FW, moves_BFK).flatten(1)[:, None] / num_frames
-    told = (moves_BFK, in_all_BFN.expand(-1, num_frames, -1), waves_FW.expand(len(moves_BFK), -1, -1))
-    return torch.cat(told, dim=-1)
+    parts = (moves_BFK, in_all_BFN.expand(-1, num_frames, -1), waves_FW.expand(len(moves_BFK), -1, -1))
+    return torch.cat(parts, dim=-1)
 
 
 def course_stage(plan: Plan, reader: CourseReader, text_encoder: Any, captions: Captions, device: str) -> Stage:
