@@ -1,11 +1,15 @@
 """The judge's parts; how well it reads is measured by `tests/benchmarks/judge.py`."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
+import pytest
 import torch
 
 from cavtool.mini2.judge.network import ATTRIBUTES, Network, TurnNetwork, cut_out
 from cavtool.mini2.judge.reading import Judge, agree
-from cavtool.mini2.judge.train import PIECE, any_scene, draw_piece, moves_between
+from cavtool.mini2.judge.train import PIECE, any_scene, draw_piece, judge_stage, moves_between, turn_stage
 from cavtool.mini2.world.scenes import CHANNELS, Scene, reference, render
 from cavtool.mini2.world.subjects import HELD_OUT_SUBJECTS
 
@@ -56,6 +60,19 @@ def test_a_piece_is_a_few_frames_in_order_with_their_ground_truth() -> None:
     at = [int(np.abs(whole - row).sum(1).argmin()) for row in channels]
     assert at == sorted(at)
     assert np.array_equal(render(scene)[at], frames)
+
+
+@pytest.mark.slow
+def test_both_networks_learn_from_pieces(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    frames, attributes, channels = zip(*(draw_piece(seed) for seed in range(4)), strict=True)
+    pieces = (np.stack(frames), torch.tensor(attributes), torch.tensor(np.stack(channels)))
+    for stage in (judge_stage(pieces, Network()), turn_stage(pieces, TurnNetwork())):
+        with torch.inference_mode():
+            before = stage.loss_at(99)
+        assert replace(stage, num_steps=12, ema_decay=0.5).train(tmp_path, float("inf"))
+        with torch.inference_mode():
+            assert stage.loss_at(99) < 0.9 * before, stage.name
 
 
 def test_what_turns_are_read_from_is_the_subject_wherever_it_is() -> None:

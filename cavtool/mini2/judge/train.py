@@ -113,25 +113,22 @@ def _damage(frames_NFHWC: Frames, vae: Any, generators: Any, first: int) -> Fram
 
 def judge_stage(pieces: Pieces, network: Network) -> Stage:
     """Cross entropy of the attributes, L1 of the rest; pairs of frames for the camera."""
-    frames, attributes, channels = pieces
 
     def loss_at(step: int) -> Tensor:
-        generator = step_generator(SEED, step)
-        picks = torch.randint(len(frames), (PIECES_A_STEP,), generator=generator)
-        pixels = to_model_range(frames[picks.numpy()]).flatten(0, 1)
+        pixels, attributes, channels, _ = _draw_pieces(pieces, step)
         with torch.autocast("cpu", torch.bfloat16):
             background, features = network.features(pixels.contiguous(memory_format=torch.channels_last))
             seen = network.see(features)
             by_piece = background.view(-1, PIECE, *background.shape[1:])
             moved = torch.stack([network.follow(by_piece[:, a], by_piece[:, b]) for a, b in _PAIRS])
-        truth_BK = channels[picks].flatten(0, 1)
-        attributes_B3 = attributes[picks].repeat_interleave(PIECE, 0)
+        truth_BK = channels.flatten(0, 1)
+        attributes_B3 = attributes.repeat_interleave(PIECE, 0)
         named = [
             functional.cross_entropy(seen.attributes[name].float(), attributes_B3[:, i])
             for i, name in enumerate(ATTRIBUTES)
         ]
         misplaced = functional.smooth_l1_loss(seen.placing.float(), truth_BK[:, :3], beta=0.02)
-        mismoved = functional.smooth_l1_loss(moved.float(), moves_between(channels[picks]), beta=0.02)
+        mismoved = functional.smooth_l1_loss(moved.float(), moves_between(channels), beta=0.02)
         loss: Tensor = sum(named, torch.zeros(())) + 10 * misplaced + 10 * mismoved
         return loss
 
@@ -140,13 +137,10 @@ def judge_stage(pieces: Pieces, network: Network) -> Stage:
 
 def turn_stage(pieces: Pieces, network: TurnNetwork) -> Stage:
     """L1 of roll and yaw, as points on circles."""
-    frames, _, channels = pieces
 
     def loss_at(step: int) -> Tensor:
-        generator = step_generator(SEED, step)
-        picks = torch.randint(len(frames), (PIECES_A_STEP,), generator=generator)
-        pixels = to_model_range(frames[picks.numpy()]).flatten(0, 1)
-        truth_BK = channels[picks].flatten(0, 1)
+        pixels, _, channels, generator = _draw_pieces(pieces, step)
+        truth_BK = channels.flatten(0, 1)
         off_B3 = torch.randn(len(truth_BK), 3, generator=generator) * torch.tensor(_MISPLACED)
         angles = torch.deg2rad(truth_BK[:, 3:5])
         turn = torch.stack([angles.cos(), angles.sin()], dim=2).flatten(1)
@@ -155,6 +149,14 @@ def turn_stage(pieces: Pieces, network: TurnNetwork) -> Stage:
         return functional.smooth_l1_loss(read.float(), turn, beta=0.2)
 
     return Stage("turns", network, NUM_TURN_STEPS, LR, loss_at)
+
+
+def _draw_pieces(pieces: Pieces, step: int) -> tuple[Tensor, Tensor, Tensor, torch.Generator]:
+    """A step's frames (B * 4, 3, H, W), attributes (B, 3) and channels (B, 4, 8), and what goes on drawing."""
+    frames, attributes, channels = pieces
+    generator = step_generator(SEED, step)
+    picks = torch.randint(len(frames), (PIECES_A_STEP,), generator=generator)
+    return to_model_range(frames[picks.numpy()]).flatten(0, 1), attributes[picks], channels[picks], generator
 
 
 def moves_between(channels_NFK: Tensor) -> Tensor:
