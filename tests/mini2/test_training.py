@@ -18,13 +18,14 @@ from cavtool.mini2.training import autoencoder, data
 from cavtool.mini2.training import words as word_stage
 from cavtool.mini2.training.architecture import (
     Denoiser,
+    motion_modules,
     new_autoencoder,
     new_denoiser,
     new_tokenizer,
     to_tokens,
 )
 from cavtool.mini2.training.autoencoder import make_frames
-from cavtool.mini2.training.courses import courses
+from cavtool.mini2.training.courses import CourseReader, courses
 from cavtool.mini2.training.data import SUBJECT_WEIGHT, draw_frames, make_scenes, subject_weight
 from cavtool.mini2.training.denoiser import without_time
 from cavtool.mini2.training.plans import CLIP_SEEDS, STILL_SEEDS, Plan
@@ -165,6 +166,18 @@ def test_heads_read_a_course_at_its_frame_and_its_waves_at_every_frame() -> None
     assert torch.equal(in_all, in_all[:1].expand_as(in_all))
     torch.testing.assert_close(in_all[0, :, 0], torch.tensor([0, 0.5**0.5, 0, 0]), atol=1e-6, rtol=0)
     assert in_all[0, :, 1].abs().max() == 0
+
+
+def test_heads_read_the_course_from_every_motion_module() -> None:
+    torch.manual_seed(0)
+    unet = new_denoiser()
+    reader = CourseReader(unet)
+    unet(torch.randn(1, 4, 16, 4, 4), 999, torch.randn(16, 32, 128))
+    reader.loss(torch.randn(1, 16, 11)).backward()
+    modules = motion_modules(unet)
+    assert len(reader.heads) == len(modules)
+    # What comes after the last one has no part in the loss: it learns from its own head alone.
+    assert all(module.proj_out.weight.grad.abs().max() > 0 for module in modules)
 
 
 def test_every_word_of_the_world_is_one_token() -> None:

@@ -1,9 +1,12 @@
 """The stage between stills and clips: the denoiser learns what words of motion do, before it sees a clip.
 
 Stills do not teach them, and in clips the denoising loss hardly depends on them. So, at pure noise, where nothing but
-the text tells it, heads on every block read how everything moves: the block's layers that do not mix frames learn to
-spread what the text says, and its motion modules which frame is which. Latents of 4x4 are enough; many fit in a step.
+the text tells it, heads on every motion module read how everything moves: layers that do not mix frames learn to
+spread what the text says, and motion modules which frame is which. Latents of 4x4 are enough; many fit in a step.
 Among clips the heads go on reading, from what the denoiser sees there.
+
+A loss counts every place, so one of the finer levels counts more. With equal weights, these never learned the course:
+there the denoising loss has a hundred times the gradient (`tests/benchmarks2/results/architecture.md`).
 """
 
 from functools import partial
@@ -14,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cavtool.core.noise import step_generator
-from cavtool.mini2.training.architecture import LATENT_CHANNELS, WIDTHS
+from cavtool.mini2.training.architecture import LATENT_CHANNELS, motion_modules
 from cavtool.mini2.training.plans import SEED, Plan
 from cavtool.mini2.training.stage import Stage
 from cavtool.mini2.training.words import CONTROLS, Captions
@@ -26,7 +29,7 @@ _WAVES = 4  # of the course and of the frame's number: half, one, one and a half
 
 
 class CourseReader(nn.Module):
-    """A UNet, and heads that read the course from every place of each of its blocks; only the UNet is kept.
+    """A UNet, and heads that read the course from every place of each of its motion modules; only the UNet is kept.
 
     What a head reads: how everything moves at its frame; the first waves of how it moves over all frames, which a layer
     can know that does not mix frames; and the same waves of the frame's number.
@@ -35,23 +38,28 @@ class CourseReader(nn.Module):
     def __init__(self, unet: Any) -> None:
         super().__init__()
         self.unet = unet
-        blocks = [*unet.down_blocks, unet.mid_block, *unet.up_blocks]
-        self._features: list[Tensor] = [torch.empty(0)] * len(blocks)
-        for i, block in enumerate(blocks):
-            block.register_forward_hook(partial(self._keep, i))
-        widths = (*WIDTHS, WIDTHS[-1], *WIDTHS[::-1])
+        modules = motion_modules(unet)
+        self._features: list[Tensor] = [torch.empty(0)] * len(modules)
+        for i, module in enumerate(modules):
+            module.register_forward_hook(partial(self._keep, i))
         num = len(CONTROLS) * (1 + _WAVES) + _WAVES
+        widths = [module.norm.num_channels for module in modules]
         self.heads = nn.ModuleList(nn.Sequential(nn.GroupNorm(16, width), nn.Conv2d(width, num, 1)) for width in widths)
 
-    def _keep(self, i: int, _block: nn.Module, _args: Any, out: Any) -> None:
-        self._features[i] = out[0] if isinstance(out, tuple) else out
+    def _keep(self, i: int, _module: nn.Module, _args: Any, out: Tensor) -> None:
+        self._features[i] = out
 
     def loss(self, moves_BFK: Tensor) -> Tensor:
-        """The mean loss of all heads on what the UNet has last seen."""
+        """The mean loss of all heads on what the UNet has last seen, summed over places: 1 at the coarsest level."""
         target_XN11 = courses(moves_BFK).flatten(0, 1)[..., None, None]
-        with torch.autocast(target_XN11.device.type, torch.bfloat16):
-            read = [head(features).float() for head, features in zip(self.heads, self._features, strict=True)]
-        return torch.stack([functional.smooth_l1_loss(r, target_XN11.expand_as(r)) for r in read]).mean()
+        fewest = min(features[0, 0].numel() for features in self._features)
+        losses = []
+        for head, features in zip(self.heads, self._features, strict=True):
+            with torch.autocast(target_XN11.device.type, torch.bfloat16):
+                read = head(features).float()
+            loss = functional.smooth_l1_loss(read, target_XN11.expand_as(read))
+            losses.append(loss * (features[0, 0].numel() / fewest))
+        return torch.stack(losses).mean()
 
 
 def courses(moves_BFK: Tensor) -> Tensor:
