@@ -173,7 +173,7 @@ def test_heads_read_the_course_from_every_motion_module() -> None:
     unet = new_denoiser()
     reader = CourseReader(unet)
     unet(torch.randn(1, 4, 16, 4, 4), 999, torch.randn(16, 32, 128))
-    reader.loss(torch.randn(1, 16, 11)).backward()
+    reader.loss(torch.randn(1, 16, 11)).backward()  # type: ignore[no-untyped-call]
     modules = motion_modules(unet)
     assert len(reader.heads) == len(modules)
     # What comes after the last one has no part in the loss: it learns from its own head alone.
