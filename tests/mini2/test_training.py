@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional
 
 from cavtool.core.backbones import open_backbone
 from cavtool.core.noise import seeded_noise
@@ -176,8 +178,22 @@ def test_heads_read_the_course_from_every_motion_module() -> None:
     reader.loss(torch.randn(1, 16, 11)).backward()  # type: ignore[no-untyped-call]
     modules = motion_modules(unet)
     assert len(reader.heads) == len(modules)
-    # What comes after the last one has no part in the loss: it learns from its own head alone.
+    # The loss is of heads alone, so the last module learns only if a head reads from it.
     assert all(module.proj_out.weight.grad.abs().max() > 0 for module in modules)
+
+
+def test_heads_count_by_the_places_of_their_level() -> None:
+    unet = new_denoiser()
+    reader = CourseReader(unet)
+    for param in reader.heads.parameters():
+        nn.init.zeros_(param)
+    moves = torch.randn(1, 16, 11)
+    with torch.inference_mode():
+        unet(torch.randn(1, 4, 16, 4, 4), 999, torch.randn(16, 32, 128))
+        loss = reader.loss(moves)
+    of_one = functional.smooth_l1_loss(torch.zeros(1, 16, 59), courses(moves))
+    places = [1, 4, 4, 4, 1, 1, 1, 16, 16, 16]  # four heads at the coarsest level, three at each of the others
+    torch.testing.assert_close(loss, of_one * sum(places) / len(places))
 
 
 def test_every_word_of_the_world_is_one_token() -> None:

@@ -6,7 +6,7 @@ spread what the text says, and motion modules which frame is which. Latents of 4
 Among clips the heads go on reading, from what the denoiser sees there.
 
 A loss counts every place, so one of the finer levels counts more. With equal weights, these never learned the course:
-there the denoising loss has a hundred times the gradient (`tests/benchmarks2/results/architecture.md`).
+there the denoising loss had 50 to 120 times their gradient (`tests/benchmarks2/results/architecture.md`).
 """
 
 from functools import partial
@@ -50,7 +50,10 @@ class CourseReader(nn.Module):
         self._features[i] = out
 
     def loss(self, moves_BFK: Tensor) -> Tensor:
-        """The mean loss of all heads on what the UNet has last seen, summed over places: 1 at the coarsest level."""
+        """The mean loss of all heads on what the UNet has last seen.
+
+        Each head's own mean counts 1 at the coarsest level, and more at a finer one by how many more places that has.
+        """
         target_XN11 = courses(moves_BFK).flatten(0, 1)[..., None, None]
         fewest = min(features[0, 0].numel() for features in self._features)
         losses = []
