@@ -48,6 +48,7 @@ PLAN = Plan(
     captions_per_step=2,
     clips_per_step=1,
     stills_among_clips=1,
+    video_lr=1e-3,
 )
 
 

@@ -1,4 +1,4 @@
-"""The stages that make the denoiser: stills with time bypassed, then clips, mostly for the motion modules.
+"""The stages that make the denoiser: stills with time bypassed, then clips, from which mostly the motion modules learn.
 
 Much as AnimateDiff was made (Guo et al. 2023). Both predict v (Salimans & Ho 2022). The text encoder is frozen.
 """
@@ -19,9 +19,8 @@ from cavtool.mini2.training.data import Scenes, subject_weight
 from cavtool.mini2.training.plans import SEED, Plan
 from cavtool.mini2.training.stage import Stage
 
-LR, VIDEO_LR = 1e-3, 5e-4
-_TEXT_LR, _IMAGE_LR = 0.3, 0.1  # of the cross-attention to the text, and of all else that does not mix frames
-_STILLS_WEIGHT, _COURSE_WEIGHT = 0.5, 1.0  # among clips
+LR = 1e-3
+_STILLS_WEIGHT, _COURSE_WEIGHT = 0.5, 0.5  # among clips
 _TEXT_DROPPED = 0.1  # share of captions, for classifier-free guidance
 _NOISIER = 1.4  # of clips: half the timesteps are above 0.62 of all
 _GIVEN_SHARE, _MOST_GIVEN, _GIVEN_NOISE = 0.3, 3, 0.6  # share of clips; frames of a clip; timestep, against the others'
@@ -48,13 +47,13 @@ def video_stage(
     clips: Scenes,
     moves_NFK: Tensor,
 ) -> Stage:
-    """Clips and some stills, for the motion modules and, at lower rates, for the cross-attention and for all else.
+    """Clips and some stills.
 
     From what the denoiser sees of a clip, the heads of `reader` read how everything moves there, `moves_NFK`.
 
-    There are few scenes in a step of clips, and what stills have taught would be lost in their noise at the full rate
-    (`tests/benchmarks2/results/architecture.md`). Words of motion, which stills do not teach, come in through layers
-    that do not mix frames: motion modules do not see the text.
+    Layers that do not mix frames learn on: words of motion come in through them, for motion modules do not see the
+    text. A step of few clips needs a low rate, or what stills have taught is lost in its noise
+    (`tests/benchmarks2/results/architecture.md`).
     """
     loss_of = _denoising_loss(denoiser, tokenizer, moves_NFK.device.type)
 
@@ -64,12 +63,7 @@ def video_stage(
         of_clips, picks = loss_of(clips, plan.clips_per_step, draw)
         return _STILLS_WEIGHT * loss + of_clips + _COURSE_WEIGHT * reader.loss(moves_NFK[picks])
 
-    def lr_share(name: str) -> float:
-        if "motion_modules" in name or "heads" in name:
-            return 1.0
-        return _TEXT_LR if "attn2" in name else _IMAGE_LR
-
-    return Stage("videos", reader, plan.video_steps, VIDEO_LR, loss_at, muon=True, lr_share=lr_share)
+    return Stage("videos", reader, plan.video_steps, plan.video_lr, loss_at, muon=True)
 
 
 def _denoising_loss(

@@ -23,6 +23,7 @@ class Plan:
     captions_per_step: int
     clips_per_step: int
     stills_among_clips: int  # of a step
+    video_lr: float
 
 
 PLANS = {
@@ -40,6 +41,7 @@ PLANS = {
         captions_per_step=32,
         clips_per_step=4,
         stills_among_clips=16,
+        video_lr=2e-4,
     ),
     "cuda": Plan(
         num_frames=20_000,
@@ -53,7 +55,8 @@ PLANS = {
         frames_per_step=96,
         stills_per_step=512,
         captions_per_step=128,
-        clips_per_step=48,
+        clips_per_step=128,
         stills_among_clips=64,
+        video_lr=1e-3,
     ),
 }
