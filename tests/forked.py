@@ -1,6 +1,7 @@
 """`cav` in forked processes: real exit codes, signals and kills, without the seconds that importing torch takes."""
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -25,6 +26,8 @@ def cav(current: str, home: str, folder: str, *arguments: str) -> None:
     Path(folder, "pid").write_text(str(os.getpid()))
     os.chdir(current)
     os.environ["CAV_HOME"] = home
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whatever started the tests: `nohup` has it ignored
     sys.argv = ["cav", *arguments]
     main()
 
