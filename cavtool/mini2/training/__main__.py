@@ -6,7 +6,7 @@ Stages, each resumable from its last checkpoint and logged to `WORK/log.jsonl`:
 2. words        the text encoder alone: what a caption says of how everything moves; then it is frozen
 3. stills       the denoiser on single frames, with time bypassed
 4. courses      its motion modules and cross-attention learn words of motion, at pure noise
-5. videos       the denoiser on clips and some stills, mostly its motion modules
+5. videos       the denoiser on clips and some stills
 6. export       the averaged weights as a fp16 diffusers pipeline folder, `WORK/pipeline`
 
 What the denoiser sees is rendered and encoded before its stages, once; it is never a held-out subject, colour, place or

@@ -1,6 +1,7 @@
-"""The stages that make the denoiser: stills with time bypassed, then clips, from which mostly the motion modules learn.
+"""The stages that make the denoiser: stills with time bypassed, then clips.
 
-Much as AnimateDiff was made (Guo et al. 2023). Both predict v (Salimans & Ho 2022). The text encoder is frozen.
+In the order of AnimateDiff (Guo et al. 2023), but all layers learn from clips. Both predict v (Salimans & Ho 2022). The
+text encoder is frozen.
 """
 
 from collections.abc import Callable, Iterator
