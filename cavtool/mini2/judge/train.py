@@ -22,7 +22,7 @@ from cavtool.mini2.judge.reading import Judge
 from cavtool.mini2.training.architecture import new_autoencoder, to_model_range
 from cavtool.mini2.training.data import check_reused, render_pool
 from cavtool.mini2.training.plans import SEED
-from cavtool.mini2.training.stage import Stage, log
+from cavtool.mini2.training.stage import Stage, autocast, log
 from cavtool.mini2.world.motions import HELD_OUT_MOTIONS, Tracks
 from cavtool.mini2.world.sampling import NUM_LAYOUTS, sample_scene, sample_still
 from cavtool.mini2.world.scenes import CHANNELS, NUM_FRAMES, TIME, Frames, Scene, render
@@ -116,7 +116,7 @@ def judge_stage(pieces: Pieces, network: Network) -> Stage:
 
     def loss_at(step: int) -> Tensor:
         pixels, attributes, channels, _ = _draw_pieces(pieces, step)
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast("cpu"):
             background, features = network.features(pixels.contiguous(memory_format=torch.channels_last))
             seen = network.see(features)
             by_piece = background.view(-1, PIECE, *background.shape[1:])
@@ -144,7 +144,7 @@ def turn_stage(pieces: Pieces, network: TurnNetwork) -> Stage:
         off_B3 = torch.randn(len(truth_BK), 3, generator=generator) * torch.tensor(_MISPLACED)
         angles = torch.deg2rad(truth_BK[:, 3:5])
         turn = torch.stack([angles.cos(), angles.sin()], dim=2).flatten(1)
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast("cpu"):
             read = network(pixels, truth_BK[:, :3] + off_B3)
         return functional.smooth_l1_loss(read.float(), turn, beta=0.2)
 

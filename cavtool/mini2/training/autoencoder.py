@@ -11,7 +11,7 @@ from cavtool.core.noise import step_generator
 from cavtool.mini2.training.architecture import to_model_range
 from cavtool.mini2.training.data import check_reused, draw_frames, render_pool, subject_weight
 from cavtool.mini2.training.plans import SEED, STILL_SEEDS, Plan
-from cavtool.mini2.training.stage import Stage, rank, wait_for_all
+from cavtool.mini2.training.stage import Stage, autocast, rank, wait_for_all
 
 LATENT_NOISE = 0.1  # at most, of latents of unit variance: what a denoiser makes is never exact
 
@@ -54,7 +54,7 @@ def autoencoder_stage(work: Path, plan: Plan, vae: Any, device: str) -> Stage:
         frames_BCHW = frames_BCHW.to(device, memory_format=torch.channels_last)
         weight_B1HW = subject_weight(discs[picks][:, None], frames_BCHW.shape[-1]).to(device)
         amount_B = LATENT_NOISE * torch.rand(len(picks), 1, 1, 1, generator=generator).square()
-        with torch.autocast(device, torch.bfloat16):
+        with autocast(device):
             latents_BCHW = vae.encode(frames_BCHW).latents.float()
             noise = amount_B * torch.randn(latents_BCHW.shape, generator=generator)
             decoded_BCHW = vae.decode(latents_BCHW + noise.to(device)).sample.float()

@@ -19,7 +19,7 @@ from torch.nn import functional
 from cavtool.core.noise import step_generator
 from cavtool.mini2.training.architecture import LATENT_CHANNELS, motion_modules
 from cavtool.mini2.training.plans import SEED, Plan
-from cavtool.mini2.training.stage import Stage
+from cavtool.mini2.training.stage import Stage, autocast
 from cavtool.mini2.training.words import CONTROLS, Captions
 
 LR = 5e-4
@@ -58,7 +58,7 @@ class CourseReader(nn.Module):
         fewest = min(features[0, 0].numel() for features in self._features)
         losses = []
         for head, features in zip(self.heads, self._features, strict=True):
-            with torch.autocast(target_XN11.device.type, torch.bfloat16):
+            with autocast(target_XN11.device.type):
                 read = head(features).float()
             loss = functional.smooth_l1_loss(read, target_XN11.expand_as(read))
             losses.append(loss * (features[0, 0].numel() / fewest))
@@ -86,7 +86,7 @@ def course_stage(plan: Plan, reader: CourseReader, text_encoder: Any, captions: 
         picks_B = torch.randint(len(captions.moves), (plan.captions_per_step,), generator=generator).to(device)
         shape = (plan.captions_per_step, LATENT_CHANNELS, num_frames, _SIDE, _SIDE)
         noise_BCFHW = torch.randn(shape, generator=generator).to(device)
-        with torch.autocast(device, torch.bfloat16):
+        with autocast(device):
             text_BLD = text_encoder(captions.tokens[picks_B])[0]
             reader.unet(noise_BCFHW, _PURE_NOISE, text_BLD.repeat_interleave(num_frames, 0))
         return reader.loss(captions.moves[picks_B])

@@ -19,7 +19,7 @@ from torch import Tensor
 from cavtool.errors import Conflict
 from cavtool.mini2.training.architecture import to_model_range, to_tokens
 from cavtool.mini2.training.plans import CLIP_SEEDS, STILL_SEEDS
-from cavtool.mini2.training.stage import log, rank, wait_for_all
+from cavtool.mini2.training.stage import autocast, log, rank, wait_for_all
 from cavtool.mini2.world.sampling import sample_scene, sample_still
 from cavtool.mini2.world.scenes import NUM_FRAMES, SIZE, Frames, Scene, render
 
@@ -74,7 +74,7 @@ def encode(vae: Any, frames_NHWC: Frames, device: str) -> Tensor:
     chunks = []
     for i in range(0, len(frames_NHWC), _CHUNK):
         pixels = to_model_range(frames_NHWC[i : i + _CHUNK]).to(device, memory_format=torch.channels_last)
-        with torch.autocast(device, torch.bfloat16):
+        with autocast(device):
             chunks.append(vae.encode(pixels).latents.half().cpu())
     return torch.cat(chunks)
 

@@ -18,7 +18,7 @@ from cavtool.mini2.training.architecture import Denoiser, motion_modules, new_sc
 from cavtool.mini2.training.courses import CourseReader
 from cavtool.mini2.training.data import Scenes, subject_weight
 from cavtool.mini2.training.plans import SEED, Plan
-from cavtool.mini2.training.stage import Stage
+from cavtool.mini2.training.stage import Stage, autocast
 
 LR = 1e-3
 _STILLS_WEIGHT, _COURSE_WEIGHT = 0.5, 0.5  # among clips
@@ -94,7 +94,7 @@ def _denoising_loss(
         alpha = alphas[timesteps_BF].sqrt()[:, None, :, None, None]
         sigma = (1 - alphas[timesteps_BF]).sqrt()[:, None, :, None, None]
         noisy_BCFHW = alpha * latents_BCFHW + sigma * noise_BCFHW
-        with torch.autocast(device, torch.bfloat16), times.of(timesteps_BF):
+        with autocast(device), times.of(timesteps_BF):
             text_BLD = denoiser.text_encoder(tokens_BL)[0].repeat_interleave(num_frames, 0)
             predicted = denoiser.unet(noisy_BCFHW, timesteps_B, text_BLD, return_dict=False)[0]
         error_BFHW = (predicted.float() - (alpha * noise_BCFHW - sigma * latents_BCFHW)).square().mean(1)
