@@ -1,5 +1,6 @@
 import os
 import socket
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -50,6 +51,26 @@ def test_a_finished_stage_does_nothing(steps: list[int], tmp_path: Path) -> None
     assert stage(steps).train(tmp_path, deadline=1000)
     assert stage(steps).train(tmp_path, deadline=1000)
     assert steps == list(range(NUM_STEPS))
+
+
+def test_a_stage_can_be_done_at_the_deadline(steps: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cavtool.mini2.training.stage._WARM_UP", 1)
+    model = nn.Linear(1, 1, bias=False)
+    seen: list[float] = []
+
+    def loss_at(step: int) -> Tensor:
+        steps.append(step)
+        seen.append(model.weight.item())
+        return model.weight.sum()  # a slope that never ends
+
+    finished = Stage("test", model, NUM_STEPS, 0.1, loss_at)
+    assert finished.train(tmp_path, deadline=20, finish=True)
+    assert len(seen) == 20
+    moved = [before - after for before, after in pairwise(seen)]
+    assert moved[10] == pytest.approx(moved[2], rel=0.1)
+    assert moved[-1] < 0.5 * moved[10], "the rate falls"
+    assert finished.train(tmp_path, deadline=1000)
+    assert len(seen) == 20, "it is done"
 
 
 def _train_together(rank: int, port: int, work: Path) -> None:

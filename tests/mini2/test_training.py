@@ -2,11 +2,14 @@
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -16,7 +19,7 @@ from cavtool.core.backbones import open_backbone
 from cavtool.core.noise import seeded_noise
 from cavtool.errors import Conflict
 from cavtool.mini2.training import __main__ as recipe
-from cavtool.mini2.training import autoencoder, data
+from cavtool.mini2.training import autoencoder, rendering
 from cavtool.mini2.training import words as word_stage
 from cavtool.mini2.training.architecture import (
     Denoiser,
@@ -28,9 +31,11 @@ from cavtool.mini2.training.architecture import (
 )
 from cavtool.mini2.training.autoencoder import make_frames
 from cavtool.mini2.training.courses import CourseReader, courses
-from cavtool.mini2.training.data import SUBJECT_WEIGHT, draw_frames, make_scenes, subject_weight
+from cavtool.mini2.training.data import SUBJECT_WEIGHT, Scenes, subject_weight
 from cavtool.mini2.training.denoiser import without_time
+from cavtool.mini2.training.optimizer import Muon
 from cavtool.mini2.training.plans import CLIP_SEEDS, STILL_SEEDS, Plan
+from cavtool.mini2.training.rendering import chunk_path, draw, render_chunks, renderers
 from cavtool.mini2.world.sampling import sample_scene
 from cavtool.mini2.world.scenes import words
 
@@ -38,6 +43,7 @@ PLAN = Plan(
     num_frames=8,
     num_stills=8,
     num_clips=3,
+    num_captions=3,
     autoencoder_steps=2,
     word_steps=2,
     still_steps=2,
@@ -56,7 +62,7 @@ PLAN = Plan(
 def _one_pool() -> Iterator[None]:
     """One pool renders for all stages: each process of a pool imports torch first."""
     with pytest.MonkeyPatch.context() as patch, get_context("spawn").Pool(1) as pool:
-        for module in (autoencoder, data, word_stage):
+        for module in (autoencoder, word_stage):
             patch.setattr(module, "render_pool", lambda _: nullcontext(pool))
         yield
 
@@ -99,10 +105,8 @@ def test_every_stage_is_logged_and_a_finished_training_does_nothing(trained: Pat
     assert list(dict.fromkeys(stages)) == [
         "autoencoder",
         "words",
-        "data: stills",
         "stills",
         "courses",
-        "data: clips",
         "videos",
     ]
     weights = (trained / "pipeline/unet/diffusion_pytorch_model.safetensors").read_bytes()
@@ -136,21 +140,81 @@ def test_a_training_that_ran_out_of_time_resumes_to_the_same_weights(trained: Pa
 def test_data_of_another_plan_or_autoencoder_are_refused(trained: Path) -> None:
     vae, tokenizer = new_autoencoder(), new_tokenizer()
     vae.load_state_dict(torch.load(trained / "autoencoder.pt", weights_only=True)["average"])
-    assert len(make_scenes(trained, "clips", PLAN.num_clips, vae, tokenizer, "cpu").latents) == PLAN.num_clips
+    clips = Scenes(trained / "clips", PLAN.num_clips, vae, tokenizer, "cpu", lambda: False)
+    assert clips.ready == PLAN.num_clips
     with pytest.raises(Conflict, match="another plan"):
         make_frames(trained, PLAN.num_frames - 1, "cpu")
-    with pytest.raises(Conflict, match="another plan"):
-        make_scenes(trained, "clips", PLAN.num_clips - 1, vae, tokenizer, "cpu")
     with pytest.raises(Conflict, match="another autoencoder"):
-        make_scenes(trained, "clips", PLAN.num_clips, new_autoencoder(), tokenizer, "cpu")
+        Scenes(trained / "clips", PLAN.num_clips, new_autoencoder(), tokenizer, "cpu", lambda: False)
+
+
+def test_scenes_grow_while_they_are_rendered_and_each_is_kept_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(rendering.KINDS, "stills", replace(rendering.KINDS["stills"], chunk=2))
+    folder, vae, tokenizer = tmp_path / "stills", new_autoencoder(), new_tokenizer()
+    rendered = render_chunks(folder, 5, lambda _: True)
+    next(rendered)
+    scenes = Scenes(folder, 5, vae, tokenizer, "cpu", lambda: True)
+    scenes.look()
+    assert scenes.ready == 2, "no more is there"
+    assert len(list(rendered)) == 2
+    for _ in range(4):
+        scenes.look()
+    assert scenes.ready == 5
+    assert not list(folder.glob("*.npz")), "frames make way for latents"
+    last = draw("stills", STILL_SEEDS + 4)
+    assert torch.equal(scenes.tokens[4].long(), to_tokens(tokenizer, [last.caption])[0])
+    assert torch.equal(scenes.discs[4], torch.from_numpy(last.discs))
+    assert not list(render_chunks(folder, 5, lambda _: True)), "what is there is not rendered again"
+    again = Scenes(folder, 5, vae, tokenizer, "cpu", lambda: False)
+    again.look()
+    again.look()
+    assert torch.equal(again.latents, scenes.latents)
+
+
+def test_a_rendering_that_ended_with_nothing_is_not_waited_for(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="rendering ended"):
+        Scenes(tmp_path / "stills", 5, new_autoencoder(), new_tokenizer(), "cpu", lambda: False)
+
+
+def test_processes_that_render_share_the_work(tmp_path: Path) -> None:
+    with renderers(tmp_path, {"clips": 3, "stills": 2}, 2) as is_rendering:
+        while is_rendering():
+            time.sleep(0.05)
+    assert chunk_path(tmp_path / "clips", 0).with_suffix(".npz").exists()
+    drawn = dict(np.load(chunk_path(tmp_path / "stills", 0).with_suffix(".npz")))
+    assert drawn["frames"].shape == (2, 1, 64, 64, 3)
+    assert drawn["captions"][1] == draw("stills", STILL_SEEDS + 1).caption
+
+
+def test_muon_is_torchs() -> None:
+    torch.manual_seed(0)
+    weights = [torch.randn(6, 4), torch.randn(6, 4), torch.randn(4, 12)]
+    ours, theirs = ([nn.Parameter(weight.clone()) for weight in weights] for _ in range(2))
+    optimizers = (
+        Muon(ours, 0.1, weight_decay=0.01),
+        torch.optim.Muon(theirs, 0.1, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+    )
+    for step in range(3):
+        gradients = [torch.randn(weight.shape, generator=torch.Generator().manual_seed(step)) for weight in weights]
+        for params, optimizer in zip((ours, theirs), optimizers, strict=True):
+            for param, gradient in zip(params, gradients, strict=True):
+                param.grad = gradient.clone()
+            optimizer.step()
+    moved = torch.cat([(a - b).flatten() for a, b in zip(theirs, weights, strict=True)])
+    apart = torch.cat([(a - b).flatten() for a, b in zip(ours, theirs, strict=True)])
+    assert apart.norm() < 0.02 * moved.norm()  # torch's computes in bf16
 
 
 def test_stills_and_clips_are_drawn_from_seeds_far_apart() -> None:
     assert abs(CLIP_SEEDS - STILL_SEEDS) > 1_000_000
-    frames, caption, discs = draw_frames("clips", 5)
-    assert frames.shape == (16, 64, 64, 3)
-    assert caption == sample_scene(5).caption
-    assert discs.shape == (16, 3)
+    drawn = draw("clips", CLIP_SEEDS + 5)
+    assert drawn.frames.shape == (16, 64, 64, 3)
+    assert drawn.caption == sample_scene(CLIP_SEEDS + 5).caption
+    assert drawn.discs.shape == (16, 3)
+    assert drawn.moves.shape == (16, 11)
+    assert np.abs(drawn.moves.mean(0)).max() < 1e-5
 
 
 def test_the_loss_weighs_the_subject_more() -> None:

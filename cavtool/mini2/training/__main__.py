@@ -9,15 +9,18 @@ Stages, each resumable from its last checkpoint and logged to `WORK/log.jsonl`:
 5. videos       the denoiser on clips and some stills
 6. export       the averaged weights as a fp16 diffusers pipeline folder, `WORK/pipeline`
 
-What the denoiser sees is rendered and encoded before its stages, once; it is never a held-out subject, colour, place or
-track.
+What the denoiser sees is rendered beside its stages, once; it is never a held-out subject, colour, place or track.
 
-`--minutes M` stops after M minutes at a checkpoint; run the same command to resume. On a CPU, a process of one thread
-for each core does the most: `torchrun --nproc-per-node 2 -m cavtool.mini2.training WORK --threads 1`.
+`--minutes M` stops after M minutes at a checkpoint; run the same command to resume. With `--finish`, the training ends
+then: the learning rate of clips falls to 0. On a CPU, a process of one thread for each core does the most:
+`torchrun --nproc-per-node 2 -m cavtool.mini2.training WORK --threads 1`.
 """
 
 import argparse
+import os
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -26,15 +29,18 @@ from cavtool.errors import Conflict
 from cavtool.mini2.training.architecture import Denoiser, export, new_autoencoder, new_tokenizer
 from cavtool.mini2.training.autoencoder import autoencoder_stage
 from cavtool.mini2.training.courses import CourseReader, course_stage
-from cavtool.mini2.training.data import make_scenes
+from cavtool.mini2.training.data import Scenes
 from cavtool.mini2.training.denoiser import still_stage, video_stage
 from cavtool.mini2.training.plans import PLANS, SEED, Plan
+from cavtool.mini2.training.rendering import renderers
 from cavtool.mini2.training.stage import join_processes, rank
 from cavtool.mini2.training.words import make_captions, words_stage
 from cavtool.system.platform import keep_freed_memory
 
 
-def pretrain(work: Path, plan: Plan, *, device: str, minutes: float, compiled: bool = False) -> bool:
+def pretrain(
+    work: Path, plan: Plan, *, device: str, minutes: float, finish: bool = False, compiled: bool = False
+) -> bool:
     """Run the stages that are not done yet, until done (True) or out of time (False)."""
     deadline = time.monotonic() + 60 * minutes
     work.mkdir(parents=True, exist_ok=True)
@@ -53,17 +59,31 @@ def pretrain(work: Path, plan: Plan, *, device: str, minutes: float, compiled: b
     captions = make_captions(plan, tokenizer, device)
     if not words_stage(plan, denoiser.text_encoder, captions, device).train(work, deadline):
         return False
-    stills = make_scenes(work, "stills", plan.num_stills, vae, tokenizer, device).to(device)
-    done = still_stage(plan, denoiser, tokenizer, stills, device).train(work, deadline)
-    if done:
-        reader = CourseReader(denoiser.unet).to(device)
-        done = course_stage(plan, reader, denoiser.text_encoder, captions, device).train(work, deadline)
-    if done:
-        clips = make_scenes(work, "clips", plan.num_clips, vae, tokenizer, device).to(device)
-        done = video_stage(plan, denoiser, reader, tokenizer, stills, clips, captions.moves).train(work, deadline)
+    with _rendering(work, plan, device) as is_rendering:
+
+        def scenes(kind: str, count: int) -> Scenes:
+            return Scenes(work / kind, count, vae, tokenizer, device, is_rendering)
+
+        stills = scenes("stills", plan.num_stills)
+        done = still_stage(plan, denoiser, tokenizer, stills, device).train(work, deadline)
+        if done:
+            reader = CourseReader(denoiser.unet).to(device)
+            done = course_stage(plan, reader, denoiser.text_encoder, captions, device).train(work, deadline)
+        if done:
+            clips = scenes("clips", plan.num_clips)
+            of_clips = video_stage(plan, denoiser, reader, tokenizer, stills, clips, device)
+            done = of_clips.train(work, deadline, finish=finish)
     if rank() == 0:
         export(work / "pipeline", vae, tokenizer, denoiser)
     return done
+
+
+def _rendering(work: Path, plan: Plan, device: str) -> AbstractContextManager[Callable[[], bool]]:
+    """One process renders for a CPU, for an accelerator all cores but two do; only the first process starts them."""
+    if rank() > 0:
+        return nullcontext(lambda: True)
+    num = 1 if device == "cpu" else max(1, (os.cpu_count() or 1) - 2)
+    return renderers(work, {"stills": plan.num_stills, "clips": plan.num_clips}, num)
 
 
 def main() -> None:
@@ -74,6 +94,7 @@ def main() -> None:
     parser.add_argument("--plan", choices=PLANS, default=device)
     parser.add_argument("--device", default=device)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop at a checkpoint after so many")
+    parser.add_argument("--finish", action="store_true", help="be done after these minutes")
     parser.add_argument("--threads", type=int, help="CPU threads (default: torch's)")
     parser.add_argument("--compile", action="store_true", help="torch.compile the denoiser: a minute, then faster")
     args = parser.parse_args()
@@ -82,7 +103,14 @@ def main() -> None:
     keep_freed_memory()
     join_processes()
     try:
-        done = pretrain(args.work, PLANS[args.plan], device=args.device, minutes=args.minutes, compiled=args.compile)
+        done = pretrain(
+            args.work,
+            PLANS[args.plan],
+            device=args.device,
+            minutes=args.minutes,
+            finish=args.finish,
+            compiled=args.compile,
+        )
     except Conflict as conflict:
         parser.exit(conflict.exit_code, f"error: {conflict.message}\nhint: {conflict.hint}\n")
     if rank() == 0:

@@ -47,7 +47,7 @@ def new_denoiser(widths: tuple[int, ...] = WIDTHS) -> Any:
         norm_num_groups=16,
         cross_attention_dim=TEXT_WIDTH,
         num_attention_heads=tuple(max(1, width // 32) for width in widths),
-        motion_num_attention_heads=4,
+        motion_num_attention_heads=tuple(width // 24 for width in widths),  # 24 wide: fast kernels want multiples of 8
         use_linear_projection=True,
     )
     for module in motion_modules(unet):

@@ -1,5 +1,6 @@
 """The stage that makes the autoencoder."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ from torch import Tensor
 
 from cavtool.core.noise import step_generator
 from cavtool.mini2.training.architecture import to_model_range
-from cavtool.mini2.training.data import check_reused, draw_frames, render_pool, subject_weight
+from cavtool.mini2.training.data import check_reused, render_pool, subject_weight
 from cavtool.mini2.training.plans import SEED, STILL_SEEDS, Plan
+from cavtool.mini2.training.rendering import draw
 from cavtool.mini2.training.stage import Stage, autocast, rank, wait_for_all
 
 LATENT_NOISE = 0.1  # at most, of latents of unit variance: what a denoiser makes is never exact
@@ -24,15 +26,15 @@ def make_frames(work: Path, count: int, device: str) -> tuple[Any, Tensor]:
     path = work / "frames.npz"
     if not path.exists() and rank() == 0:
         with render_pool(device) as pool:
-            seeds = [("stills", seed) for seed in range(STILL_SEEDS, STILL_SEEDS + count)]
-            frames, _, discs = zip(*pool.starmap(draw_frames, seeds, chunksize=64), strict=True)
+            drawn = pool.map(partial(draw, "stills"), range(STILL_SEEDS, STILL_SEEDS + count), chunksize=64)
+        frames, discs = (np.concatenate([getattr(one, name) for one in drawn]) for name in ("frames", "discs"))
         with path.with_suffix(".tmp").open("wb") as file:
-            np.savez(file, frames=np.concatenate(frames), discs=np.concatenate(discs))
+            np.savez(file, frames=frames, discs=discs)
         path.with_suffix(".tmp").replace(path)
     wait_for_all()
     made = np.load(path)
     frames = made["frames"]
-    again = [draw_frames("stills", STILL_SEEDS + i)[0] for i in range(min(count, 4))]
+    again = [draw("stills", STILL_SEEDS + i).frames for i in range(min(count, 4))]
     check_reused(path, are_same=len(frames) == count and np.array_equal(frames[: len(again)], np.concatenate(again)))
     return frames, torch.from_numpy(made["discs"])
 

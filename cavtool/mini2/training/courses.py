@@ -19,8 +19,9 @@ from torch.nn import functional
 from cavtool.core.noise import step_generator
 from cavtool.mini2.training.architecture import LATENT_CHANNELS, motion_modules
 from cavtool.mini2.training.plans import SEED, Plan
+from cavtool.mini2.training.rendering import CONTROLS
 from cavtool.mini2.training.stage import Stage, autocast
-from cavtool.mini2.training.words import CONTROLS, Captions
+from cavtool.mini2.training.words import Captions
 
 LR = 5e-4
 _SIDE = 4  # of the latents

@@ -1,12 +1,11 @@
-"""The scenes a training sees: their latents, captions and ground truth, rendered and encoded once.
+"""The scenes a training sees: their latents, captions and ground truth, from chunks that other processes render.
 
-Shapes: N scenes, F frames, C channels, H W of latents, L tokens.
+Shapes: N scenes, F frames, C channels, H W of latents, L tokens, K controls.
 """
 
 import os
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 from multiprocessing import get_context
 from multiprocessing.pool import Pool
 from pathlib import Path
@@ -17,38 +16,92 @@ import torch
 from torch import Tensor
 
 from cavtool.errors import Conflict
-from cavtool.mini2.training.architecture import to_model_range, to_tokens
-from cavtool.mini2.training.plans import CLIP_SEEDS, STILL_SEEDS
-from cavtool.mini2.training.stage import autocast, log, rank, wait_for_all
-from cavtool.mini2.world.sampling import sample_scene, sample_still
-from cavtool.mini2.world.scenes import NUM_FRAMES, SIZE, Frames, Scene, render
+from cavtool.mini2.training.architecture import LATENT_CHANNELS, LATENT_SIDE, MAX_TOKENS, to_model_range, to_tokens
+from cavtool.mini2.training.rendering import CONTROLS, KINDS, chunk_path, draw_many
+from cavtool.mini2.training.stage import autocast, num_processes, rank
+from cavtool.mini2.world.scenes import Frames
 
 SUBJECT_WEIGHT = 4.0  # of the subject's places in a loss: they are few, and the hard part of a picture
-_CHUNK, _SCENES = 256, 512  # frames that are encoded at once; scenes that are rendered before they are
+_BATCH = 256  # frames that are encoded at once
 _COMPARED, _ROUNDING = 4, 0.1  # scenes that are made again to see whether reused ones are the same; of unit variance
 
 
-@dataclass(frozen=True)
 class Scenes:
-    """Scenes of one kind.
+    """Scenes of one kind, growing while they are rendered: this process's share of the folder's chunks.
 
-    `latents` (N, C, F, H, W) in fp16; `tokens` (N, L) of captions; `discs` (N, F, 3): x, y and radius of the subject,
-    in frame widths from the upper left corner.
+    `latents` (N, C, F, H, W) in fp16; `tokens` (N, L) of captions; `discs` (N, F, 3) and `moves` (N, F, K) as `Drawn`
+    has them. Of these N, the first `ready` are there. A chunk is encoded once, and kept in the place of its frames.
     """
 
-    latents: Tensor
-    tokens: Tensor
-    discs: Tensor
+    def __init__(
+        self, folder: Path, count: int, vae: Any, tokenizer: Any, device: str, is_rendering: Callable[[], bool]
+    ) -> None:
+        """Wait for the first scenes.
 
-    def to(self, device: str) -> "Scenes":
-        """The same on another device."""
-        return Scenes(self.latents.to(device), self.tokens.to(device), self.discs.to(device))
+        Raises Conflict if they were made of another world or by another autoencoder, and RuntimeError if nobody renders
+        any.
+        """
+        self._folder, self._vae, self._tokenizer, self._device = folder, vae, tokenizer, device
+        kind = KINDS[folder.name]
+        self._next, self._num_chunks = rank(), -(-count // kind.chunk)
+        share = min(count, -(-self._num_chunks // num_processes()) * kind.chunk)
+        by_frame: dict[str, Any] = {"dtype": torch.float32, "device": device}
+        latent = (LATENT_CHANNELS, kind.num_frames, LATENT_SIDE, LATENT_SIDE)
+        self.latents = torch.empty(share, *latent, dtype=torch.float16, device=device)
+        self.tokens = torch.empty(share, MAX_TOKENS, dtype=torch.int16, device=device)
+        self.discs = torch.empty(share, kind.num_frames, 3, **by_frame)
+        self.moves = torch.empty(share, kind.num_frames, len(CONTROLS), **by_frame)
+        self.ready = 0
+        is_reused = chunk_path(folder, self._next).with_suffix(".pt").exists()
+        while not self.ready:
+            is_last = not is_rendering()
+            self.look()
+            if not self.ready and is_last:
+                raise RuntimeError(f"the rendering ended before there was anything in {folder}")
+            time.sleep(0 if self.ready else 0.1)
+        if is_reused:
+            self._check_first()
 
+    def look(self) -> None:
+        """Take in the next chunk, if it is there."""
+        if self._next >= self._num_chunks:
+            return
+        path = chunk_path(self._folder, self._next)
+        raw, kept = path.with_suffix(".npz"), path.with_suffix(".pt")
+        if kept.exists():
+            fields = torch.load(kept, weights_only=True)
+        elif raw.exists():
+            fields = self._encoded(dict(np.load(raw)))
+            torch.save(fields, path.with_suffix(".tmp"))
+            path.with_suffix(".tmp").replace(kept)
+            raw.unlink()
+        else:
+            return
+        num = len(fields["latents"])
+        for name, value in fields.items():
+            getattr(self, name)[self.ready : self.ready + num] = value.to(self._device)
+        self.ready += num
+        self._next += num_processes()
 
-KINDS: dict[str, tuple[Callable[[int], Scene], int, int]] = {
-    "stills": (sample_still, STILL_SEEDS, 1),
-    "clips": (sample_scene, CLIP_SEEDS, NUM_FRAMES),
-}
+    def _encoded(self, drawn: dict[str, Any]) -> dict[str, Tensor]:
+        frames_NFHWC = drawn["frames"]
+        latents_XCHW = encode(self._vae, frames_NFHWC.reshape(-1, *frames_NFHWC.shape[2:]), self._device)
+        latents_NFCHW = latents_XCHW.view(*frames_NFHWC.shape[:2], *latents_XCHW.shape[1:])
+        return {
+            "latents": latents_NFCHW.transpose(1, 2).contiguous(),
+            "tokens": to_tokens(self._tokenizer, drawn["captions"].tolist()).short(),
+            "discs": torch.from_numpy(drawn["discs"]),
+            "moves": torch.from_numpy(drawn["moves"]),
+        }
+
+    def _check_first(self) -> None:
+        num = min(_COMPARED, self.ready)
+        first = rank() * KINDS[self._folder.name].chunk
+        again = self._encoded(draw_many(self._folder.name, range(first, first + num)))
+        are_same = torch.equal(again["tokens"], self.tokens[:num].cpu()) and torch.allclose(
+            again["latents"].float(), self.latents[:num].cpu().float(), atol=_ROUNDING
+        )
+        check_reused(self._folder, are_same=are_same)
 
 
 def subject_weight(discs_NF3: Tensor, side: int) -> Tensor:
@@ -59,59 +112,15 @@ def subject_weight(discs_NF3: Tensor, side: int) -> Tensor:
     return 1 + (SUBJECT_WEIGHT - 1) * inside
 
 
-def draw_frames(kind: str, seed: int) -> tuple[Frames, str, Any]:
-    """A scene's frames (F, H, W, 3), caption and discs (F, 3)."""
-    sample, _, num_frames = KINDS[kind]
-    scene = sample(seed)
-    x, y, log_scale = (scene.channels[name][:num_frames] for name in ("x", "y", "log_scale"))
-    discs = np.stack([0.5 + x, 0.5 + y, 0.5 * SIZE * np.exp(log_scale)], axis=1)
-    return render(scene, num_frames), scene.caption, discs.astype(np.float32)
-
-
 @torch.inference_mode()
 def encode(vae: Any, frames_NHWC: Frames, device: str) -> Tensor:
     """Latents (N, C, H, W) in fp16, on the CPU."""
-    chunks = []
-    for i in range(0, len(frames_NHWC), _CHUNK):
-        pixels = to_model_range(frames_NHWC[i : i + _CHUNK]).to(device, memory_format=torch.channels_last)
+    batches = []
+    for i in range(0, len(frames_NHWC), _BATCH):
+        pixels = to_model_range(frames_NHWC[i : i + _BATCH]).to(device, memory_format=torch.channels_last)
         with autocast(device):
-            chunks.append(vae.encode(pixels).latents.half().cpu())
-    return torch.cat(chunks)
-
-
-def make_scenes(work: Path, kind: str, count: int, vae: Any, tokenizer: Any, device: str) -> Scenes:
-    """Render and encode scenes of consecutive seeds, or read those made before.
-
-    Raises Conflict if those were made of another world, by another autoencoder or for another plan.
-    """
-    path, first = work / f"data-{kind}.pt", KINDS[kind][1]
-    if not path.exists() and rank() == 0:
-        parts = []
-        with render_pool(device) as pool:
-            for start in range(first, first + count, _SCENES):
-                seeds = range(start, min(start + _SCENES, first + count))
-                drawn = pool.map(partial(draw_frames, kind), seeds, chunksize=16)
-                frames, captions, discs = zip(*drawn, strict=True)
-                latents_XCHW = encode(vae, np.concatenate(frames), device)
-                latents_NFCHW = latents_XCHW.view(len(seeds), -1, *latents_XCHW.shape[1:])
-                tokens_NL = to_tokens(tokenizer, list(captions)).short()
-                parts.append((latents_NFCHW.transpose(1, 2).contiguous(), tokens_NL, torch.tensor(np.stack(discs))))
-                log(work, stage=f"data: {kind}", step=seeds.stop - first)
-        torch.save([torch.cat(part) for part in zip(*parts, strict=True)], path.with_suffix(".tmp"))
-        path.with_suffix(".tmp").replace(path)
-    wait_for_all()
-    scenes = Scenes(*torch.load(path, weights_only=True))
-    seeds = range(first, first + min(count, _COMPARED))
-    frames, captions, _ = zip(*(draw_frames(kind, seed) for seed in seeds), strict=True)
-    latents_XCHW = encode(vae, np.concatenate(frames), device)
-    made_XCHW = scenes.latents[: len(seeds)].transpose(1, 2).flatten(0, 1)
-    are_same = (
-        len(scenes.latents) == count
-        and torch.equal(to_tokens(tokenizer, list(captions)).short(), scenes.tokens[: len(seeds)])
-        and torch.allclose(latents_XCHW.float(), made_XCHW.float(), atol=_ROUNDING)
-    )
-    check_reused(path, are_same=are_same)
-    return scenes
+            batches.append(vae.encode(pixels).latents.half())
+    return torch.cat(batches).cpu()
 
 
 def check_reused(path: Path, *, are_same: bool) -> None:

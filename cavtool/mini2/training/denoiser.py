@@ -46,23 +46,23 @@ def video_stage(
     tokenizer: Any,
     stills: Scenes,
     clips: Scenes,
-    moves_NFK: Tensor,
+    device: str,
 ) -> Stage:
     """Clips and some stills.
 
-    From what the denoiser sees of a clip, the heads of `reader` read how everything moves there, `moves_NFK`.
+    From what the denoiser sees of a clip, the heads of `reader` read how everything moves there.
 
     Layers that do not mix frames learn on: words of motion come in through them, for motion modules do not see the
     text. A step of few clips needs a low rate, or what stills have taught is lost in its noise
     (`tests/benchmarks2/results/architecture.md`).
     """
-    loss_of = _denoising_loss(denoiser, tokenizer, moves_NFK.device.type)
+    loss_of = _denoising_loss(denoiser, tokenizer, device)
 
     def loss_at(draw: int) -> Tensor:
         with without_time(denoiser):
             loss, _ = loss_of(stills, plan.stills_among_clips, draw)
         of_clips, picks = loss_of(clips, plan.clips_per_step, draw)
-        return _STILLS_WEIGHT * loss + of_clips + _COURSE_WEIGHT * reader.loss(moves_NFK[picks])
+        return _STILLS_WEIGHT * loss + of_clips + _COURSE_WEIGHT * reader.loss(clips.moves[picks])
 
     return Stage("videos", reader, plan.video_steps, plan.video_lr, loss_at, muon=True)
 
@@ -83,7 +83,8 @@ def _denoising_loss(
     def loss_of(scenes: Scenes, count: int, step: int) -> tuple[Tensor, Tensor]:
         generator = torch.Generator(device).manual_seed(step_generator(SEED, step).initial_seed())
         draw: dict[str, Any] = {"generator": generator, "device": device}
-        picks = torch.randint(len(scenes.latents), (count,), **draw)
+        scenes.look()
+        picks = torch.randint(scenes.ready, (count,), **draw)
         latents_BCFHW = scenes.latents[picks].float()
         dropped_B1 = torch.rand(count, 1, **draw) < _TEXT_DROPPED
         tokens_BL = torch.where(dropped_B1, no_text_BL, scenes.tokens[picks].long())

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cavtool.core.devices import resolve_dtype
+
 # Not Muon's: first and last layers and embeddings; and queries and keys, whose products can grow under it until an
 # attention sees a single token and learns no more (against which Kimi K2, 2025, has QK-clip).
 _NOT_MUONS = ("conv_in", "conv_out", "embedding", "to_q", "to_k")
@@ -17,15 +19,62 @@ def whole(_name: str) -> float:
     return 1.0
 
 
-class Optimizer:
-    """AdamW; with `muon`, Muon (Jordan et al. 2024) on hidden matrices and convolutions, flattened to (out, rest).
+class Muon(torch.optim.Optimizer):
+    """Muon (Jordan et al. 2024) as torch's is with `adjust_lr_fn="match_rms_adamw"`, with two differences.
 
-    torch's Muon takes matrices only, so it gets views that share storage with the convolutions. `lr_share` gives the
-    share of the learning rate that a parameter has, by its name.
+    It takes convolutions too, flattened to (out, rest), and all matrices of one shape at once. On CPUs that are slow at
+    bf16 it computes in fp32.
+    """
+
+    def __init__(
+        self, params: Iterable[nn.Parameter], lr: float, *, weight_decay: float, momentum: float = 0.95
+    ) -> None:
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]
+        """One step of every parameter that has a gradient."""
+        for group in self.param_groups:
+            lr, momentum = group["lr"], group["momentum"]
+            params = [param for param in group["params"] if param.grad is not None]
+            for alike in _by_shape(params):
+                gradients_NXY = torch.stack([param.grad.flatten(1) for param in alike if param.grad is not None])
+                state = self.state[alike[0]]
+                buffer_NXY = state.setdefault("momentum_buffer", torch.zeros_like(gradients_NXY))
+                buffer_NXY.lerp_(gradients_NXY, 1 - momentum)
+                updates_NXY = orthogonal(gradients_NXY.lerp_(buffer_NXY, momentum))
+                updates = [update.view(alike[0].shape) for update in updates_NXY]
+                torch._foreach_mul_(alike, 1 - lr * group["weight_decay"])
+                torch._foreach_add_(alike, updates, alpha=-lr * 0.2 * max(updates_NXY.shape[1:]) ** 0.5)
+
+
+def _by_shape(params: list[Tensor]) -> list[list[Tensor]]:
+    groups: dict[tuple[int, ...], list[Tensor]] = {}
+    for param in params:
+        groups.setdefault(tuple(param.shape), []).append(param)
+    return list(groups.values())
+
+
+def orthogonal(matrices_NXY: Tensor) -> Tensor:
+    """Matrices with the same singular vectors and singular values near 1, by five Newton-Schulz iterations."""
+    a, b, c = 3.4445, -4.775, 2.0315
+    is_tall = matrices_NXY.shape[1] > matrices_NXY.shape[2]
+    x = matrices_NXY.to(resolve_dtype("auto", matrices_NXY.device.type, training=True))
+    x = x.mT if is_tall else x
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
+    for _ in range(5):
+        square = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
+    return (x.mT if is_tall else x).to(matrices_NXY.dtype)
+
+
+class Optimizer:
+    """AdamW; with `muon`, Muon on hidden matrices and convolutions.
+
+    `lr_share` gives the share of the learning rate that a parameter has, by its name.
     """
 
     def __init__(self, model: nn.Module, lr: float, *, muon: bool, lr_share: Callable[[str], float] = whole) -> None:
-        self._matrices: list[tuple[nn.Parameter, nn.Parameter]] = []
         self._by_lr: list[tuple[float, torch.optim.Optimizer]] = []
         named = [(name, param) for name, param in model.named_parameters() if param.requires_grad]
         for share in sorted({lr_share(name) for name, _ in named}):
@@ -33,22 +82,15 @@ class Optimizer:
             hidden = [p for name, p in mine if muon and p.ndim > 1 and not any(part in name for part in _NOT_MUONS)]
             chosen = {id(param) for param in hidden}
             rest = [param for _, param in mine if id(param) not in chosen]
-            pairs = [(param, nn.Parameter(param.data.flatten(1))) for param in hidden]
-            self._matrices += pairs
-            views = [view for _, view in pairs]
             if rest:
                 adamw = torch.optim.AdamW(rest, share * lr, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
                 self._by_lr.append((share * lr, adamw))
-            if views:
+            if hidden:
                 faster = MUON_LR * share * lr
-                of_views = torch.optim.Muon(views, faster, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
-                self._by_lr.append((faster, of_views))
+                self._by_lr.append((faster, Muon(hidden, faster, weight_decay=0.01)))
 
     def step(self, share: float) -> None:
         """One step at a share of the learning rate, after which the gradients are gone."""
-        for param, view in self._matrices:
-            view.grad = None if param.grad is None else param.grad.flatten(1)
-            param.grad = None
         for lr, optimizer in self._by_lr:
             for group in optimizer.param_groups:
                 group["lr"] = share * lr

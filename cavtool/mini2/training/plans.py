@@ -13,6 +13,7 @@ class Plan:
     num_frames: int  # of the autoencoder's
     num_stills: int
     num_clips: int
+    num_captions: int
     autoencoder_steps: int
     word_steps: int
     still_steps: int
@@ -31,6 +32,7 @@ PLANS = {
         num_frames=12_000,
         num_stills=60_000,
         num_clips=12_000,
+        num_captions=12_000,
         autoencoder_steps=5_000,
         word_steps=1_000,
         still_steps=5_000,
@@ -46,11 +48,12 @@ PLANS = {
     "cuda": Plan(
         num_frames=20_000,
         num_stills=150_000,
-        num_clips=30_000,
+        num_clips=120_000,
+        num_captions=30_000,
         autoencoder_steps=4_000,
         word_steps=1_500,
-        still_steps=6_000,
-        course_steps=600,
+        still_steps=1_500,
+        course_steps=300,
         video_steps=10_000,
         frames_per_step=96,
         stills_per_step=512,

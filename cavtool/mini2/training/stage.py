@@ -19,14 +19,14 @@ from cavtool.core.devices import resolve_dtype
 from cavtool.mini2.training.optimizer import Optimizer, average_into, whole
 
 LOG_EVERY, SAVE_EVERY = 50, 250  # steps
-_WARM_UP, _COOL_DOWN = 100, 0.2  # steps; share of all steps in which the rate falls to 0
+_WARM_UP, _COOL_DOWN = 100, 0.2  # steps; share of a stage in which the rate falls to 0
 
 
 @dataclass
 class Stage:
     """A stage in training: `loss_at(draw)` gives the loss of scenes that depend on nothing but the draw's number.
 
-    The learning rate is constant after a warm-up and falls to 0 in the last fifth of the steps. The weights that count
+    The learning rate is constant after a warm-up and falls to 0 in the last fifth of the stage. The weights that count
     are a moving average over about 1 / (1 - `ema_decay`) steps. Parameters whose `lr_share` is 0 stay as they are.
     """
 
@@ -39,8 +39,11 @@ class Stage:
     muon: bool = False
     lr_share: Callable[[str], float] = whole
 
-    def train(self, work: Path, deadline: float) -> bool:
-        """Train until done (True) or until the deadline (False), from the last checkpoint; then load the average."""
+    def train(self, work: Path, deadline: float, *, finish: bool = False) -> bool:
+        """Train until done (True) or until the deadline (False), from the last checkpoint; then load the average.
+
+        With `finish`, it is done at the deadline: the learning rate falls to 0 by then, if not before.
+        """
         for name, param in self.model.named_parameters():
             param.requires_grad_(self.lr_share(name) > 0)
         params = [param for param in self.model.parameters() if param.requires_grad]
@@ -49,13 +52,13 @@ class Stage:
         step = self._load(work, optimizer, average)
         losses: list[Tensor] = []
         began, first = time.monotonic(), step
-        is_late = began >= deadline
-        while step < self.num_steps and not is_late:
+        time_share = 1.0 if began >= deadline else 0.0  # of what there is
+        while step < self.num_steps and time_share < 1:
             loss = self.loss_at(step * num_processes() + rank())
             loss.backward()  # type: ignore[no-untyped-call]
-            is_late = share_gradients(params, is_late=time.monotonic() >= deadline)
+            time_share = share_gradients(params, (time.monotonic() - began) / (deadline - began))
             nn.utils.clip_grad_norm_(params, 1.0)
-            optimizer.step(self._schedule(step, step - first))
+            optimizer.step(self._schedule(max(step / self.num_steps, time_share if finish else 0), step - first))
             step += 1
             self._average(average, step)
             losses.append(loss.detach())
@@ -65,14 +68,15 @@ class Stage:
                 losses.clear()
             if step % SAVE_EVERY == 0:
                 self._save(work, step, optimizer, average)
+        step = self.num_steps if finish else step
         self._save(work, step, optimizer, average)
         self.model.load_state_dict(average)
         return step >= self.num_steps
 
-    def _schedule(self, step: int, since_start: int) -> float:
+    def _schedule(self, done: float, since_start: int) -> float:
         """The share of the learning rate; it warms up again after every restart."""
         warm_up = min(1.0, (since_start + 1) / _WARM_UP)
-        return warm_up * min(1.0, (1 - step / self.num_steps) / _COOL_DOWN)
+        return warm_up * max(0.0, min(1.0, (1 - done) / _COOL_DOWN))
 
     def _average(self, average: dict[str, Tensor], step: int) -> None:
         values = self.model.state_dict()
@@ -127,18 +131,17 @@ def wait_for_all() -> None:
         distributed.barrier()
 
 
-def share_gradients(params: Sequence[nn.Parameter], *, is_late: bool) -> bool:
-    """Give all processes the mean of their gradients; returns whether any of them is late."""
+def share_gradients(params: Sequence[nn.Parameter], time_share: float) -> float:
+    """Give all processes the mean of their gradients, and of the share of the time that each thinks is over."""
     if num_processes() == 1:
-        return is_late
+        return time_share
     gradients = [param.grad for param in params if param.grad is not None]
-    late = torch.tensor([float(is_late)])
-    flat = torch.cat([gradient.flatten() for gradient in (*gradients, late)])  # any memory format: flatten copies
+    flat = torch.cat([*(gradient.flatten() for gradient in gradients), torch.tensor([time_share])])
     distributed.all_reduce(flat)
-    *means, late = torch.split(flat / num_processes(), [gradient.numel() for gradient in (*gradients, late)])
+    *means, mean_share = torch.split(flat / num_processes(), [*(gradient.numel() for gradient in gradients), 1])
     for gradient, mean in zip(gradients, means, strict=True):
-        gradient.copy_(mean.view(gradient.shape))
-    return bool(late > 0)
+        gradient.copy_(mean.view(gradient.shape))  # whatever its memory format
+    return mean_share.item()
 
 
 def log(work: Path, **event: object) -> None:

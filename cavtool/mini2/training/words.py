@@ -17,25 +17,17 @@ from cavtool.core.noise import step_generator
 from cavtool.mini2.training.architecture import to_tokens
 from cavtool.mini2.training.data import render_pool
 from cavtool.mini2.training.plans import CLIP_SEEDS, SEED, Plan
+from cavtool.mini2.training.rendering import moves_of
 from cavtool.mini2.training.stage import Stage
-from cavtool.mini2.world.motions import CAMERA_CONTROLS, SUBJECT_CONTROLS
 from cavtool.mini2.world.sampling import sample_scene
 
-CONTROLS = (*SUBJECT_CONTROLS, *CAMERA_CONTROLS)
 _CAPTIONS_A_STEP = 256
-_USUAL = {  # distances
-    **dict.fromkeys(("x", "y"), 0.15),
-    **dict.fromkeys(("log_scale", "log_distance", "log_focal"), 0.25),
-    **dict.fromkeys(("roll", "yaw"), 40.0),
-    **dict.fromkeys(("azimuth", "elevation", "pan", "tilt"), 10.0),
-}
 
 
 def draw_caption(seed: int) -> tuple[str, NDArray[np.float32]]:
-    """A clip's caption, and how everything moves about its mean (F, 11), in usual distances."""
+    """A clip's caption, and how everything moves in it (F, 11)."""
     scene = sample_scene(seed)
-    controls = np.stack([scene.controls[name] / _USUAL[name] for name in CONTROLS], axis=1)
-    return scene.caption, (controls - controls.mean(0)).astype(np.float32)
+    return scene.caption, moves_of(scene)
 
 
 @dataclass(frozen=True)
@@ -47,9 +39,9 @@ class Captions:
 
 
 def make_captions(plan: Plan, tokenizer: Any, device: str) -> Captions:
-    """The captions of the clips that the denoiser will see, without the clips."""
+    """The captions of the first clips that the denoiser will see, without the clips."""
     with render_pool(device) as pool:
-        captions, moves = zip(*pool.map(draw_caption, range(CLIP_SEEDS, CLIP_SEEDS + plan.num_clips)), strict=True)
+        captions, moves = zip(*pool.map(draw_caption, range(CLIP_SEEDS, CLIP_SEEDS + plan.num_captions)), strict=True)
     return Captions(to_tokens(tokenizer, list(captions)).to(device), torch.from_numpy(np.stack(moves)).to(device))
 
 
