@@ -24,6 +24,7 @@ from cavtool.mini2.world.subjects import COLOURLESS, COLOURS, SUBJECTS
 
 NUM_LAYOUTS = 64
 _ALIKE = 0.6  # a fidelity above it passes for a held-out motion; half of a motion's channels alone give 0.5
+_TWICE = ("turns", "tips", "wobbles", "pans", "zooms", "dollies")  # as often as the others: they are learned last
 _PLACES = tuple(place for place in PLACES if place not in HELD_OUT_PLACES)
 
 
@@ -127,8 +128,8 @@ def _slight(rng: np.random.Generator) -> float:
 
 def _sample_motion(rng: np.random.Generator) -> tuple[str, str, Tracks]:
     """The words for how the subject and the camera move, and how far each control is from rest."""
-    motion = str(rng.choice(list(OBJECT_MOTIONS))) if rng.random() < 0.85 else "stands still"
-    camera = str(rng.choice(list(CAMERA_MOTIONS))) if rng.random() < 0.45 else ""
+    motion = str(rng.choice(_by_weight(OBJECT_MOTIONS))) if rng.random() < 0.85 else "stands still"
+    camera = str(rng.choice(_by_weight(CAMERA_MOTIONS))) if rng.random() < 0.55 else ""
     moves = OBJECT_MOTIONS[motion](TIME, rng.uniform(0.75, 1.25))
     camera_moves = CAMERA_MOTIONS[camera](TIME, rng.uniform(0.75, 1.25)) if camera else {}
     if rng.random() < 0.2:
@@ -136,6 +137,10 @@ def _sample_motion(rng: np.random.Generator) -> tuple[str, str, Tracks]:
     if rng.random() < 0.35:
         motion, moves = _nonsense(rng), _wander(WANDERING, rng)
     return motion, camera, moves | camera_moves
+
+
+def _by_weight(motions: Mapping[str, object]) -> list[str]:
+    return [name for name in motions for _ in range(2 if name.startswith(_TWICE) else 1)]
 
 
 def _wander(limits: Mapping[str, float], rng: np.random.Generator) -> Tracks:
