@@ -121,9 +121,9 @@ def new_scheduler() -> Any:
     )
 
 
-def to_model_range(frames: Frames) -> Tensor:
-    """(..., H, W, 3) bytes to (..., 3, H, W) floats in [-1, 1]."""
-    return torch.tensor(frames).movedim(-1, -3).float() / 127.5 - 1
+def to_model_range(frames: Frames, device: str = "cpu") -> Tensor:
+    """(..., H, W, 3) bytes to (..., 3, H, W) floats in [-1, 1] on the device."""
+    return torch.tensor(frames, device=device).movedim(-1, -3).float() / 127.5 - 1
 
 
 def to_tokens(tokenizer: Any, captions: list[str]) -> Tensor:

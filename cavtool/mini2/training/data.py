@@ -117,7 +117,7 @@ def encode(vae: Any, frames_NHWC: Frames, device: str) -> Tensor:
     """Latents (N, C, H, W) in fp16, on the CPU."""
     batches = []
     for i in range(0, len(frames_NHWC), _BATCH):
-        pixels = to_model_range(frames_NHWC[i : i + _BATCH]).to(device, memory_format=torch.channels_last)
+        pixels = to_model_range(frames_NHWC[i : i + _BATCH], device).contiguous(memory_format=torch.channels_last)
         with autocast(device):
             batches.append(vae.encode(pixels).latents.half())
     return torch.cat(batches).cpu()
