@@ -1,7 +1,7 @@
 """A training step of clips, computed in several ways: `python -m tests.benchmarks2.step [--plan cuda] [--steps 10]`.
 
-Forward, backward and optimizer on scenes of noise. A way that fails says why, and the others go on. The ways are those
-between which `python -m cavtool.mini2.training` can choose: `--compile`, and what it does without.
+Forward, backward and optimizer on scenes of noise. A way that fails says why, and the others go on. `python -m
+cavtool.mini2.training` takes the first on a GPU, the second on a CPU, and `compiled` with `--compile`.
 """
 
 import argparse
@@ -112,7 +112,7 @@ def main() -> None:
         try:
             first, each = seconds_per_step(way, plan, device, args.steps)
         except Exception as error:  # noqa: BLE001 the ways after this one are measured too
-            row = (name, "-", "-", f"{type(error).__name__}: {str(error).splitlines()[0]}")
+            row = (name, "-", "-", f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}")
         else:
             row = (name, f"{first:.1f}", f"{1000 * each:.0f}", f"{plan.clips_per_step / each:.1f}")
         rows.append(row)

@@ -73,6 +73,12 @@ def test_a_stage_can_be_done_at_the_deadline(steps: list[int], tmp_path: Path, m
     assert len(seen) == 20, "it is done"
 
 
+def test_a_stage_that_had_no_time_is_not_done(steps: list[int], tmp_path: Path) -> None:
+    assert not stage(steps).train(tmp_path, deadline=0, finish=True)
+    assert stage(steps).train(tmp_path, deadline=1000)
+    assert len(steps) == NUM_STEPS
+
+
 def _train_together(rank: int, port: int, work: Path) -> None:
     os.environ.update(RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     join_processes()

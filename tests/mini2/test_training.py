@@ -3,7 +3,7 @@
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from multiprocessing import get_context
@@ -35,7 +35,7 @@ from cavtool.mini2.training.data import SUBJECT_WEIGHT, Scenes, subject_weight
 from cavtool.mini2.training.denoiser import without_time
 from cavtool.mini2.training.optimizer import Muon
 from cavtool.mini2.training.plans import CLIP_SEEDS, STILL_SEEDS, Plan
-from cavtool.mini2.training.rendering import chunk_path, draw, render_chunks, renderers
+from cavtool.mini2.training.rendering import KINDS, chunk_path, draw, render_chunks, renderers
 from cavtool.mini2.world.sampling import sample_scene
 from cavtool.mini2.world.scenes import words
 
@@ -156,21 +156,19 @@ def test_scenes_grow_while_they_are_rendered_and_each_is_kept_once(
     rendered = render_chunks(folder, 5, lambda _: True)
     next(rendered)
     scenes = Scenes(folder, 5, vae, tokenizer, "cpu", lambda: True)
-    scenes.look()
     assert scenes.ready == 2, "no more is there"
     assert len(list(rendered)) == 2
-    for _ in range(4):
+    while scenes.ready < 5:
         scenes.look()
-    assert scenes.ready == 5
     assert not list(folder.glob("*.npz")), "frames make way for latents"
     last = draw("stills", STILL_SEEDS + 4)
     assert torch.equal(scenes.tokens[4].long(), to_tokens(tokenizer, [last.caption])[0])
     assert torch.equal(scenes.discs[4], torch.from_numpy(last.discs))
     assert not list(render_chunks(folder, 5, lambda _: True)), "what is there is not rendered again"
     again = Scenes(folder, 5, vae, tokenizer, "cpu", lambda: False)
-    again.look()
-    again.look()
     assert torch.equal(again.latents, scenes.latents)
+    with pytest.raises(Conflict, match="another plan"):
+        Scenes(folder, 4, vae, tokenizer, "cpu", lambda: False)
 
 
 def test_a_rendering_that_ended_with_nothing_is_not_waited_for(tmp_path: Path) -> None:
@@ -178,20 +176,34 @@ def test_a_rendering_that_ended_with_nothing_is_not_waited_for(tmp_path: Path) -
         Scenes(tmp_path / "stills", 5, new_autoencoder(), new_tokenizer(), "cpu", lambda: False)
 
 
-def test_processes_that_render_share_the_work(tmp_path: Path) -> None:
-    with renderers(tmp_path, {"clips": 3, "stills": 2}, 2) as is_rendering:
-        while is_rendering():
-            time.sleep(0.05)
-    assert chunk_path(tmp_path / "clips", 0).with_suffix(".npz").exists()
-    drawn = dict(np.load(chunk_path(tmp_path / "stills", 0).with_suffix(".npz")))
+def test_processes_that_render_share_the_work_and_their_failure_is_noticed(tmp_path: Path) -> None:
+    num = KINDS["stills"].chunk + 2
+    first = chunk_path(tmp_path / "stills", 0)
+    first.parent.mkdir()
+    first.with_suffix(".pt").touch()  # as if it had been taken in
+    with renderers(tmp_path, {"clips": 3, "stills": num}, 2) as is_rendering:
+        _wait_for(is_rendering)
+    assert chunk_path(tmp_path / "clips", 0).with_suffix(".npz").exists(), "by the first process"
+    drawn = dict(np.load(chunk_path(tmp_path / "stills", 1).with_suffix(".npz")))  # by the second
     assert drawn["frames"].shape == (2, 1, 64, 64, 3)
-    assert drawn["captions"][1] == draw("stills", STILL_SEEDS + 1).caption
+    assert drawn["captions"][1] == draw("stills", STILL_SEEDS + num - 1).caption
+    taken = tmp_path / "taken"
+    taken.touch()
+    with renderers(taken, {"clips": 3}, 1) as is_rendering, pytest.raises(RuntimeError, match="failed"):
+        _wait_for(is_rendering)
+
+
+def _wait_for(is_rendering: Callable[[], bool]) -> None:
+    while is_rendering():
+        time.sleep(0.05)
 
 
 def test_muon_is_torchs() -> None:
     torch.manual_seed(0)
     weights = [torch.randn(6, 4), torch.randn(6, 4), torch.randn(4, 12)]
-    ours, theirs = ([nn.Parameter(weight.clone()) for weight in weights] for _ in range(2))
+    shapes = [(6, 4), (6, 2, 2, 1), (4, 3, 2, 2)]  # ours takes convolutions as they are
+    ours = [nn.Parameter(weight.view(shape).clone()) for weight, shape in zip(weights, shapes, strict=True)]
+    theirs = [nn.Parameter(weight.clone()) for weight in weights]
     optimizers = (
         Muon(ours, 0.1, weight_decay=0.01),
         torch.optim.Muon(theirs, 0.1, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
@@ -200,10 +212,10 @@ def test_muon_is_torchs() -> None:
         gradients = [torch.randn(weight.shape, generator=torch.Generator().manual_seed(step)) for weight in weights]
         for params, optimizer in zip((ours, theirs), optimizers, strict=True):
             for param, gradient in zip(params, gradients, strict=True):
-                param.grad = gradient.clone()
+                param.grad = gradient.view(param.shape).clone()
             optimizer.step()
     moved = torch.cat([(a - b).flatten() for a, b in zip(theirs, weights, strict=True)])
-    apart = torch.cat([(a - b).flatten() for a, b in zip(ours, theirs, strict=True)])
+    apart = torch.cat([(a.flatten(1) - b).flatten() for a, b in zip(ours, theirs, strict=True)])
     assert apart.norm() < 0.02 * moved.norm()  # torch's computes in bf16
 
 

@@ -2,7 +2,7 @@
 
 Stages, each resumable from its last checkpoint and logged to `WORK/log.jsonl`:
 
-1. autoencoder  AutoencoderTiny, latents of 4x16x16, on 12,000 stills: L1 + gradient L1
+1. autoencoder  AutoencoderTiny, latents of 4x16x16, on stills: L1 + gradient L1
 2. words        the text encoder alone: what a caption says of how everything moves; then it is frozen
 3. stills       the denoiser on single frames, with time bypassed
 4. courses      its motion modules and cross-attention learn words of motion, at pure noise
@@ -21,6 +21,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -52,18 +53,16 @@ def pretrain(
         from diffusers.models.attention_processor import AttnProcessor
 
         denoiser.unet.set_attn_processor(AttnProcessor())  # SDPA is slow on thousands of short sequences
-    if compiled:
-        denoiser.unet.compile(dynamic=False)  # stills and clips differ in shape, so each has its own code
-    if not autoencoder_stage(work, plan, vae, device).train(work, deadline):
-        return False
-    captions = make_captions(plan, tokenizer, device)
-    if not words_stage(plan, denoiser.text_encoder, captions, device).train(work, deadline):
-        return False
+    captions = cache(partial(make_captions, plan, tokenizer, device))
     with _rendering(work, plan, device) as is_rendering:
 
         def scenes(kind: str, count: int) -> Scenes:
             return Scenes(work / kind, count, vae, tokenizer, device, is_rendering)
 
+        if not autoencoder_stage(work, plan, vae, device).train(work, deadline):
+            return False
+        if not words_stage(plan, denoiser.text_encoder, captions, device).train(work, deadline):
+            return False
         stills = scenes("stills", plan.num_stills)
         done = still_stage(plan, denoiser, tokenizer, stills, device).train(work, deadline)
         if done:
@@ -72,6 +71,8 @@ def pretrain(
         if done:
             clips = scenes("clips", plan.num_clips)
             of_clips = video_stage(plan, denoiser, reader, tokenizer, stills, clips, device)
+            if compiled:
+                denoiser.unet.compile(dynamic=False)  # stills and clips differ in shape, so each has its own code
             done = of_clips.train(work, deadline, finish=finish)
     if rank() == 0:
         export(work / "pipeline", vae, tokenizer, denoiser)
@@ -79,7 +80,7 @@ def pretrain(
 
 
 def _rendering(work: Path, plan: Plan, device: str) -> AbstractContextManager[Callable[[], bool]]:
-    """One process renders for a CPU, for an accelerator all cores but two do; only the first process starts them."""
+    """The processes that render, started by the first: one beside a CPU, one per core but two beside an accelerator."""
     if rank() > 0:
         return nullcontext(lambda: True)
     num = 1 if device == "cpu" else max(1, (os.cpu_count() or 1) - 2)
@@ -94,9 +95,9 @@ def main() -> None:
     parser.add_argument("--plan", choices=PLANS, default=device)
     parser.add_argument("--device", default=device)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop at a checkpoint after so many")
-    parser.add_argument("--finish", action="store_true", help="be done after these minutes")
+    parser.add_argument("--finish", action="store_true", help="be done with clips after these minutes")
     parser.add_argument("--threads", type=int, help="CPU threads (default: torch's)")
-    parser.add_argument("--compile", action="store_true", help="torch.compile the denoiser: a minute, then faster")
+    parser.add_argument("--compile", action="store_true", help="torch.compile the denoiser for clips")
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)

@@ -1,6 +1,6 @@
 """The stage that makes the autoencoder."""
 
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from cavtool.core.noise import step_generator
 from cavtool.mini2.training.architecture import to_model_range
 from cavtool.mini2.training.data import check_reused, render_pool, subject_weight
 from cavtool.mini2.training.plans import SEED, STILL_SEEDS, Plan
-from cavtool.mini2.training.rendering import draw
+from cavtool.mini2.training.rendering import draw as draw_scene
 from cavtool.mini2.training.stage import Stage, autocast, rank, wait_for_all
 
 LATENT_NOISE = 0.1  # at most, of latents of unit variance: what a denoiser makes is never exact
@@ -26,7 +26,7 @@ def make_frames(work: Path, count: int, device: str) -> tuple[Any, Tensor]:
     path = work / "frames.npz"
     if not path.exists() and rank() == 0:
         with render_pool(device) as pool:
-            drawn = pool.map(partial(draw, "stills"), range(STILL_SEEDS, STILL_SEEDS + count), chunksize=64)
+            drawn = pool.map(partial(draw_scene, "stills"), range(STILL_SEEDS, STILL_SEEDS + count), chunksize=64)
         frames, discs = (np.concatenate([getattr(one, name) for one in drawn]) for name in ("frames", "discs"))
         with path.with_suffix(".tmp").open("wb") as file:
             np.savez(file, frames=frames, discs=discs)
@@ -34,7 +34,7 @@ def make_frames(work: Path, count: int, device: str) -> tuple[Any, Tensor]:
     wait_for_all()
     made = np.load(path)
     frames = made["frames"]
-    again = [draw("stills", STILL_SEEDS + i).frames for i in range(min(count, 4))]
+    again = [draw_scene("stills", STILL_SEEDS + i).frames for i in range(min(count, 4))]
     check_reused(path, are_same=len(frames) == count and np.array_equal(frames[: len(again)], np.concatenate(again)))
     return frames, torch.from_numpy(made["discs"])
 
@@ -45,10 +45,11 @@ def autoencoder_stage(work: Path, plan: Plan, vae: Any, device: str) -> Stage:
     The decoder sees latents with more or less noise, so that it forgives a denoiser's errors. A quarter of the stills
     is recoloured, so that it does not overfit to a few colours and places.
     """
-    frames, discs = make_frames(work, plan.num_frames, device)
+    made = cache(partial(make_frames, work, plan.num_frames, device))
 
-    def loss_at(step: int) -> Tensor:
-        generator = step_generator(SEED, step)
+    def loss_at(draw: int) -> Tensor:
+        frames, discs = made()
+        generator = step_generator(SEED, draw)
         picks = torch.randint(len(frames), (plan.frames_per_step,), generator=generator)
         frames_BCHW = to_model_range(frames[picks.numpy()])
         recoloured = len(picks) // 4

@@ -9,6 +9,7 @@ A loss counts every place, so one of the finer levels counts more. With equal we
 there the denoising loss had 50 to 120 times their gradient (`tests/benchmarks2/results/architecture.md`).
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -77,20 +78,23 @@ def courses(moves_BFK: Tensor) -> Tensor:
     return torch.cat(parts, dim=-1)
 
 
-def course_stage(plan: Plan, reader: CourseReader, text_encoder: Any, captions: Captions, device: str) -> Stage:
+def course_stage(
+    plan: Plan, reader: CourseReader, text_encoder: Any, captions: Callable[[], Captions], device: str
+) -> Stage:
     """The motion modules and the cross-attention to the text learn; all else stays as stills have made it."""
     text_encoder.requires_grad_(False)
-    num_frames = captions.moves.shape[1]
 
     def loss_at(draw: int) -> Tensor:
+        tokens_NL, moves_NFK = captions().tokens, captions().moves
+        num_frames = moves_NFK.shape[1]
         generator = step_generator(SEED, draw)
-        picks_B = torch.randint(len(captions.moves), (plan.captions_per_step,), generator=generator).to(device)
+        picks_B = torch.randint(len(moves_NFK), (plan.captions_per_step,), generator=generator).to(device)
         shape = (plan.captions_per_step, LATENT_CHANNELS, num_frames, _SIDE, _SIDE)
         noise_BCFHW = torch.randn(shape, generator=generator).to(device)
         with autocast(device):
-            text_BLD = text_encoder(captions.tokens[picks_B])[0]
+            text_BLD = text_encoder(tokens_NL[picks_B])[0]
             reader.unet(noise_BCFHW, _PURE_NOISE, text_BLD.repeat_interleave(num_frames, 0))
-        return reader.loss(captions.moves[picks_B])
+        return reader.loss(moves_NFK[picks_B])
 
     def lr_share(name: str) -> float:
         return float(any(part in name for part in ("motion_modules", "attn2", "heads")))

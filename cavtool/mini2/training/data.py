@@ -6,6 +6,7 @@ Shapes: N scenes, F frames, C channels, H W of latents, L tokens, K controls.
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing import get_context
 from multiprocessing.pool import Pool
 from pathlib import Path
@@ -52,35 +53,46 @@ class Scenes:
         self.discs = torch.empty(share, kind.num_frames, 3, **by_frame)
         self.moves = torch.empty(share, kind.num_frames, len(CONTROLS), **by_frame)
         self.ready = 0
-        is_reused = chunk_path(folder, self._next).with_suffix(".pt").exists()
+        self._is_rendering = is_rendering
+        self._loader = ThreadPoolExecutor(1)
+        self._loading: Future[dict[str, Any]] | None = None
+        while (kept := chunk_path(folder, self._next).with_suffix(".pt")).exists():
+            self._take_in(torch.load(kept, weights_only=True))
+        if self.ready:
+            self._check_first()
         while not self.ready:
             is_last = not is_rendering()
             self.look()
-            if not self.ready and is_last:
+            if not self.ready and not self._loading and is_last:
                 raise RuntimeError(f"the rendering ended before there was anything in {folder}")
-            time.sleep(0 if self.ready else 0.1)
-        if is_reused:
-            self._check_first()
+            time.sleep(0.1)
 
     def look(self) -> None:
-        """Take in the next chunk, if it is there."""
+        """Take in the next chunk, if it is there and loaded; a thread loads it meanwhile.
+
+        Raises RuntimeError if the rendering has failed.
+        """
         if self._next >= self._num_chunks:
             return
+        self._is_rendering()
         path = chunk_path(self._folder, self._next)
-        raw, kept = path.with_suffix(".npz"), path.with_suffix(".pt")
-        if kept.exists():
-            fields = torch.load(kept, weights_only=True)
-        elif raw.exists():
-            fields = self._encoded(dict(np.load(raw)))
-            torch.save(fields, path.with_suffix(".tmp"))
-            path.with_suffix(".tmp").replace(kept)
+        raw, kept, unfinished = (path.with_suffix(f".{suffix}") for suffix in ("npz", "pt", "tmp"))
+        if self._loading is None and raw.exists():
+            self._loading = self._loader.submit(lambda: dict(np.load(raw)))
+        elif self._loading is not None and self._loading.done():
+            fields = self._encoded(self._loading.result())
+            self._loading = None
+            torch.save(fields, unfinished)
+            unfinished.replace(kept)
             raw.unlink()
-        else:
-            return
-        num = len(fields["latents"])
+            self._take_in(fields)
+
+    def _take_in(self, fields: dict[str, Tensor]) -> None:
+        rows = slice(self.ready, self.ready + len(fields["latents"]))
+        check_reused(self._folder, are_same=rows.stop <= len(self.latents))
         for name, value in fields.items():
-            getattr(self, name)[self.ready : self.ready + num] = value.to(self._device)
-        self.ready += num
+            getattr(self, name)[rows] = value.to(self.latents.device)
+        self.ready = rows.stop
         self._next += num_processes()
 
     def _encoded(self, drawn: dict[str, Any]) -> dict[str, Tensor]:
@@ -131,5 +143,5 @@ def check_reused(path: Path, *, are_same: bool) -> None:
 
 
 def render_pool(device: str) -> Pool:
-    """Processes that render: one a thread of torch's on the CPU, else one a core."""
+    """Processes that render: one per torch thread on the CPU, otherwise one per core."""
     return get_context("spawn").Pool(torch.get_num_threads() if device == "cpu" else os.cpu_count())

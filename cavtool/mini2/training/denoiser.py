@@ -80,8 +80,8 @@ def _denoising_loss(
     alphas = new_scheduler().alphas_cumprod.to(device)
     no_text_BL = to_tokens(tokenizer, [""]).to(device)
 
-    def loss_of(scenes: Scenes, count: int, step: int) -> tuple[Tensor, Tensor]:
-        generator = torch.Generator(device).manual_seed(step_generator(SEED, step).initial_seed())
+    def loss_of(scenes: Scenes, count: int, number: int) -> tuple[Tensor, Tensor]:
+        generator = torch.Generator(device).manual_seed(step_generator(SEED, number).initial_seed())
         draw: dict[str, Any] = {"generator": generator, "device": device}
         scenes.look()
         picks = torch.randint(scenes.ready, (count,), **draw)

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from cavtool.core.devices import resolve_dtype
 
-# Not Muon's: first and last layers and embeddings; and queries and keys, whose products can grow under it until an
-# attention sees a single token and learns no more (against which Kimi K2, 2025, has QK-clip).
+# Not Muon's: the UNet's first and last layers and embeddings; and queries and keys, whose products can grow under it
+# until an attention sees a single token and learns no more (against which Kimi K2, 2025, has QK-clip).
 _NOT_MUONS = ("conv_in", "conv_out", "embedding", "to_q", "to_k")
 MUON_LR = 2.0  # times AdamW's
 
@@ -20,7 +20,7 @@ def whole(_name: str) -> float:
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon (Jordan et al. 2024) as torch's is with `adjust_lr_fn="match_rms_adamw"`, with two differences.
+    """Muon (Jordan et al. 2024), as torch's is with `adjust_lr_fn="match_rms_adamw"`, but for three things.
 
     It takes convolutions too, flattened to (out, rest), and all matrices of one shape at once. On CPUs that are slow at
     bf16 it computes in fp32.
@@ -37,19 +37,22 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             lr, momentum = group["lr"], group["momentum"]
             params = [param for param in group["params"] if param.grad is not None]
+            gradients = [param.grad for param in params]
+            for param in params:
+                if not self.state[param]:
+                    self.state[param]["momentum_buffer"] = torch.zeros_like(param)
+            buffers = [self.state[param]["momentum_buffer"] for param in params]
+            torch._foreach_lerp_(buffers, gradients, 1 - momentum)
+            torch._foreach_lerp_(gradients, buffers, momentum)
+            torch._foreach_mul_(params, 1 - lr * group["weight_decay"])
             for alike in _by_shape(params):
-                gradients_NXY = torch.stack([param.grad.flatten(1) for param in alike if param.grad is not None])
-                state = self.state[alike[0]]
-                buffer_NXY = state.setdefault("momentum_buffer", torch.zeros_like(gradients_NXY))
-                buffer_NXY.lerp_(gradients_NXY, 1 - momentum)
-                updates_NXY = orthogonal(gradients_NXY.lerp_(buffer_NXY, momentum))
-                updates = [update.view(alike[0].shape) for update in updates_NXY]
-                torch._foreach_mul_(alike, 1 - lr * group["weight_decay"])
+                updates_NXY = orthogonal(torch.stack([param.grad.flatten(1) for param in alike]))
+                updates = [update.reshape(alike[0].shape) for update in updates_NXY]
                 torch._foreach_add_(alike, updates, alpha=-lr * 0.2 * max(updates_NXY.shape[1:]) ** 0.5)
 
 
-def _by_shape(params: list[Tensor]) -> list[list[Tensor]]:
-    groups: dict[tuple[int, ...], list[Tensor]] = {}
+def _by_shape(params: list[Any]) -> list[list[Any]]:
+    groups: dict[tuple[int, ...], list[Any]] = {}
     for param in params:
         groups.setdefault(tuple(param.shape), []).append(param)
     return list(groups.values())

@@ -1,8 +1,8 @@
 """What a training sees, rendered by processes beside it.
 
-`python -m cavtool.mini2.training.rendering WORK K N stills=60000 clips=12000` is process K of N. It writes every Nth
-chunk of consecutive scenes as `WORK/stills/000000.npz` or `WORK/clips/000000.npz`; the training takes each in as soon
-as it is there. It imports no torch, and ends when its parent has.
+`python -m cavtool.mini2.training.rendering WORK PARENT K N stills=60000 clips=12000` is process K of N. It writes
+every Nth chunk of consecutive scenes as `WORK/stills/000000.npz` or `WORK/clips/000000.npz`; the training takes each in
+as soon as it is there. It imports no torch, and ends when the process PARENT has.
 """
 
 import os
@@ -94,20 +94,31 @@ def render_chunks(folder: Path, count: int, mine: Callable[[int], bool]) -> Iter
         if path.with_suffix(".npz").exists() or path.with_suffix(".pt").exists():
             continue
         fields = draw_many(folder.name, range(index * size, min((index + 1) * size, count)))
-        with path.with_suffix(".tmp").open("wb") as file:
+        unfinished = path.with_suffix(f".{os.getpid()}")
+        with unfinished.open("wb") as file:
             np.savez(file, allow_pickle=False, **fields)
-        path.with_suffix(".tmp").replace(path.with_suffix(".npz"))
+        unfinished.replace(path.with_suffix(".npz"))
         yield path
 
 
 @contextmanager
 def renderers(work: Path, counts: dict[str, int], num: int) -> Iterator[Callable[[], bool]]:
-    """While this lasts, `num` processes render so many scenes of each kind, in this order; yields if any still does."""
+    """While this lasts, `num` processes render so many scenes of each kind, in this order.
+
+    Yields a function that says whether any still does, and raises RuntimeError if one has failed.
+    """
     jobs = [f"{kind}={count}" for kind, count in counts.items()]
-    command = [sys.executable, "-m", __spec__.name, str(work)]
-    running = [subprocess.Popen([*command, str(k), str(num), *jobs]) for k in range(num)]
+    command = [sys.executable, "-m", __spec__.name, str(work), str(os.getpid())]
+    alone = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    running = [subprocess.Popen([*command, str(k), str(num), *jobs], env=alone) for k in range(num)]
+
+    def is_rendering() -> bool:
+        if any(process.poll() for process in running):
+            raise RuntimeError("a process that renders has failed")
+        return any(process.returncode is None for process in running)
+
     try:
-        yield lambda: any(process.poll() is None for process in running)
+        yield is_rendering
     finally:
         for process in running:
             process.terminate()
@@ -117,11 +128,10 @@ def renderers(work: Path, counts: dict[str, int], num: int) -> Iterator[Callable
 
 def main() -> None:
     """Process K of N, until all is rendered or its parent is gone."""
-    work, k, num, *jobs = sys.argv[1:]
-    parent = os.getppid()
+    work, parent, k, num, *jobs = sys.argv[1:]
     for kind, _, count in (job.partition("=") for job in jobs):
         for _path in render_chunks(Path(work, kind), int(count), lambda index: index % int(num) == int(k)):
-            if os.getppid() != parent:
+            if os.getppid() != int(parent):
                 return
 
 

@@ -24,7 +24,7 @@ _WARM_UP, _COOL_DOWN = 100, 0.2  # steps; share of a stage in which the rate fal
 
 @dataclass
 class Stage:
-    """A stage in training: `loss_at(draw)` gives the loss of scenes that depend on nothing but the draw's number.
+    """A stage in training: `loss_at(draw)` gives the loss of scenes drawn by this number.
 
     The learning rate is constant after a warm-up and falls to 0 in the last fifth of the stage. The weights that count
     are a moving average over about 1 / (1 - `ema_decay`) steps. Parameters whose `lr_share` is 0 stay as they are.
@@ -52,11 +52,11 @@ class Stage:
         step = self._load(work, optimizer, average)
         losses: list[Tensor] = []
         began, first = time.monotonic(), step
-        time_share = 1.0 if began >= deadline else 0.0  # of what there is
+        time_share = share_gradients([], _time_share(began, deadline))
         while step < self.num_steps and time_share < 1:
             loss = self.loss_at(step * num_processes() + rank())
             loss.backward()  # type: ignore[no-untyped-call]
-            time_share = share_gradients(params, (time.monotonic() - began) / (deadline - began))
+            time_share = share_gradients(params, _time_share(began, deadline))
             nn.utils.clip_grad_norm_(params, 1.0)
             optimizer.step(self._schedule(max(step / self.num_steps, time_share if finish else 0), step - first))
             step += 1
@@ -68,7 +68,7 @@ class Stage:
                 losses.clear()
             if step % SAVE_EVERY == 0:
                 self._save(work, step, optimizer, average)
-        step = self.num_steps if finish else step
+        step = self.num_steps if finish and step > first else step
         self._save(work, step, optimizer, average)
         self.model.load_state_dict(average)
         return step >= self.num_steps
@@ -112,7 +112,13 @@ def autocast(device: str) -> torch.autocast:
 def join_processes() -> None:
     """Meet the other processes, if `torchrun` started this one."""
     if "RANK" in os.environ:
-        distributed.init_process_group("gloo", timeout=timedelta(days=1))
+        distributed.init_process_group("gloo", timeout=timedelta(minutes=30))
+
+
+def _time_share(began: float, deadline: float) -> float:
+    """How much of the time is over, 1 at the deadline."""
+    now = time.monotonic()
+    return 1.0 if now >= deadline else (now - began) / (deadline - began)
 
 
 def num_processes() -> int:
@@ -136,7 +142,8 @@ def share_gradients(params: Sequence[nn.Parameter], time_share: float) -> float:
     if num_processes() == 1:
         return time_share
     gradients = [param.grad for param in params if param.grad is not None]
-    flat = torch.cat([*(gradient.flatten() for gradient in gradients), torch.tensor([time_share])])
+    device = gradients[0].device if gradients else "cpu"
+    flat = torch.cat([*(gradient.flatten() for gradient in gradients), torch.tensor([time_share], device=device)])
     distributed.all_reduce(flat)
     *means, mean_share = torch.split(flat / num_processes(), [*(gradient.numel() for gradient in gradients), 1])
     for gradient, mean in zip(gradients, means, strict=True):

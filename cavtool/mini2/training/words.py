@@ -4,6 +4,7 @@ Real text-to-video models take a text encoder that knows what words mean. A smal
 denoiser hardly tells "left" from "right", because the denoising loss depends little on it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +18,10 @@ from cavtool.core.noise import step_generator
 from cavtool.mini2.training.architecture import to_tokens
 from cavtool.mini2.training.data import render_pool
 from cavtool.mini2.training.plans import CLIP_SEEDS, SEED, Plan
-from cavtool.mini2.training.rendering import moves_of
+from cavtool.mini2.training.rendering import CONTROLS, moves_of
 from cavtool.mini2.training.stage import Stage
 from cavtool.mini2.world.sampling import sample_scene
+from cavtool.mini2.world.scenes import NUM_FRAMES
 
 _CAPTIONS_A_STEP = 256
 
@@ -64,13 +66,13 @@ class Reader(nn.Module):
         return functional.smooth_l1_loss(self.control_head(text_BD), moves_BK) + 0.05 * missed / len(tokens_BL)
 
 
-def words_stage(plan: Plan, text_encoder: Any, captions: Captions, device: str) -> Stage:
+def words_stage(plan: Plan, text_encoder: Any, captions: Callable[[], Captions], device: str) -> Stage:
     """Read off a caption how everything moves in its clip, frame by frame, and which words it has."""
-    moves_NK = captions.moves.flatten(1)
-    reader = Reader(text_encoder, text_encoder.config.vocab_size, moves_NK.shape[1]).to(device)
+    reader = Reader(text_encoder, text_encoder.config.vocab_size, NUM_FRAMES * len(CONTROLS)).to(device)
 
-    def loss_at(step: int) -> Tensor:
-        picks = torch.randint(len(moves_NK), (_CAPTIONS_A_STEP,), generator=step_generator(SEED, step)).to(device)
-        return reader.loss(captions.tokens[picks], moves_NK[picks])
+    def loss_at(draw: int) -> Tensor:
+        tokens_NL, moves_NFK = captions().tokens, captions().moves
+        picks = torch.randint(len(moves_NFK), (_CAPTIONS_A_STEP,), generator=step_generator(SEED, draw)).to(device)
+        return reader.loss(tokens_NL[picks], moves_NFK[picks].flatten(1))
 
     return Stage("words", reader, plan.word_steps, 1e-3, loss_at, ema_decay=0.99)

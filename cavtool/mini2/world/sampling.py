@@ -19,7 +19,7 @@ from cavtool.mini2.world.motions import (
     triangle,
 )
 from cavtool.mini2.world.places import HELD_OUT_PLACES, PLACES
-from cavtool.mini2.world.scenes import HELD_OUT_WORDS, NUM_FRAMES, POSES, TIME, Frames, Scene, caption, render
+from cavtool.mini2.world.scenes import HELD_OUT_WORDS, NUM_FRAMES, POSES, TIME, Scene, caption
 from cavtool.mini2.world.subjects import COLOURLESS, COLOURS, SUBJECTS
 
 NUM_LAYOUTS = 64
@@ -80,16 +80,6 @@ def sample_still(seed: int) -> Scene:
         pose=pose if rng.random() < 0.8 else "",
     )
     return Scene(subject, colour, place, int(rng.integers(NUM_LAYOUTS)), _inside(_sum(rest, {})), text)
-
-
-def draw_clip(seed: int) -> Frames:
-    """The frames (F, H, W, 3) of a pretraining scene."""
-    return render(sample_scene(seed))
-
-
-def draw_still(seed: int) -> Frames:
-    """The one frame (1, H, W, 3) of a pretraining scene that does not move."""
-    return render(sample_still(seed), 1)
 
 
 def _sample_attributes(rng: np.random.Generator) -> tuple[str, str, str]:
