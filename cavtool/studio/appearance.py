@@ -59,7 +59,7 @@ def _read(
         return path.resolve().name, _sha256(path, workspace), read_absorber(path)
 
     def use(asset: Asset) -> tuple[str, str, AbsorberFile]:
-        check_model(asset.record, session.model, on_event)
+        check_model(asset, session.model, on_event)
         asset.read_weights()  # raises if they are damaged
         return asset.record.name, asset.record.content_id, read_absorber(asset.weights)
 

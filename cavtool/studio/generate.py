@@ -157,14 +157,14 @@ def _sample(
 def load_motion(registry: Registry, blend: Blend, model: Model, on_event: OnEvent) -> tuple[Record, Motion]:
     """The motion's record and weights. Raises NotFound, IntegrityFailure, Incompatible if it does not fit the model."""
 
-    def use(asset: Asset) -> tuple[Record, Motion]:
-        return asset.record, motion_of(asset, blend.weight, blend.window)
+    def use(asset: Asset) -> tuple[Asset, Motion]:
+        return asset, motion_of(asset, blend.weight, blend.window)
 
-    record, motion = registry.read(blend.name, use, "motion")
-    if blend.content_id not in {"", record.content_id}:
+    asset, motion = registry.read(blend.name, use, "motion")
+    if blend.content_id not in {"", asset.record.content_id}:
         on_event(Warn(f"`{blend.name}` has been replaced since that video was made: this one will differ"))
-    check_model(record, model, on_event)
-    return record, motion
+    check_model(asset, model, on_event)
+    return asset.record, motion
 
 
 def load_styles(recipe: AnyRecipe, session: Session, workspace: Workspace, on_event: OnEvent) -> list[Appearance]:

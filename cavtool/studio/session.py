@@ -1,5 +1,6 @@
 """A base model opened once and used many times: by generate, edit, the preview after learning, the demo, benchmarks."""
 
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -26,8 +27,8 @@ from cavtool.errors import Incompatible, IntegrityFailure, InvalidInput
 from cavtool.events import OnEvent, Warn
 from cavtool.models import CATALOGUE, Model, find_model, hub
 from cavtool.models.plan import Task
-from cavtool.recipes import AUTO_MEMORY, NO_SAVING, MemoryOptions
-from cavtool.registry import Asset, Record
+from cavtool.recipes import AUTO_MEMORY, DEFAULT_MODEL, NO_SAVING, MemoryOptions
+from cavtool.registry import Asset
 from cavtool.studio.memory import choose
 from cavtool.system import processes
 
@@ -55,9 +56,13 @@ def motion_of(asset: Asset, weight: float = 1.0, window: tuple[float, float] | N
         raise IntegrityFailure(f"cannot use `{name}` as a motion: {error}") from error
 
 
-def check_model(record: Record, model: Model, on_event: OnEvent) -> None:
+def check_model(asset: Asset, model: Model, on_event: OnEvent) -> None:
     """Raise Incompatible if an asset was learned on another architecture; warn if on other weights of this one."""
+    record = asset.record
     if record.fingerprint != model.fingerprint:
+        if record.base_model == model.name:
+            message = f"`{record.name}` was learned on another version of `{model.name}` and does not fit this one"
+            raise Incompatible(message, hint=_how_to_learn_again(asset))
         raise Incompatible(
             f"`{record.name}` was learned on `{record.base_model}` and does not fit `{model.name}`",
             hint=_how_to_fit(record.base_model, model.name),
@@ -67,10 +72,21 @@ def check_model(record: Record, model: Model, on_event: OnEvent) -> None:
         on_event(Warn(text))
 
 
+def _how_to_learn_again(asset: Asset) -> str:
+    """The command that does so, if the clip is there."""
+    record = asset.record
+    if record.kind != "motion" or not asset.reference.exists():
+        return "learn it again, or use the folder of that version with `--model FOLDER`"
+    captions = {"--prompt": record.prompt, "--appearance": record.appearance, "--model": record.base_model}
+    if record.base_model == DEFAULT_MODEL:
+        del captions["--model"]
+    options = [part for option, text in captions.items() if text for part in (option, text)]
+    command = shlex.join(["cav", "learn", record.name, str(asset.reference), *options, "--force"])
+    return f"learn it again from the clip that is kept: `{command}`"
+
+
 def _how_to_fit(learned_on: str, model: str) -> str:
-    """What to do with an asset that was learned on another architecture."""
-    if learned_on == model:
-        return f"that was another `{model}`: use its folder with `--model FOLDER`, or learn it again"
+    """What to do with an asset that was learned on another model."""
     known = learned_on in CATALOGUE or hub.is_hub_id(learned_on)
     option = f"`--model {learned_on}`" if known else f"`--model FOLDER` with the folder of `{learned_on}`"
     return f"use {option}, or learn it again on `{model}`"

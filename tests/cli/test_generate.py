@@ -1,11 +1,15 @@
 """`cav generate` and `cav history` on the real cav-mini."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 
 from cavtool import video
+from cavtool.models import find_model
+from cavtool.registry import Registry
+from tests.cli.assets import put_motion
 from tests.cli.conftest import Cav
 from tests.forked import ForkedCav
 
@@ -105,3 +109,23 @@ def test_what_cannot_be_written_is_refused_before_sampling(cav: Cav, tmp_path: P
     ):
         done = cav("generate", "a cat", "--steps", "1", *line)
         assert (done.returncode, message in done.stderr, "sampling" in done.stderr) == (code, True, False), done.stderr
+
+
+def test_a_motion_of_another_cav_mini_is_refused_with_the_command_that_learns_it_again(
+    cav: Cav, home: Path, circle: Path
+) -> None:
+    asset = put_motion(home, "twirl", videos={"reference.mp4": circle})
+    refused = cav("generate", "ironman", "--motion", "twirl")
+    assert refused.returncode == 1
+    error, hint = refused.stderr.splitlines()
+    assert error == "error: `twirl` was learned on another version of `cav-mini` and does not fit this one"
+    program, *command = shlex.split(hint.removeprefix("hint: learn it again from the clip that is kept: ").strip("`"))
+    assert program == "cav"
+    assert str(asset.reference) in command
+    again = cav(*command, "--steps", "1", "--absorber-steps", "1", "--rank", "2", "--batch-size", "1")
+    assert again.returncode == 0, again.stderr
+    learned = Registry(home / "data" / "assets").get("twirl")
+    assert learned.record.fingerprint == find_model("cav-mini").fingerprint
+    assert (learned.record.prompt, learned.record.appearance) == (asset.record.prompt, asset.record.appearance)
+    put_motion(home, "lost")
+    assert "learn it again, or use the folder of" in cav("generate", "ironman", "--motion", "lost").stderr
