@@ -9,6 +9,8 @@ from cavtool.core.metrics.camera import camera_curve, camera_fidelity, object_cu
 from cavtool.core.metrics.tracks import Frames, Motion, fidelity, motion_fidelity, object_fidelity, read_motion
 from cavtool.errors import InvalidInput
 from cavtool.mini import world
+from cavtool.mini2.world.motions import CAMERA_CONTROLS, CAMERA_MOTIONS, SUBJECT_CONTROLS
+from cavtool.mini2.world.scenes import TIME, Scene, render
 
 U = np.linspace(0, 1, world.NUM_FRAMES)
 LOOKS = (("cat", "red", "forest"), ("robot", "blue", "desert"))
@@ -102,6 +104,15 @@ def test_the_fidelity_of_the_camera_needs_a_camera_that_moves() -> None:
     assert camera_fidelity(motion_of("pans right", 1), motion_of("pans right")) == pytest.approx(1, abs=0.1)
     assert camera_fidelity(motion_of("moves right"), motion_of("pans right")) == 0
     assert camera_fidelity(motion_of("pans right"), motion_of("moves right")) is None
+
+
+def test_what_looks_like_a_slight_zoom_in_a_tilt_does_not_count() -> None:
+    tilts = {"tilt": CAMERA_MOTIONS["tilts up"](TIME, 1.0)["tilt"], "y": np.full(len(TIME), 0.1)}
+    controls = dict.fromkeys((*SUBJECT_CONTROLS, *CAMERA_CONTROLS), np.zeros(len(TIME))) | tilts
+    looks = (("cat", "red", "forest", 1), ("car", "green", "snow", 3))
+    one, other = (read_motion(render(Scene(*look, controls))) for look in looks)
+    assert np.ptp(camera_curve(one)["log_scale"]) > 0.03, "alone, it would count as a zoom"
+    assert camera_fidelity(other, one) == pytest.approx(1, abs=0.05)
 
 
 def test_four_frames_are_enough() -> None:

@@ -137,6 +137,27 @@ def test_a_training_that_ran_out_of_time_resumes_to_the_same_weights(trained: Pa
 
 
 @pytest.mark.slow
+def test_a_training_starts_from_the_parts_of_a_pipeline(trained: Path, tmp_path: Path) -> None:
+    first = tmp_path / "first"
+    assert recipe.pretrain(first, PLAN, device="cpu", minutes=10, start=trained / "pipeline")
+    stages = [json.loads(line)["stage"] for line in (first / "log.jsonl").read_text().splitlines()]
+    assert stages == ["videos"]
+    for part in ("vae/diffusion_pytorch_model", "text_encoder/model"):
+        files = [folder / f"pipeline/{part}.safetensors" for folder in (trained, first)]
+        assert files[0].read_bytes() == files[1].read_bytes()
+    some = tmp_path / "some"
+    shutil.copytree(trained / "pipeline/vae", some / "vae")
+    assert not recipe.pretrain(tmp_path / "second", PLAN, device="cpu", minutes=0, start=some)
+    assert (tmp_path / "second/autoencoder.pt").exists()
+    assert torch.load(tmp_path / "second/words.pt", weights_only=True)["step"] == 0
+    with pytest.raises(Conflict, match="no weights"):
+        recipe.pretrain(tmp_path / "third", PLAN, device="cpu", minutes=0, start=tmp_path)
+    shutil.copytree(trained / "pipeline/vae", some / "unet")
+    with pytest.raises(Conflict, match="not of this architecture"):
+        recipe.pretrain(tmp_path / "third", PLAN, device="cpu", minutes=0, start=some)
+
+
+@pytest.mark.slow
 def test_data_of_another_plan_or_autoencoder_are_refused(trained: Path) -> None:
     vae, tokenizer = new_autoencoder(), new_tokenizer()
     vae.load_state_dict(torch.load(trained / "autoencoder.pt", weights_only=True)["average"])

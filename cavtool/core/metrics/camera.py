@@ -24,6 +24,8 @@ _CELLS = 5  # along each side of the frame, to count how much of the border a mo
 _RESTS = 0.012  # within which a track of a still background stays
 _EXPLAINS = 0.006  # by which a point of the background may be off after a step
 _STILL = np.eye(2, 3)
+_AT_BORDER = {"x": 1.0, "y": 1.0, "log_scale": 0.5, "roll": np.pi / 360}  # how far one unit moves the border
+_SLIGHT = 0.1  # of the largest movement
 
 
 def find_camera(tracks_NF2: Tracks, size: tuple[float, float]) -> Steps:
@@ -77,9 +79,14 @@ def object_curve(motion: "Motion") -> dict[str, NDArray[np.float64]]:
 
 
 def camera_fidelity(clip: "Motion", reference: "Motion") -> float | None:
-    """The `channels.fidelity` of the camera's curves; None if the camera of the reference is at rest."""
+    """The `channels.fidelity` of the camera's curves; None if the camera of the reference is at rest.
+
+    Curves that move the border less than a tenth as far as the largest do not count: a pan seems to zoom a little.
+    """
     ours, theirs = camera_curve(clip), camera_curve(reference)
-    return channels.fidelity(ours, theirs) if channels.active_channels(theirs) else None
+    shifts = {name: _AT_BORDER[name] * channels.spread(name, curve) for name, curve in theirs.items()}
+    large = {name: curve for name, curve in theirs.items() if shifts[name] > _SLIGHT * max(shifts.values())}
+    return channels.fidelity(ours, large) if channels.active_channels(large) else None
 
 
 def _background_step(here_P2: Tracks, there_P2: Tracks, size: tuple[float, float]) -> NDArray[np.float64]:

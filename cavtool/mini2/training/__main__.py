@@ -11,6 +11,9 @@ Stages, each resumable from its last checkpoint and logged to `WORK/log.jsonl`:
 
 What the denoiser sees is rendered beside its stages, once; it is never a held-out subject, colour, place or track.
 
+`--start FOLDER` takes what a pipeline folder has: an autoencoder and a text encoder are not trained again, a denoiser
+goes on with clips.
+
 `--minutes M` stops after M minutes at a checkpoint; run the same command to resume. With `--finish`, the training ends
 then: the learning rate of clips falls to 0. On a CPU, a process of one thread for each core does the most:
 `torchrun --nproc-per-node 2 -m cavtool.mini2.training WORK --threads 1`.
@@ -27,22 +30,32 @@ from pathlib import Path
 import torch
 
 from cavtool.errors import Conflict
-from cavtool.mini2.training.architecture import Denoiser, export, new_autoencoder, new_tokenizer
+from cavtool.mini2.training.architecture import Denoiser, export, load_parts, new_autoencoder, new_tokenizer
 from cavtool.mini2.training.autoencoder import autoencoder_stage
 from cavtool.mini2.training.courses import CourseReader, course_stage
 from cavtool.mini2.training.data import Scenes
 from cavtool.mini2.training.denoiser import still_stage, video_stage
 from cavtool.mini2.training.plans import PLANS, SEED, Plan
 from cavtool.mini2.training.rendering import renderers
-from cavtool.mini2.training.stage import join_processes, rank
+from cavtool.mini2.training.stage import Stage, join_processes, rank
 from cavtool.mini2.training.words import make_captions, words_stage
 from cavtool.system.platform import keep_freed_memory
 
 
 def pretrain(
-    work: Path, plan: Plan, *, device: str, minutes: float, finish: bool = False, compiled: bool = False
+    work: Path,
+    plan: Plan,
+    *,
+    device: str,
+    minutes: float,
+    start: Path | None = None,
+    finish: bool = False,
+    compiled: bool = False,
 ) -> bool:
-    """Run the stages that are not done yet, until done (True) or out of time (False)."""
+    """Run the stages that are not done yet, until done (True) or out of time (False).
+
+    Raises Conflict if what there is in `work` or `start` is not of this recipe.
+    """
     deadline = time.monotonic() + 60 * minutes
     work.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(SEED)
@@ -54,26 +67,33 @@ def pretrain(
 
         denoiser.unet.set_attn_processor(AttnProcessor())  # SDPA is slow on thousands of short sequences
     captions = cache(partial(make_captions, plan, tokenizer, device))
+    there = load_parts(start, vae, denoiser) if start else set()
+
+    def train(stage: Stage, part: str, *, finish: bool = False) -> bool:
+        if part in there:
+            stage.skip(work)
+        return stage.train(work, deadline, finish=finish)
+
     with _rendering(work, plan, device) as is_rendering:
 
         def scenes(kind: str, count: int) -> Scenes:
             return Scenes(work / kind, count, vae, tokenizer, device, is_rendering)
 
-        if not autoencoder_stage(work, plan, vae, device).train(work, deadline):
-            return False
-        if not words_stage(plan, denoiser.text_encoder, captions, device).train(work, deadline):
+        of_frames = autoencoder_stage(work, plan, vae, device)
+        of_words = words_stage(plan, denoiser.text_encoder, captions, device)
+        if not (train(of_frames, "vae") and train(of_words, "text_encoder")):
             return False
         stills = scenes("stills", plan.num_stills)
-        done = still_stage(plan, denoiser, tokenizer, stills, device).train(work, deadline)
+        done = train(still_stage(plan, denoiser, tokenizer, stills, device), "unet")
         if done:
             reader = CourseReader(denoiser.unet).to(device)
-            done = course_stage(plan, reader, denoiser.text_encoder, captions, device).train(work, deadline)
+            done = train(course_stage(plan, reader, denoiser.text_encoder, captions, device), "unet")
         if done:
             clips = scenes("clips", plan.num_clips)
-            of_clips = video_stage(plan, denoiser, reader, tokenizer, stills, clips, device)
             if compiled:
                 denoiser.unet.compile(dynamic=False)  # stills and clips differ in shape, so each has its own code
-            done = of_clips.train(work, deadline, finish=finish)
+            of_clips = video_stage(plan, denoiser, reader, tokenizer, stills, clips, device)
+            done = train(of_clips, "", finish=finish)
     if rank() == 0:
         export(work / "pipeline", vae, tokenizer, denoiser)
     return done
@@ -92,6 +112,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     parser.add_argument("work", type=Path, help="folder for data, checkpoints, log and result")
+    parser.add_argument("--start", type=Path, help="a pipeline folder, or some parts of one")
     parser.add_argument("--plan", choices=PLANS, default=device)
     parser.add_argument("--device", default=device)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop at a checkpoint after so many")
@@ -109,6 +130,7 @@ def main() -> None:
             PLANS[args.plan],
             device=args.device,
             minutes=args.minutes,
+            start=args.start,
             finish=args.finish,
             compiled=args.compile,
         )

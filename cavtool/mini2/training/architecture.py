@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cavtool.errors import Conflict
 from cavtool.mini2.world.scenes import FPS, NUM_FRAMES, Frames, words
 from cavtool.models import write_description
 
@@ -147,3 +148,23 @@ def export(folder: Path, vae: Any, tokenizer: Any, denoiser: Denoiser) -> None:
     # transformers loads what config.json says, diffusers fp32: said here too, else they would not fit together
     config = folder / "text_encoder" / "config.json"
     config.write_text(config.read_text().replace('"dtype": "float16"', '"dtype": "float32"'))
+
+
+def load_parts(folder: Path, vae: Any, denoiser: Denoiser) -> set[str]:
+    """Load the weights that a pipeline folder has; returns which: `vae`, `text_encoder`, `unet`.
+
+    Raises Conflict if there are none, or if they do not fit.
+    """
+    from safetensors.torch import load_file
+
+    found = set()
+    for name, model in {"vae": vae, "text_encoder": denoiser.text_encoder, "unet": denoiser.unet}.items():
+        for file in (folder / name).glob("*.safetensors"):
+            try:
+                model.load_state_dict(load_file(file))
+            except RuntimeError as error:
+                raise Conflict(f"`{file}` is not of this architecture", hint="start from another folder") from error
+            found.add(name)
+    if not found:
+        raise Conflict(f"there are no weights in `{folder}`", hint="give the folder of a pipeline")
+    return found

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
@@ -73,6 +74,12 @@ class Stage:
         self.model.load_state_dict(average)
         return step >= self.num_steps
 
+    def skip(self, work: Path) -> None:
+        """Be done, with the weights that the model has, unless it has been trained in this folder."""
+        if not (work / f"{self.name}.pt").exists():
+            state = {"step": self.num_steps, "model": self.model.state_dict(), "average": self.model.state_dict()}
+            self._write(work, state)
+
     def _schedule(self, done: float, since_start: int) -> float:
         """The share of the learning rate; it warms up again after every restart."""
         warm_up = min(1.0, (since_start + 1) / _WARM_UP)
@@ -84,9 +91,12 @@ class Stage:
         average_into(average, values, floats, min(self.ema_decay, (1 + step) / (10 + step)))
 
     def _save(self, work: Path, step: int, optimizer: Optimizer, average: dict[str, Tensor]) -> None:
+        state = {"step": step, "model": self.model.state_dict(), "average": average, "optim": optimizer.state_dict()}
+        self._write(work, state)
+
+    def _write(self, work: Path, state: dict[str, Any]) -> None:
         if rank() > 0:
             return
-        state = {"step": step, "model": self.model.state_dict(), "average": average, "optim": optimizer.state_dict()}
         torch.save(state, work / f"{self.name}.tmp")
         (work / f"{self.name}.tmp").replace(work / f"{self.name}.pt")
 
