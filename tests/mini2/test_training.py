@@ -165,8 +165,11 @@ def test_data_of_another_plan_or_autoencoder_are_refused(trained: Path) -> None:
     assert clips.ready == PLAN.num_clips
     with pytest.raises(Conflict, match="another plan"):
         make_frames(trained, PLAN.num_frames - 1, "cpu")
+    with torch.no_grad():
+        for param in vae.encoder.parameters():
+            param.mul_(2)
     with pytest.raises(Conflict, match="another autoencoder"):
-        Scenes(trained / "clips", PLAN.num_clips, new_autoencoder(), tokenizer, "cpu", lambda: False)
+        Scenes(trained / "clips", PLAN.num_clips, vae, tokenizer, "cpu", lambda: False)
 
 
 def test_scenes_grow_while_they_are_rendered_and_each_is_kept_once(
@@ -315,4 +318,4 @@ def test_untrained_motion_modules_change_nothing() -> None:
 
 
 def test_the_shipped_size_fits_the_package() -> None:
-    assert sum(param.numel() for param in new_denoiser().parameters()) * 2 < 34e6
+    assert sum(param.numel() for param in new_denoiser().parameters()) * 2 < 13e6

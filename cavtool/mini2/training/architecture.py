@@ -13,7 +13,7 @@ from cavtool.models import write_description
 
 LATENT_CHANNELS, LATENT_SIDE = 4, 16
 MAX_TOKENS = 32
-WIDTHS = (48, 96, 192)
+WIDTHS = (32, 64, 128)
 TEXT_WIDTH = 128
 _VOCABULARY = 2_000  # more than there are merges to make of the world's words
 
@@ -48,7 +48,7 @@ def new_denoiser(widths: tuple[int, ...] = WIDTHS) -> Any:
         norm_num_groups=16,
         cross_attention_dim=TEXT_WIDTH,
         num_attention_heads=tuple(max(1, width // 32) for width in widths),
-        motion_num_attention_heads=tuple(width // 24 for width in widths),  # 24 wide: fast kernels want multiples of 8
+        motion_num_attention_heads=tuple(width // 16 for width in widths),  # 16 wide: fast kernels want multiples of 8
         use_linear_projection=True,
     )
     for module in motion_modules(unet):
