@@ -122,6 +122,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
+    torch.backends.cudnn.benchmark = True  # the shapes of a stage never change
     keep_freed_memory()
     join_processes()
     try:
