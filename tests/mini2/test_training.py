@@ -14,7 +14,9 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from transformers import CLIPTokenizer
 
+import cavtool
 from cavtool.core.backbones import open_backbone
 from cavtool.core.noise import seeded_noise
 from cavtool.errors import Conflict
@@ -23,10 +25,12 @@ from cavtool.mini2.training import autoencoder, rendering
 from cavtool.mini2.training import words as word_stage
 from cavtool.mini2.training.architecture import (
     Denoiser,
+    load_parts,
     motion_modules,
     new_autoencoder,
     new_denoiser,
     new_tokenizer,
+    to_model_range,
     to_tokens,
 )
 from cavtool.mini2.training.autoencoder import make_frames
@@ -155,6 +159,17 @@ def test_a_training_starts_from_the_parts_of_a_pipeline(trained: Path, tmp_path:
     shutil.copytree(trained / "pipeline/vae", some / "unet")
     with pytest.raises(Conflict, match="not of this architecture"):
         recipe.pretrain(tmp_path / "third", PLAN, device="cpu", minutes=0, start=some)
+
+
+def test_the_parts_in_the_package_fit_the_recipe_and_the_world() -> None:
+    folder = Path(cavtool.__file__).parent / "mini2/weights"
+    tokenizer, vae = new_tokenizer(), new_autoencoder()
+    assert load_parts(folder, vae, Denoiser(tokenizer)) >= {"vae", "text_encoder"}
+    assert CLIPTokenizer.from_pretrained(folder / "tokenizer").get_vocab() == tokenizer.get_vocab()
+    pixels = to_model_range(np.concatenate([draw("stills", seed).frames for seed in range(8)]))
+    with torch.inference_mode():
+        again = vae.decode(vae.encode(pixels).latents).sample
+    assert (again - pixels).abs().mean() < 0.04
 
 
 @pytest.mark.slow
