@@ -1,6 +1,7 @@
 """Fixtures for all tests: a new home, and small models."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from tests.forked import ForkedCav
     from tests.nursery import Nursery
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a job that a script starts in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores, so one thread each
     os.environ.setdefault("OMP_NUM_THREADS", "1")
