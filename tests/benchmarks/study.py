@@ -55,7 +55,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "400 steps": {"steps": 400},
     "absorber 200": {"absorber_steps": 200},
     "from 0.5, 400 steps, lr 2e-3": {"noise_from": 0.5, "steps": 400, "lr": 2e-3},
-    "from 0.3, 400 steps, lr 2e-3": {"noise_from": 0.3, "steps": 400, "lr": 2e-3},
 }
 BASE = "base"  # the same prompts without a motion
 LOG = RESULTS / "study.jsonl"

@@ -14,8 +14,8 @@ What the denoiser sees is rendered beside its stages, once; it is never a held-o
 `--start FOLDER` takes what a pipeline folder has: an autoencoder and a text encoder are not trained again, a denoiser
 goes on with clips.
 
-`--minutes M` stops after M minutes at a checkpoint; run the same command to resume. With `--finish`, the training ends
-then: the learning rate of clips falls to 0. On a CPU, a process of one thread for each core does the most:
+`--minutes M` stops after M minutes at a checkpoint; run the same command to resume. With `--finish`, the training is
+done then: the learning rate of clips falls to 0 by that time. On a CPU, a process of one thread for each core does the most:
 `torchrun --nproc-per-node 2 -m cavtool.mini2.training WORK --threads 1`.
 """
 
@@ -69,7 +69,7 @@ def pretrain(
     captions = cache(partial(make_captions, plan, tokenizer, device))
     there = load_parts(start, vae, denoiser) if start else set()
 
-    def train(stage: Stage, part: str, *, finish: bool = False) -> bool:
+    def train(stage: Stage, part: str = "", *, finish: bool = False) -> bool:
         if part in there:
             stage.skip(work)
         return stage.train(work, deadline, finish=finish)
@@ -93,7 +93,7 @@ def pretrain(
             if compiled:
                 denoiser.unet.compile(dynamic=False)  # stills and clips differ in shape, so each has its own code
             of_clips = video_stage(plan, denoiser, reader, tokenizer, stills, clips, device)
-            done = train(of_clips, "", finish=finish)
+            done = train(of_clips, finish=finish)
     if rank() == 0:
         export(work / "pipeline", vae, tokenizer, denoiser)
     return done

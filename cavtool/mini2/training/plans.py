@@ -8,7 +8,7 @@ CLIP_SEEDS, STILL_SEEDS = 10_000_000, 20_000_000  # far apart, and far from the 
 
 @dataclass(frozen=True)
 class Plan:
-    """What differs between the two machines: numbers of scenes, of steps, and of scenes in a step."""
+    """What differs between the two machines: numbers of scenes, of steps, and of scenes in a step of each process."""
 
     num_frames: int  # of the autoencoder's
     num_stills: int
