@@ -15,7 +15,9 @@ What the denoiser sees is rendered beside its stages, once; it is never a held-o
 goes on with clips.
 
 `--minutes M` stops after M minutes at a checkpoint; run the same command to resume. With `--finish`, the training is
-done then: the learning rate of clips falls to 0 by that time. On a CPU, a process of one thread for each core does the most:
+done then: the learning rate of clips falls to 0 by that time.
+
+On a CPU, a process of one thread for each core does the most:
 `torchrun --nproc-per-node 2 -m cavtool.mini2.training WORK --threads 1`.
 """
 
