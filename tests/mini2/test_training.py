@@ -36,7 +36,7 @@ from cavtool.mini2.training.architecture import (
 from cavtool.mini2.training.autoencoder import make_frames
 from cavtool.mini2.training.courses import CourseReader, courses
 from cavtool.mini2.training.data import SUBJECT_WEIGHT, Scenes, subject_weight
-from cavtool.mini2.training.denoiser import without_time
+from cavtool.mini2.training.denoiser import SeenFrames, some_frames, without_time
 from cavtool.mini2.training.optimizer import Muon
 from cavtool.mini2.training.plans import CLIP_SEEDS, STILL_SEEDS, Plan
 from cavtool.mini2.training.rendering import KINDS, chunk_path, draw, render_chunks, renderers
@@ -52,10 +52,13 @@ PLAN = Plan(
     word_steps=2,
     still_steps=2,
     course_steps=2,
+    sparse_steps=2,
     video_steps=4,
     frames_per_step=4,
     stills_per_step=2,
     captions_per_step=2,
+    sparse_clips=2,
+    sparse_frames=4,
     clips_per_step=1,
     stills_among_clips=1,
     video_lr=1e-3,
@@ -111,6 +114,7 @@ def test_every_stage_is_logged_and_a_finished_training_does_nothing(trained: Pat
         "words",
         "stills",
         "courses",
+        "sparse",
         "videos",
     ]
     weights = (trained / "pipeline/unet/diffusion_pytorch_model.safetensors").read_bytes()
@@ -330,6 +334,35 @@ def test_untrained_motion_modules_change_nothing() -> None:
         with without_time(denoiser):
             bypassed = denoiser.unet(latents, torch.tensor([500]), text).sample
     assert torch.equal(through, bypassed)
+
+
+def test_a_unet_is_told_which_frames_it_sees() -> None:
+    torch.manual_seed(0)
+    unet = new_denoiser()
+    for module in motion_modules(unet):
+        nn.init.normal_(module.proj_out.weight, std=0.1)
+    seen, latents, text = SeenFrames(unet), torch.randn(2, 4, 3, 16, 16), torch.randn(6, 5, 128)
+    timesteps = torch.tensor([500, 300])
+
+    def predicted(*frames: int) -> torch.Tensor:
+        with seen.are(torch.tensor(frames), timesteps[:, None].expand(-1, 3)):
+            sample: torch.Tensor = unet(latents, timesteps, text).sample
+        return sample
+
+    with torch.no_grad():
+        first = unet(latents, timesteps, text).sample
+        torch.testing.assert_close(predicted(0, 1, 2), first)
+        assert (predicted(0, 5, 12) - first).abs().max() > 1e-3
+        assert torch.equal(unet(latents, timesteps, text).sample, first), "not for ever"
+
+
+def test_some_frames_of_a_clip_are_in_order() -> None:
+    draw = {"generator": torch.Generator().manual_seed(0), "device": "cpu"}
+    seen = torch.stack([some_frames(16, 6, draw) for _ in range(200)])
+    assert (seen.diff(dim=1) > 0).all()
+    assert set(seen.flatten().tolist()) == set(range(16))
+    assert torch.equal(some_frames(16, 16, draw), torch.arange(16))
+    assert torch.equal(some_frames(1, 1, draw), torch.zeros(1, dtype=torch.long))
 
 
 def test_the_shipped_size_fits_the_package() -> None:

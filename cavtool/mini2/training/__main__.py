@@ -6,8 +6,9 @@ Stages, each resumable from its last checkpoint and logged to `WORK/log.jsonl`:
 2. words        the text encoder alone: what a caption says of how everything moves; then it is frozen
 3. stills       the denoiser on single frames, with time bypassed
 4. courses      its motion modules and cross-attention learn words of motion, at pure noise
-5. videos       the denoiser on clips and some stills
-6. export       the averaged weights as a fp16 diffusers pipeline folder, `WORK/pipeline`
+5. sparse       the denoiser on a few frames of each clip, and some stills
+6. videos       the same on whole clips
+7. export       the averaged weights as a fp16 diffusers pipeline folder, `WORK/pipeline`
 
 What the denoiser sees is rendered beside its stages, once; it is never a held-out subject, colour, place or track.
 
@@ -94,8 +95,8 @@ def pretrain(
             clips = scenes("clips", plan.num_clips)
             if compiled:
                 denoiser.unet.compile(dynamic=False)  # stills and clips differ in shape, so each has its own code
-            of_clips = video_stage(plan, denoiser, reader, tokenizer, stills, clips, device)
-            done = train(of_clips, finish=finish)
+            of_clips = partial(video_stage, plan, denoiser, reader, tokenizer, stills, clips, device)
+            done = train(of_clips(sparse=True), "unet") and train(of_clips(), finish=finish)
     if rank() == 0:
         export(work / "pipeline", vae, tokenizer, denoiser)
     return done

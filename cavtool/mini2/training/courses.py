@@ -51,12 +51,12 @@ class CourseReader(nn.Module):
     def _keep(self, i: int, _module: nn.Module, _args: Any, out: Tensor) -> None:
         self._features[i] = out
 
-    def loss(self, moves_BFK: Tensor) -> Tensor:
-        """The mean loss of all heads on what the UNet has last seen.
+    def loss(self, moves_BFK: Tensor, seen: Tensor | slice = slice(None)) -> Tensor:
+        """The mean loss of all heads on what the UNet has last seen: all frames, or those whose numbers are given.
 
         Each head's own mean counts 1 at the coarsest level, and more at a finer one by how many more places that has.
         """
-        target_XN11 = courses(moves_BFK).flatten(0, 1)[..., None, None]
+        target_XN11 = courses(moves_BFK)[:, seen].flatten(0, 1)[..., None, None]
         fewest = min(features[0, 0].numel() for features in self._features)
         losses = []
         for head, features in zip(self.heads, self._features, strict=True):

@@ -18,10 +18,13 @@ class Plan:
     word_steps: int
     still_steps: int
     course_steps: int
+    sparse_steps: int
     video_steps: int
     frames_per_step: int
     stills_per_step: int
     captions_per_step: int
+    sparse_clips: int  # of a step that sees `sparse_frames` of each
+    sparse_frames: int
     clips_per_step: int
     stills_among_clips: int  # of a step
     video_lr: float
@@ -33,14 +36,17 @@ PLANS = {
         num_stills=60_000,
         num_clips=12_000,
         num_captions=12_000,
-        autoencoder_steps=10_000,
+        autoencoder_steps=7_000,
         word_steps=1_000,
         still_steps=5_000,
         course_steps=600,
-        video_steps=20_000,
+        sparse_steps=10_000,
+        video_steps=6_000,
         frames_per_step=16,
         stills_per_step=64,
         captions_per_step=32,
+        sparse_clips=11,
+        sparse_frames=6,
         clips_per_step=4,
         stills_among_clips=16,
         video_lr=2e-4,
@@ -54,10 +60,13 @@ PLANS = {
         word_steps=1_500,
         still_steps=1_500,
         course_steps=300,
+        sparse_steps=0,
         video_steps=10_000,
         frames_per_step=96,
         stills_per_step=512,
         captions_per_step=128,
+        sparse_clips=340,
+        sparse_frames=6,
         clips_per_step=128,
         stills_among_clips=64,
         video_lr=1e-3,

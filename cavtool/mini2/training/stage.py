@@ -19,7 +19,7 @@ from torch import Tensor, distributed, nn
 from cavtool.core.devices import resolve_dtype
 from cavtool.mini2.training.optimizer import Optimizer, average_into, whole
 
-LOG_EVERY, SAVE_EVERY = 50, 250  # steps
+LOG_EVERY, SAVE_EVERY = 50, 100  # steps
 _WARM_UP, _COOL_DOWN = 100, 0.2  # steps; share of a stage in which the rate falls to 0
 
 
