@@ -44,6 +44,7 @@ from cavtool.mini.architecture import (
 from cavtool.mini.plans import CLIP_SEEDS, PLANS, SEED, STILL_SEEDS, Plan
 from cavtool.mini.train_autoencoder import autoencoder_stage, decoder_stage
 from cavtool.mini.train_denoiser import denoiser_stages
+from cavtool.mini2.training.stage import autocast
 from cavtool.system.files import write_atomic
 from cavtool.system.platform import keep_freed_memory
 
@@ -97,7 +98,7 @@ def encode_all(work: Path, vae: Any, tokenizer: Any, device: str) -> None:
         chunks = []
         for i in range(0, len(flat), 512):
             batch = to_model_range(flat[i : i + 512]).to(device, memory_format=torch.channels_last)
-            with torch.autocast(device, torch.bfloat16):
+            with autocast(device):
                 chunks.append(vae.encode(batch).latents.half().cpu())
         latents = torch.cat(chunks).view(len(frames), -1, *chunks[0].shape[1:]).transpose(1, 2).contiguous()
         captions = json.loads((work / f"{name}.json").read_text())

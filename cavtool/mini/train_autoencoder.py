@@ -13,6 +13,7 @@ from cavtool.mini.architecture import to_model_range
 from cavtool.mini.plans import SEED, STILL_SEEDS, Plan
 from cavtool.mini.reader import NONE, Reader, subject_weight, truth_of
 from cavtool.mini.stage import Stage
+from cavtool.mini2.training.stage import autocast
 
 READING_WEIGHT = 0.1
 LATENT_NOISE, READING_NOISE = 0.03, 0.3
@@ -47,7 +48,7 @@ def autoencoder_stage(work: Path, plan: Plan, vae: Any, device: str) -> Stage:
         frames_BCHW[:recoloured] = _recolour(frames_BCHW[:recoloured], generator)
         truth.looks[:recoloured, 1] = NONE
         frames_BCHW = frames_BCHW.to(device, memory_format=torch.channels_last)
-        with torch.autocast(device, torch.bfloat16):
+        with autocast(device):
             latents_BCHW = vae.encode(frames_BCHW).latents.float()
             noise = torch.randn(latents_BCHW.shape, generator=generator).to(device)
             decoded_BCHW = vae.decode(latents_BCHW + LATENT_NOISE * noise).sample.float()
@@ -95,7 +96,7 @@ def decoder_stage(work: Path, plan: Plan, vae: Any, device: str) -> Stage:
         exact_BCHW = latents_NCHW[picks].float()
         off_B = DENOISED_ERROR * torch.rand(len(picks), 1, 1, 1, generator=generator)
         latents_BCHW = exact_BCHW + off_B * torch.randn(exact_BCHW.shape, generator=generator)
-        with torch.autocast(device, torch.bfloat16):
+        with autocast(device):
             decoded_BCHW = vae.decode(latents_BCHW.to(device, memory_format=torch.channels_last)).sample.float()
         frames_BCHW = to_model_range(stills[picks.numpy()]).to(device)
         return _picture_loss(decoded_BCHW, frames_BCHW, subject_weight(discs[picks], world.SIDE).to(device))

@@ -23,6 +23,7 @@ from cavtool.mini.architecture import Denoiser, new_scheduler, to_tokens
 from cavtool.mini.plans import CLIP_SEEDS, SEED, STILL_SEEDS, Plan
 from cavtool.mini.reader import CaptionReader, CourseReader, Reader, subject_weight, truth_of
 from cavtool.mini.stage import Stage
+from cavtool.mini2.training.stage import autocast
 
 READING_WEIGHT, COURSES_WEIGHT, CAPTION_WEIGHT = 0.1, 0.5, 1.0
 
@@ -78,7 +79,7 @@ def denoiser_stages(work: Path, plan: Plan, denoiser: Denoiser, tokenizer: Any, 
         timesteps_B = _timesteps(len(alphas), latents_BCFHW.shape, generator)
         alpha = alphas[timesteps_B].sqrt().view(-1, 1, 1, 1, 1).to(device)
         sigma = (1 - alphas[timesteps_B]).sqrt().view(-1, 1, 1, 1, 1).to(device)
-        with torch.autocast(device, torch.bfloat16):
+        with autocast(device):
             text_BLD = denoiser.text_encoder(tokens_BL)[0]
             noisy_BCFHW = alpha * latents_BCFHW + sigma * noise_BCFHW
             v_pred = denoiser.unet(noisy_BCFHW, timesteps_B.to(device), text_BLD).sample

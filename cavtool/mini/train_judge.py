@@ -28,6 +28,7 @@ from cavtool.mini.judge import PLACE_NAMES, WEIGHTS, JudgeNet
 from cavtool.mini.matching import cut_out
 from cavtool.mini.sprites import COLOUR_NAMES, COLOURLESS, SUBJECT_NAMES
 from cavtool.mini.stage import Stage
+from cavtool.mini2.training.stage import autocast
 
 SEED = 30_000_000  # the first scene's; far from those of pretraining, tests and benchmarks
 NUM_SCENES, FRAMES_PER_SCENE, NUM_LAYOUTS = 14_000, 4, 48
@@ -105,7 +106,7 @@ def reconstruct(autoencoder: Any, frames: world.Frames, seed: int, noise: float 
     """Frames (B, H, W, 3) as the autoencoder gives them back, from latents with up to so much noise on them."""
     generator = torch.Generator().manual_seed(seed)
     pictures_BCHW = to_model_range(frames).contiguous(memory_format=torch.channels_last)
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast("cpu"):
         latents_BCHW = autoencoder.encode(pictures_BCHW).latents.float()
         strength_B = noise * torch.rand(len(frames), 1, 1, 1, generator=generator)
         noisy_BCHW = latents_BCHW + strength_B * torch.randn(latents_BCHW.shape, generator=generator)
@@ -149,7 +150,7 @@ def judge_stage(data: Data, net: JudgeNet, num_steps: int = NUM_STEPS, frames_pe
         frames_BCHW, placings_B4 = to_model_range(data.frames[picks, which]), torch.tensor(data.placings[picks, which])
         frames_BCHW = roughen(mirror(frames_BCHW, mirrored_B), generator)
         placings_B4[mirrored_B, 0] *= -1
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast("cpu"):
             return _loss(net, frames_BCHW, placings_B4, torch.from_numpy(data.looks[picks]), generator)
 
     return Stage("judge", net, num_steps, LEARNING_RATE, loss_at)

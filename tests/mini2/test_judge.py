@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from cavtool.mini2.judge import train
 from cavtool.mini2.judge.network import ATTRIBUTES, Network, TurnNetwork, cut_out
 from cavtool.mini2.judge.reading import Judge, agree
 from cavtool.mini2.judge.train import PIECE, any_scene, draw_piece, judge_stage, moves_between, turn_stage
@@ -63,7 +64,8 @@ def test_a_piece_is_a_few_frames_in_order_with_their_ground_truth() -> None:
 
 
 @pytest.mark.slow
-def test_both_networks_learn_from_pieces(tmp_path: Path) -> None:
+def test_both_networks_learn_from_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train, "PIECES_A_STEP", 6)
     torch.manual_seed(0)
     frames, attributes, channels = zip(*(draw_piece(seed) for seed in range(4)), strict=True)
     pieces = (np.stack(frames), torch.tensor(attributes), torch.tensor(np.stack(channels)))
