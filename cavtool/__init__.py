@@ -3,7 +3,7 @@
     import cavtool
     cavtool.learn("twirl", Path("ref.mp4"), cavtool.LearnRecipe(prompt="a white lantern twirls on the moon"))
     cavtool.generate(cavtool.SampleRecipe("ironman", motions=(cavtool.Blend("twirl", 0.7),)))
-    cavtool.edit(Path("cat.mp4"), cavtool.EditRecipe("a blue robot", source_prompt="a red cat"))
+    cavtool.edit(Path("cat.mp4"), cavtool.EditRecipe("a blue rocket", source_prompt="a red cat"))
 
 Everything loads when it is first used; importing the package loads nothing heavy.
 """

@@ -20,7 +20,7 @@ from cavtool.mini.camera import track
 from cavtool.mini.matching import CUT_SIDE, cut_out, match
 from cavtool.mini.places import HELD_OUT_PLACES, PLACES
 from cavtool.mini.sprites import COLOUR_NAMES
-from cavtool.mini.world import SIDE, SIZE, Channels, Frames
+from cavtool.mini.world import SIDE, SIZE, Frames, Tracks
 
 WEIGHTS = Path(__file__).parent / "weights" / "judge.safetensors"
 PLACE_NAMES = (*PLACES, *HELD_OUT_PLACES)
@@ -37,7 +37,7 @@ class Reading:
     subject: str
     colour: str
     place: str
-    channels: Channels
+    channels: Tracks
 
 
 def _conv(channels_in: int, channels_out: int, stride: int = 1) -> list[nn.Module]:
@@ -121,5 +121,5 @@ def load_judge(path: Path | None = None) -> Judge:
     return Judge(net)
 
 
-def _columns(values_FN: Tensor, names: tuple[str, ...]) -> Channels:
+def _columns(values_FN: Tensor, names: tuple[str, ...]) -> Tracks:
     return dict(zip(names, values_FN.numpy().astype(float).T, strict=True))

@@ -67,7 +67,7 @@ def truth_of(sample: Callable[[int], world.Scene], first: int, count: int, num_f
     moves = np.empty((count, num_frames, len(_MOVES)), np.float32)
     for i in range(count):
         scene = sample(first + i)
-        channels = {name: values[:num_frames] for name, values in scene.channels().items()}
+        channels = {name: values[:num_frames] for name, values in scene.channels.items()}
         radius = 0.5 * world.SIZE * np.exp(channels["log_scale"])
         roll, yaw = np.deg2rad(channels["roll"]), np.deg2rad(channels["yaw"])
         colour = NONE if scene.subject == COLOURLESS else _COLOURS.index(scene.colour)

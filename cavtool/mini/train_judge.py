@@ -47,7 +47,7 @@ def draw_scene(seed: int) -> world.Scene:
     return world.Scene(subject, colour, place, int(rng.integers(NUM_LAYOUTS)), courses)
 
 
-def _draw_pose(rng: np.random.Generator) -> world.Channels:
+def _draw_pose(rng: np.random.Generator) -> world.Tracks:
     frames = FRAMES_PER_SCENE
     kind = rng.choice(["upright", "rolled", "turned", "both"], p=[0.35, 0.25, 0.3, 0.1])
     lean, reach = 8 * rng.integers(2), rng.choice([0.6, 1.0])
@@ -60,7 +60,7 @@ def _draw_pose(rng: np.random.Generator) -> world.Channels:
     }
 
 
-def _draw_camera(rng: np.random.Generator) -> world.Channels:
+def _draw_camera(rng: np.random.Generator) -> world.Tracks:
     """Within the panorama; each channel stands still in half of the scenes."""
     limits = {"camera_x": (-0.5, 0.5), "camera_y": (-0.35, 0.35), "camera_zoom": (-0.35, 1.05)}
     middles = {name: rng.uniform(0.6 * low, 0.6 * high) for name, (low, high) in limits.items()}
@@ -129,7 +129,7 @@ def load_autoencoder(pipeline: Path) -> Any:
 
 
 def _truth(scene: world.Scene) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    channels = scene.channels()
+    channels = scene.channels
     colour = -1 if scene.subject == COLOURLESS else COLOUR_NAMES.index(scene.colour)
     placings = np.stack([channels[name] for name in ("x", "y", "log_scale", "camera_zoom")], axis=-1)
     return placings.astype(np.float32), np.array([colour, PLACE_NAMES.index(scene.place)])

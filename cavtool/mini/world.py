@@ -8,7 +8,7 @@ The camera follows the subject: pans and tilts move the places behind it, far on
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +22,11 @@ SIDE, NUM_FRAMES, FPS = 64, 16, 8
 SIZE = 0.5  # the subject's usual size, in frame widths
 CHANNELS = ("x", "y", "log_scale", "roll", "yaw", "camera_x", "camera_y", "camera_zoom")
 
-Course = NDArray[np.float64]
-Channels = dict[str, Course]
+Track = NDArray[np.float64]
+Tracks = dict[str, Track]
 Frames = NDArray[np.uint8]
 
-_TIME: Course = np.linspace(0.0, 1.0, NUM_FRAMES)
+TIME: Track = np.linspace(0.0, 1.0, NUM_FRAMES)
 _SUPERSAMPLE = 2
 _FAR_PARALLAX = 0.5
 
@@ -39,18 +39,19 @@ class Scene:
     colour: str
     place: str
     layout: int = 0
-    courses: Mapping[str, Course] = field(default_factory=dict)
+    controls: Mapping[str, Track] = field(default_factory=dict)
     caption: str = ""
 
-    def channels(self) -> Channels:
+    @cached_property
+    def channels(self) -> Tracks:
         """Ground truth: every channel, one number a frame."""
-        return {name: np.asarray(self.courses.get(name, np.zeros(NUM_FRAMES)), dtype=float) for name in CHANNELS}
+        return {name: np.asarray(self.controls.get(name, np.zeros(NUM_FRAMES)), dtype=float) for name in CHANNELS}
 
 
 # Courses over u in [0, 1]: the motions pretraining has words for, how far those it has none for go (`_wander`), then
 # the motions it never shows (METHOD, "held out").
 
-OBJECT_MOTIONS: dict[str, Callable[[Course, float], Channels]] = {
+OBJECT_MOTIONS: dict[str, Callable[[Track, float], Tracks]] = {
     "stands still": lambda _u, _a: {},
     "moves left": lambda u, a: {"x": a * 0.27 * (1 - 2 * u)},
     "moves right": lambda u, a: {"x": a * 0.27 * (2 * u - 1)},
@@ -65,7 +66,7 @@ OBJECT_MOTIONS: dict[str, Callable[[Course, float], Channels]] = {
     "turns left": lambda u, a: {"yaw": a * 90 * (1 - 2 * u)},
     "turns right": lambda u, a: {"yaw": a * 90 * (2 * u - 1)},
 }
-CAMERA_MOTIONS: dict[str, Callable[[Course, float], Channels]] = {
+CAMERA_MOTIONS: dict[str, Callable[[Track, float], Tracks]] = {
     "": lambda _u, _a: {},
     "pans left": lambda u, a: {"camera_x": a * 0.25 * (1 - 2 * u)},
     "pans right": lambda u, a: {"camera_x": a * 0.25 * (2 * u - 1)},
@@ -78,12 +79,12 @@ _WANDERING = {"x": 0.9, "y": 0.6, "log_scale": 0.8, "roll": 120.0, "yaw": 200.0}
 _CAMERA_WANDERING = {"camera_x": 0.5, "camera_y": 0.3, "camera_zoom": 0.6}
 
 
-def _triangle(u: Course) -> Course:
+def _triangle(u: Track) -> Track:
     """Triangle wave of period 1 in [-1, 1], starting at 0 and rising."""
     return np.asarray(2 / np.pi * np.arcsin(np.sin(2 * np.pi * u)))
 
 
-HELD_OUT_MOTIONS: dict[str, Callable[[Course], Channels]] = {
+HELD_OUT_MOTIONS: dict[str, Callable[[Track], Tracks]] = {
     "zigzag": lambda u: {"x": 0.9 * (u - 0.5), "y": 0.22 * _triangle(2 * u)},
     "circle": lambda u: {"x": 0.3 * np.cos(2 * np.pi * u), "y": 0.3 * np.sin(2 * np.pi * u)},
     "swing": lambda u: {"x": 0.28 * np.sin(4 * np.pi * u), "roll": -35 * np.sin(4 * np.pi * u)},
@@ -104,7 +105,7 @@ REPORT_MOTIONS = ("twirl", "dolly zoom", "somersault", "figure eight")
 
 def render(scene: Scene, num_frames: int = NUM_FRAMES) -> Frames:
     """The scene's first `num_frames` frames: (F, H, W, 3) uint8 RGB. The same scene always gives the same bytes."""
-    channels = scene.channels()
+    channels = scene.channels
     far, near = (Image.fromarray(layer) for layer in place_layers(scene.place, scene.layout))
     frames, backdrop, stands = [], None, _camera_stands(channels)
     for f in range(num_frames):
@@ -116,7 +117,7 @@ def render(scene: Scene, num_frames: int = NUM_FRAMES) -> Frames:
     return np.stack(frames)
 
 
-def _camera_stands(channels: Channels) -> bool:
+def _camera_stands(channels: Tracks) -> bool:
     return all(np.ptp(channels[name]) == 0 for name in ("camera_x", "camera_y", "camera_zoom"))
 
 
@@ -197,7 +198,7 @@ def reference(motion: str, subject: str, colour: str, place: str, layout: int = 
     The look may be held out too. Raises KeyError for a motion that is not held out.
     """
     text = caption(subject, colour, place, motion)
-    return Scene(subject, colour, place, layout, HELD_OUT_MOTIONS[motion](_TIME), text)
+    return Scene(subject, colour, place, layout, HELD_OUT_MOTIONS[motion](TIME), text)
 
 
 def sample_scene(seed: int) -> Scene:
@@ -214,7 +215,7 @@ def sample_scene(seed: int) -> Scene:
     camera = str(rng.choice(list(CAMERA_MOTIONS)[1:])) if rng.random() < (0.7 if says_camera else 0.1) else ""
     camera = "" if (motion, camera) in _NEAR_DOLLY_ZOOM else camera
     pose, rest = _sample_pose(rng, posed=0.5)
-    moves, camera_moves = OBJECT_MOTIONS[motion](_TIME, rng.uniform(0.75, 1.25)), _camera_course(camera, rng)
+    moves, camera_moves = OBJECT_MOTIONS[motion](TIME, rng.uniform(0.75, 1.25)), _camera_course(camera, rng)
     if rng.random() < 0.15 and "log_scale" not in moves:
         camera, camera_moves = _nonsense(rng), _wander(_CAMERA_WANDERING, rng)
         camera_moves |= {"log_scale": camera_moves["camera_zoom"]} if "camera_zoom" in camera_moves else {}
@@ -257,7 +258,7 @@ def sample_still(seed: int) -> Scene:
         scene.place if rng.random() < 0.85 else "",
         pose=pose if rng.random() < 0.8 else "",
     )
-    return replace(scene, courses=_spread(rest), caption=text)
+    return replace(scene, controls=_spread(rest), caption=text)
 
 
 def draw_clip(seed: int) -> tuple[Frames, str]:
@@ -289,12 +290,12 @@ def _sample_pose(rng: np.random.Generator, posed: float) -> tuple[str, dict[str,
     return pose, rest | {channel: rng.uniform(low, high)}
 
 
-def _wander(limits: Mapping[str, float], rng: np.random.Generator) -> Channels:
+def _wander(limits: Mapping[str, float], rng: np.random.Generator) -> Tracks:
     """Smooth courses with at most five turns, on some of the channels; none that passes for a held-out motion."""
     names = rng.permutation(list(limits))[: int(rng.integers(1, 4))]
     moves = {}
     for name in map(str, names):
-        turns = rng.uniform(0.25, 2.5) * _TIME + rng.random()
+        turns = rng.uniform(0.25, 2.5) * TIME + rng.random()
         wave = _triangle(turns) if rng.random() < 0.3 else np.sin(2 * np.pi * turns)
         moves[name] = limits[name] * rng.uniform(0.3, 1.0) * (wave - wave.mean()) / np.ptp(wave)
     channels = _add({}, moves)
@@ -302,24 +303,24 @@ def _wander(limits: Mapping[str, float], rng: np.random.Generator) -> Channels:
 
 
 @cache
-def _held_out() -> list[Channels]:
+def _held_out() -> list[Tracks]:
     """Their courses; but for the dolly zoom, which is one only where the subject's size is held against the camera."""
-    return [_add({}, course(_TIME)) for name, course in HELD_OUT_MOTIONS.items() if name != "dolly zoom"]
+    return [_add({}, course(TIME)) for name, course in HELD_OUT_MOTIONS.items() if name != "dolly zoom"]
 
 
-def _camera_course(camera: str, rng: np.random.Generator) -> Channels:
-    return CAMERA_MOTIONS[camera](_TIME, rng.uniform(0.75, 1.25))
+def _camera_course(camera: str, rng: np.random.Generator) -> Tracks:
+    return CAMERA_MOTIONS[camera](TIME, rng.uniform(0.75, 1.25))
 
 
-def _spread(rest: Mapping[str, float]) -> Channels:
+def _spread(rest: Mapping[str, float]) -> Tracks:
     return {name: np.full(NUM_FRAMES, value) for name, value in rest.items()}
 
 
-def _add(base: Mapping[str, float | Course], more: Channels) -> Channels:
+def _add(base: Mapping[str, float | Track], more: Tracks) -> Tracks:
     return {name: base.get(name, 0.0) + more.get(name, np.zeros(NUM_FRAMES)) for name in CHANNELS}
 
 
-def _inside(courses: Channels) -> Channels:
+def _inside(courses: Tracks) -> Tracks:
     """Shift a course so that the subject's centre stays well in the frame, and the size where it can be seen."""
     limits = {"x": 0.36, "y": 0.3, "log_scale": 0.55}
     for name, limit in limits.items():

@@ -56,7 +56,7 @@ def random_scene(seed: int) -> tuple[world.Scene, str, str]:
 POSED = tuple(zip(SUBJECTS, COLOURS, 2 * tuple(PLACES), strict=False))
 
 
-def moves_as_requested(read: world.Channels, truth: world.Channels, names: tuple[str, ...]) -> bool:
+def moves_as_requested(read: world.Tracks, truth: world.Tracks, names: tuple[str, ...]) -> bool:
     """Whether every channel that should move does so in the right way and far enough."""
     return all(
         correlation(name, read[name], truth[name]) >= 0.6 and 0.3 < amplitude_ratio(name, read[name], truth[name]) < 2.5
@@ -65,7 +65,7 @@ def moves_as_requested(read: world.Channels, truth: world.Channels, names: tuple
     )
 
 
-def others_still(read: world.Channels, truth: world.Channels, names: tuple[str, ...]) -> bool:
+def others_still(read: world.Tracks, truth: world.Tracks, names: tuple[str, ...]) -> bool:
     """Whether every channel that should not move stays about still."""
     return all(spread(name, read[name]) <= _STILL[name] for name in names if spread(name, truth[name]) <= _MOVES)
 
@@ -85,8 +85,8 @@ def main() -> None:
             right["colour"].append(reading.colour == scene.colour)
         right["place"].append(reading.place == scene.place)
         for name, channels, moves in (("object", _OBJECT, motion != "stands still"), ("camera", _CAMERA, camera)):
-            as_requested = moves_as_requested(reading.channels, scene.channels(), channels)
-            still = others_still(reading.channels, scene.channels(), channels)
+            as_requested = moves_as_requested(reading.channels, scene.channels, channels)
+            still = others_still(reading.channels, scene.channels, channels)
             if moves:
                 right[f"{name} moves as requested"].append(as_requested)
                 by_motion[motion if name == "object" else camera].append(as_requested)

@@ -37,7 +37,7 @@ TUNE_LOOKS = {
     "nod": ("duck", "white", "kitchen"),
 }
 # Further motions for tuning, because those of the world neither zoom nor turn about the vertical.
-MORE_TUNE_MOTIONS: dict[str, Callable[[world.Course], world.Channels]] = {
+MORE_TUNE_MOTIONS: dict[str, Callable[[world.Track], world.Tracks]] = {
     "push": lambda u: {"camera_zoom": 0.3 + 0.3 * np.sin(3 * np.pi * u)},
     "nod": lambda u: {"yaw": 80 * np.sin(3 * np.pi * u)},
 }
@@ -124,7 +124,7 @@ def limits_of_stillness(session: Session, judge: Judge, looks: Sequence[tuple[st
 
 def score(clip: Clip, scene: world.Scene, limits: dict[str, float]) -> Score:
     """The score of a clip against a reference."""
-    asked, reading, truth = clip.asked, clip.reading, scene.channels()
+    asked, reading, truth = clip.asked, clip.reading, scene.channels
     seen = _seen(clip)
     theirs = {"subject": scene.subject, "colour": scene.colour, "place": scene.place}
     return Score(

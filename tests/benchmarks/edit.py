@@ -130,7 +130,7 @@ class Swap:
 def swapped(session: Session, judge: Judge, clip: Source, recipe: EditRecipe) -> Swap:
     before = clip.scene.caption if recipe.source_prompt else ""
     frames = edit_frames(session, clip.frames, replace(recipe, prompt=clip.swapped_prompt, source_prompt=before))
-    read, truth = judge.read(frames), clip.scene.channels()
+    read, truth = judge.read(frames), clip.scene.channels
     moves = fidelity(read.channels, truth) if active_channels(truth) else float("nan")
     return Swap(
         float(read.subject == clip.new_subject),
@@ -144,7 +144,7 @@ def swapped(session: Session, judge: Judge, clip: Source, recipe: EditRecipe) ->
 
 def backdrop_change(clip: Source, frames: video.Frames) -> float:
     """The mean absolute change of the pixels that are not near the source's subject, of 255."""
-    channels = clip.scene.channels()
+    channels = clip.scene.channels
     line = (np.arange(world.SIDE) + 0.5) / world.SIDE - 0.5
     x_F, y_F = (channels[name][:, None, None] for name in ("x", "y"))
     away_FHW = np.maximum(np.abs(line - x_F), np.abs(line[:, None] - y_F)) > 0.6 * world.SIZE
@@ -217,7 +217,7 @@ def swaps(session: Session, judge: Judge, clips: Sequence[Source]) -> str:
 
 def additions(session: Session, judge: Judge, clips: Sequence[Source]) -> str:
     """A held-out motion on subjects that stand still."""
-    motion, truth = learned_motion(), reference(ADDED, REPORT_LOOKS).channels()
+    motion, truth = learned_motion(), reference(ADDED, REPORT_LOOKS).channels
     rows, sheet = [], list[tuple[str, video.Frames]]()
     strong = replace(DESCRIBED, strength=1.0)
     for recipe in (DESCRIBED, strong, replace(strong, start=EditStart.NOISE)):

@@ -47,10 +47,10 @@ LIMITS = (
 )
 Key = tuple[str, int]  # a motion, and which of its looks
 Score = Callable[[Motion, Motion], float]
-MOTIONS: dict[str, world.Channels] = {
-    **{name: course(world._TIME) for name, course in world.HELD_OUT_MOTIONS.items()},  # noqa: SLF001
-    **{name: course(world._TIME, 1.0) for name, course in world.OBJECT_MOTIONS.items() if name != "stands still"},  # noqa: SLF001
-    **{name: course(world._TIME, 1.0) for name, course in world.CAMERA_MOTIONS.items() if name},  # noqa: SLF001
+MOTIONS: dict[str, world.Tracks] = {
+    **{name: course(world.TIME) for name, course in world.HELD_OUT_MOTIONS.items()},
+    **{name: course(world.TIME, 1.0) for name, course in world.OBJECT_MOTIONS.items() if name != "stands still"},
+    **{name: course(world.TIME, 1.0) for name, course in world.CAMERA_MOTIONS.items() if name},
 }
 
 
@@ -65,8 +65,8 @@ def scene(motion: str, look: int, num_frames: int = world.NUM_FRAMES) -> world.S
     time_F = np.linspace(0, 1, num_frames)
     still = dict.fromkeys(world.CHANNELS, np.zeros(world.NUM_FRAMES))
     courses = {**still, **MOTIONS[motion]}
-    spread = {name: np.interp(time_F, world._TIME, np.zeros(16) + each) for name, each in courses.items()}  # noqa: SLF001
-    return world.Scene(*LOOKS[look], layout=look, courses=spread)
+    spread = {name: np.interp(time_F, world.TIME, np.zeros(16) + each) for name, each in courses.items()}
+    return world.Scene(*LOOKS[look], layout=look, controls=spread)
 
 
 def clips() -> dict[Key, video.Frames]:
@@ -194,7 +194,7 @@ def by_motion(frames: Mapping[Key, video.Frames], read: Mapping[Key, Motion], ou
 
 def mark_of_symmetry(motion: str) -> str:
     """A star for motions that are the same backwards, by their ground truth."""
-    truth = scene(motion, 0).channels()
+    truth = scene(motion, 0).channels
     back = {name: each[::-1] for name, each in truth.items()}
     return " *" if channels.fidelity(back, truth) > 0.9 else ""
 
@@ -256,7 +256,7 @@ def of_another_renderer(folder: Path) -> list[str]:
             f"{channel} {channels.correlation(channel, curve[channel], courses[channel]):.2f}"
             for channel in channels.active_channels(courses)
         ]
-        moved = [read_motion(world.render(world.Scene(*look, layout=1, courses=courses))) for look in LOOKS[:4]]
+        moved = [read_motion(world.render(world.Scene(*look, layout=1, controls=courses))) for look in LOOKS[:4]]
         cells = [f"{np.mean([fidelity(clip, filmed[other]) for clip in moved]):.2f}" for other in put]
         rows.append([name, *cells, ", ".join(follows)])
     return table(("course on 4 subjects of the world", *(f"against {name}" for name in put), "curve read, r"), rows)
@@ -281,7 +281,7 @@ def of_camera(read: Mapping[Key, Motion]) -> str:
     errors: list[float] = []
     still: list[float] = []
     for (motion, _), each in read.items():
-        truth = scene(motion, 0).channels()
+        truth = scene(motion, 0).channels
         curve = camera_curve(each)
         moves = any(np.ptp(truth[name]) > 0 for name in ("camera_x", "camera_y", "camera_zoom"))
         for name, ours in (("camera_x", "x"), ("camera_y", "y"), ("camera_zoom", "log_scale")):

@@ -25,7 +25,7 @@ def scene() -> world.Scene:
     """The cup's track, in widths of the centre crop, and the prompt; a scene that the renderer cannot draw."""
     shown_F = np.floor(np.arange(world.NUM_FRAMES) * _FPS / world.FPS)  # the frame of the video in each of the model's
     tracks = world.HELD_OUT_MOTIONS[MOTION](shown_F / (round(_FPS * _SECONDS) - 1))
-    return world.Scene("", "", "", courses=tracks, caption=PROMPT)
+    return world.Scene("", "", "", controls=tracks, caption=PROMPT)
 
 
 def film(path: Path) -> None:

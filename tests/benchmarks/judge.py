@@ -46,7 +46,7 @@ class Judged:
 
     def error(self, channel: str) -> NDArray[np.float64]:
         """Absolute error of every frame."""
-        truth = self.scene.channels()[channel]
+        truth = self.scene.channels[channel]
         truth = truth - truth[0] if channel in CAMERA else truth
         error = np.abs(self.reading.channels[channel] - truth)
         return np.abs((error + 180) % 360 - 180) if channel in metrics.ANGLES else error
@@ -92,7 +92,7 @@ def errors_table(groups: dict[str, list[Judged]]) -> list[str]:
 
 def _cell(channel: str, group: list[Judged]) -> str:
     errors = np.concatenate([one.error(channel) for one in group])
-    moving = [one.error(channel) for one in group if channel in metrics.active_channels(one.scene.channels())]
+    moving = [one.error(channel) for one in group if channel in metrics.active_channels(one.scene.channels)]
     digits = 1 if channel in metrics.ANGLES else 3
     if_moving = f"{np.median(np.concatenate(moving)):.{digits}f}" if moving else "-"
     return f"{np.median(errors):.{digits}f} ({np.quantile(errors, 0.9):.{digits}f}; {if_moving})"
@@ -104,7 +104,7 @@ def fidelity_table(moving: Sequence[Judged], still: Sequence[Judged]) -> list[st
         "|---|---|---|---|---|",
     ]
     for motion in world.HELD_OUT_MOTIONS:
-        truth = world.reference(motion, "cat", "red", "desert").channels()
+        truth = world.reference(motion, "cat", "red", "desert").channels
         ours = [metrics.fidelity(one.reading.channels, truth) for one in moving if f" {motion} " in one.scene.caption]
         theirs = [metrics.fidelity(one.reading.channels, truth) for one in still]
         lines.append(f"| {motion} | {_mean(ours)} | {min(ours):.3f} | {_mean(theirs)} | {max(theirs):.3f} |")
@@ -127,7 +127,9 @@ def main() -> None:
     held_out = held_out_scenes()
     seen = read(judge, autoencoder, map(world.sample_scene, range(1, NUM_SEEN + 1)))
     moving = read(judge, autoencoder, held_out)
-    still = read(judge, autoencoder, [replace(scene, courses={}) for scene in held_out[:: len(world.HELD_OUT_MOTIONS)]])
+    still = read(
+        judge, autoencoder, [replace(scene, controls={}) for scene in held_out[:: len(world.HELD_OUT_MOTIONS)]]
+    )
     lines = [
         "# The judge against ground truth",
         "",

@@ -124,7 +124,7 @@ def both(session: Session, judge: Judge, motions: list[Motion], limits: dict[str
     clips = make(session, judge, REPORT_PROMPTS, SEEDS, motions)
     rows = []
     for motion, channel in (("twirl", "yaw"), ("dolly zoom", "camera_zoom")):
-        truth = reference(motion, REPORT_LOOKS).channels()
+        truth = reference(motion, REPORT_LOOKS).channels
         scores = [channel_scores(clip.reading.channels, truth)[channel] for clip in clips]
         rows.append((f"{motion}: {channel}", with_interval(scores)))
     dolly = reference("dolly zoom", REPORT_LOOKS)

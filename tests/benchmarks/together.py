@@ -56,7 +56,7 @@ def learned(motion: str, steps: int) -> Motion:
 
 def followed(clips: Sequence[Clip], motion: str) -> list[float]:
     """The fidelity of each clip to a motion."""
-    truth = reference(motion, REPORT_LOOKS).channels()
+    truth = reference(motion, REPORT_LOOKS).channels
     return [fidelity(clip.reading.channels, truth) for clip in clips]
 
 

@@ -64,11 +64,11 @@ def test_an_edit_is_written_listed_and_made_again(
     cav: Cav, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    prompt = "a blue robot in the forest"
+    prompt = "a blue rocket in the forest"
     options = ("--source-prompt", "a red cat", "--steps", "2", "--strength", "0.5", "--guidance", "1")
     done = cav("edit", "clip.mp4", prompt, *options, "--json")
     *events, result = map(json.loads, done.stdout.splitlines())
-    assert (result["ok"], result["data"]) == (True, {"files": ["clip-a-blue-robot-in-the-forest.mp4"]}), done.stderr
+    assert (result["ok"], result["data"]) == (True, {"files": ["clip-a-blue-rocket-in-the-forest.mp4"]}), done.stderr
     assert [event["name"] for event in events if event["event"] == "stage"] == ["inverting", "sampling"]
     made = Path(result["data"]["files"][0])
     (row,) = cav("history").stdout.splitlines()[1:]

@@ -24,7 +24,7 @@ def film(path: Path, motion: str, subject: str) -> Path:
 @pytest.fixture
 def clips(tmp_path: Path) -> tuple[Path, Path]:
     """A clip and a reference of the same motion."""
-    return film(tmp_path / "clip.mp4", "circle", "cat"), film(tmp_path / "ref.mp4", "circle", "robot")
+    return film(tmp_path / "clip.mp4", "circle", "cat"), film(tmp_path / "ref.mp4", "circle", "rocket")
 
 
 def test_the_motion_of_a_video_is_between_the_floors_and_the_ceiling_below_it(

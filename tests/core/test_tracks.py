@@ -13,7 +13,7 @@ from cavtool.mini2.world.motions import CAMERA_CONTROLS, CAMERA_MOTIONS, SUBJECT
 from cavtool.mini2.world.scenes import TIME, Scene, render
 
 U = np.linspace(0, 1, world.NUM_FRAMES)
-LOOKS = (("cat", "red", "forest"), ("robot", "blue", "desert"))
+LOOKS = (("cat", "red", "forest"), ("rocket", "blue", "desert"))
 
 
 @cache
@@ -24,7 +24,7 @@ def clip(motion: str, look: int = 0) -> Frames:
     }[motion]
     still = dict.fromkeys(world.CHANNELS, np.zeros(world.NUM_FRAMES))
     return world.render(
-        world.Scene(*LOOKS[look], layout=look, courses=still | {k: 0 * U + v for k, v in courses.items()})
+        world.Scene(*LOOKS[look], layout=look, controls=still | {k: 0 * U + v for k, v in courses.items()})
     )
 
 

@@ -59,14 +59,14 @@ def test_leakage_is_the_likeness_to_the_frames_of_the_reference() -> None:
     reference = world.render(world.reference("circle", "cat", "red", "forest"))
     assert leakage(reference[::-1], reference) == pytest.approx(1)
     same_place, neither = (
-        leakage(still("robot", "blue"), reference),
-        leakage(still("robot", "blue", "desert"), reference),
+        leakage(still("rocket", "blue"), reference),
+        leakage(still("rocket", "blue", "desert"), reference),
     )
     assert neither < 0.5 < same_place < leakage(still(), reference)
 
 
 def test_diversity_is_0_for_copies_and_counts_the_pairs() -> None:
-    one, other = still(), still("robot", "blue", "desert")
+    one, other = still(), still("rocket", "blue", "desert")
     assert diversity([one, one]) == pytest.approx([0, 0])
     first, second, apart = diversity([one, one, other])
     assert first == pytest.approx(second)
@@ -89,6 +89,6 @@ def test_clip_without_its_weights_names_the_command_that_gets_them(monkeypatch: 
 def test_clip_measures_videos_with_the_weights_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_clip(tmp_path / "models--openai--clip-vit-large-patch14")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    scores = [clip_alignment(still(), "a red cat"), clip_alignment(still("robot", "blue", "desert"), "a red cat")]
+    scores = [clip_alignment(still(), "a red cat"), clip_alignment(still("rocket", "blue", "desert"), "a red cat")]
     assert all(0 <= score <= 100 for score in scores)
     assert scores[0] != scores[1]

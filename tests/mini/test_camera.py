@@ -11,9 +11,9 @@ from cavtool.mini.camera import track
 u = np.linspace(0, 1, world.NUM_FRAMES)
 
 
-def tracked(place: str, courses: Mapping[str, world.Course]) -> np.ndarray:
-    scene = world.Scene("cat", "red", place, layout=7, courses=courses)
-    channels = scene.channels()
+def tracked(place: str, courses: Mapping[str, world.Track]) -> np.ndarray:
+    scene = world.Scene("cat", "red", place, layout=7, controls=courses)
+    channels = scene.channels
     places = np.stack([channels["x"], channels["y"], world.SIZE * np.exp(channels["log_scale"])], axis=1)
     told = torch.from_numpy(0.9 * channels["camera_zoom"]).float()
     return track(to_model_range(world.render(scene)), torch.from_numpy(places).float(), told).numpy()

@@ -13,9 +13,9 @@ def judge() -> Judge:
     return load_judge()
 
 
-def read(judge: Judge, motion: str, subject: str, colour: str, place: str) -> tuple[Reading, world.Channels]:
+def read(judge: Judge, motion: str, subject: str, colour: str, place: str) -> tuple[Reading, world.Tracks]:
     scene = world.reference(motion, subject, colour, place, layout=60)
-    return judge.read(world.render(scene)), scene.channels()
+    return judge.read(world.render(scene)), scene.channels
 
 
 def test_the_weights_are_small() -> None:
@@ -36,7 +36,7 @@ def test_a_motion_is_recovered(judge: Judge, motion: str, look: tuple[str, str, 
 def test_standing_still_is_no_motion(judge: Judge) -> None:
     reading = judge.read(world.render(world.Scene("robot", "blue", "snow")))
     for motion in world.HELD_OUT_MOTIONS:
-        truth = world.reference(motion, "robot", "blue", "snow").channels()
+        truth = world.reference(motion, "robot", "blue", "snow").channels
         assert metrics.fidelity(reading.channels, truth) < 0.1, motion
 
 
@@ -48,7 +48,7 @@ def test_ironman_has_no_colour(judge: Judge) -> None:
 def test_every_channel_of_a_still_pose(judge: Judge) -> None:
     pose = {"x": 0.2, "y": -0.15, "log_scale": 0.3, "roll": 40.0, "yaw": 0.0}
     courses = {name: np.full(world.NUM_FRAMES, value) for name, value in pose.items()}
-    reading = judge.read(world.render(world.Scene("robot", "green", "city", courses=courses)))
+    reading = judge.read(world.render(world.Scene("robot", "green", "city", controls=courses)))
     found = {name: float(np.median(values)) for name, values in reading.channels.items()}
     assert tuple(found) == world.CHANNELS
     assert [found[name] for name in ("x", "y")] == pytest.approx([0.2, -0.15], abs=0.04)
@@ -59,7 +59,7 @@ def test_every_channel_of_a_still_pose(judge: Judge) -> None:
 
 def test_camera_moves_are_told_apart_from_the_subjects(judge: Judge) -> None:
     pan = {"camera_x": np.linspace(0.1, 0.5, world.NUM_FRAMES)}
-    channels = judge.read(world.render(world.Scene("car", "yellow", "forest", courses=pan))).channels
+    channels = judge.read(world.render(world.Scene("car", "yellow", "forest", controls=pan))).channels
     assert channels["camera_x"][-1] == pytest.approx(0.4, abs=0.06)
     assert channels["camera_x"][0] == 0
     assert np.ptp(channels["x"]) < 0.05

@@ -43,9 +43,9 @@ def test_the_subject_is_where_the_ground_truth_says(x: float, y: float) -> None:
 
 def test_every_course_held_out_differs_from_every_course_of_pretraining(scenes: list[world.Scene]) -> None:
     """No scene of pretraining moves like a held-out motion."""
-    seen = [scene.channels() for scene in scenes[:600]]
+    seen = [scene.channels for scene in scenes[:600]]
     for name in ALL_MOTIONS:
-        truth = world.reference(name, "duck", "white", "moon").channels()
+        truth = world.reference(name, "duck", "white", "moon").channels
         assert fidelity(truth, truth) == pytest.approx(1.0)
         if name == "dolly zoom":  # the camera zooms in as for others, but the subject's size is held
             assert all(np.ptp(scene["log_scale"]) >= 0.15 for scene in seen if fidelity(scene, truth) > 0.75)
@@ -56,18 +56,18 @@ def test_every_course_held_out_differs_from_every_course_of_pretraining(scenes: 
 def test_many_clips_move_in_ways_no_word_names(scenes: list[world.Scene]) -> None:
     """As in a real model's pretraining: a motion to learn is one among many it has no name for."""
     scenes = scenes[:300]
-    turning = [scene for scene in scenes if np.ptp(scene.channels()["yaw"]) > 20]
-    to_and_fro = [s for s in scenes if np.abs(np.diff(np.sign(np.diff(s.channels()["x"])))).sum() >= 6]
+    turning = [scene for scene in scenes if np.ptp(scene.channels["yaw"]) > 20]
+    to_and_fro = [s for s in scenes if np.abs(np.diff(np.sign(np.diff(s.channels["x"])))).sum() >= 6]
     assert len(turning) > 30
     assert len(to_and_fro) > 10
     assert not {word for scene in turning for word in scene.caption.split()} & {"wobbles", "bounces", "grows"}
 
 
 def test_pretraining_shows_every_pose_the_held_out_motions_pass_through(scenes: list[world.Scene]) -> None:
-    shown = [world.sample_still(seed).channels() for seed in range(3000)]
-    shown += [scene.channels() for scene in scenes]
+    shown = [world.sample_still(seed).channels for seed in range(3000)]
+    shown += [scene.channels for scene in scenes]
     for name in ALL_MOTIONS:
-        truth = world.reference(name, "duck", "white", "moon").channels()
+        truth = world.reference(name, "duck", "white", "moon").channels
         for channel in active_channels(truth):
             angle = channel in {"roll", "yaw"}
             seen, wanted = np.concatenate([scene[channel] for scene in shown]), truth[channel]

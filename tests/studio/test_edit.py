@@ -25,7 +25,7 @@ from tests.core.test_lora import random_state
 from tests.studio.test_generate import record
 from tests.video.films import FFMPEG, H264, clock
 
-QUICK = EditRecipe("a blue robot in the forest", source_prompt="a red cat in the forest", steps=2, strength=1.0)
+QUICK = EditRecipe("a blue rocket in the forest", source_prompt="a red cat in the forest", steps=2, strength=1.0)
 NOTHING = dataclasses.replace(QUICK, strength=0.0)
 SCENE = world.Scene("cat", "red", "forest", 3, {}, "a red cat in the forest")
 
@@ -99,10 +99,10 @@ def test_an_edit_has_the_size_rate_length_and_sound_of_its_source(session: Sessi
 def test_a_long_video_is_edited_in_windows(session: Session, tmp_path: Path) -> None:
     source, events, u = tmp_path / "long.mp4", list[Event](), np.arange(28) / 28
     courses = {name: np.zeros(28) for name in world.CHANNELS} | {"x": 0.2 * u}
-    video.encode(world.render(dataclasses.replace(SCENE, courses=courses), 28), source, fps=world.FPS)
+    video.encode(world.render(dataclasses.replace(SCENE, controls=courses), 28), source, fps=world.FPS)
     recipe = dataclasses.replace(QUICK, strength=0.5)
     file = edit(source, recipe, output=tmp_path, session=session, on_event=events.append)
-    assert file.name == "long-a-blue-robot-in-the-forest.mp4"
+    assert file.name == "long-a-blue-rocket-in-the-forest.mp4"
     assert video.probe(file).num_frames == 28
     assert any("28 frames of 64x64 in 3 overlapping windows" in e.text for e in events if isinstance(e, Note))
     assert [e for e in events if isinstance(e, Stage)] == [Stage("inverting", 1, 2), Stage("sampling", 2, 2)]
@@ -154,7 +154,7 @@ def test_a_style_changes_the_edit_and_is_recorded(session: Session, cat: Path, t
     plain = edit(cat, QUICK, output=tmp_path / "plain.mp4", session=session)
     styled = dataclasses.replace(QUICK, styles=(Absorber(str(tmp_path / "look.safetensors")),))
     file = edit(cat, styled, output=tmp_path, session=session)
-    assert file.name.endswith("-a-blue-robot-in-the-forest-look.mp4")
+    assert file.name.endswith("-a-blue-rocket-in-the-forest-look.mp4")
     assert distance(file, plain) > 1
     recorded = video.read_recipe(file)
     assert recorded is not None

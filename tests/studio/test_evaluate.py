@@ -36,7 +36,7 @@ def rows_of(found: list[Evaluation], kind: str) -> dict[str, Evaluation]:
 
 
 def test_videos_of_any_size_and_rate_are_compared_with_a_reference(tmp_path: Path) -> None:
-    reference = film(tmp_path / "ref.mp4", subject="robot", colour="blue", scale=4)
+    reference = film(tmp_path / "ref.mp4", subject="rocket", colour="blue", scale=4)
     same = film(tmp_path / "same.mp4")
     slow = film(tmp_path / "slow.gif", fps=4, scale=2)
     back = film(tmp_path / "back.mp4", reverse=True)
@@ -65,7 +65,7 @@ def test_videos_of_any_size_and_rate_are_compared_with_a_reference(tmp_path: Pat
 @pytest.mark.slow
 def test_a_motion_stands_for_its_preview_and_for_the_clip_it_was_learned_from(tmp_path: Path) -> None:
     clips = {
-        "reference.mp4": film(tmp_path / "ref.mp4", subject="robot", colour="blue"),
+        "reference.mp4": film(tmp_path / "ref.mp4", subject="rocket", colour="blue"),
         "preview.mp4": film(tmp_path / "preview.mp4", "figure eight", "lantern", "white"),
     }
     put_motion(tmp_path / "elsewhere", "circle", videos=clips)
@@ -83,7 +83,7 @@ def test_a_motion_stands_for_its_preview_and_for_the_clip_it_was_learned_from(tm
 def test_other_videos_need_clip_and_share_a_prompt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", "/nonexistent")
     events: list[Event] = []
-    files = [film(tmp_path / "a.mp4"), film(tmp_path / "b.mp4", subject="robot", colour="blue")]
+    files = [film(tmp_path / "a.mp4"), film(tmp_path / "b.mp4", subject="rocket", colour="blue")]
     found = evaluate(files, prompt="a red cat", on_event=events.append)
     assert [each.text for each in found] == [None, None]
     assert len({each.diversity for each in found}) == 1

@@ -71,7 +71,7 @@ def edit(
 
     Size, frame rate, length and sound remain those of the video.
 
-    Example: `cav edit cat.mp4 "a blue robot in the forest" --source-prompt "a red cat in the forest"`
+    Example: `cav edit cat.mp4 "a blue rocket in the forest" --source-prompt "a red cat in the forest"`
     """
     recipe = Recipe(
         prompt=prompt,
