@@ -35,21 +35,18 @@ from cavtool.models import find_model
 from cavtool.recipes import LearnRecipe
 from cavtool.studio.session import Motion, Session, open_session
 from tests.benchmarks.common import (
-    RESULTS,
     SCORES,
     TITLES,
-    TUNE_LOOKS,
     TUNE_PROMPTS,
+    TUNE_REFERENCES,
     Score,
     by_clip,
     limits_of_stillness,
     make,
-    reference,
+    reference_of,
     score,
-    with_difference,
-    with_interval,
-    write_table,
 )
+from tests.benchmarks.tables import RESULTS, with_difference, with_interval, write_table
 
 LORA = "lora"
 USUAL = LearnRecipe()
@@ -159,7 +156,7 @@ def key(variant: str, motion: str, settings: Settings) -> dict[str, Any]:
 
 def measure(variant: str, motion: str, settings: Settings) -> dict[str, Any]:
     """Train one motion one way; the scores of its clips."""
-    scene = reference(motion, TUNE_LOOKS)
+    scene = reference_of(motion)
     training, session, judge, limits = opened()
     motions = [] if variant == BASE else [train(training, scene, VARIANTS[variant], settings)]
     clips = make(session, judge, TUNE_PROMPTS, settings.seeds, motions)
@@ -190,7 +187,7 @@ def main() -> None:
     parser.add_argument("variants", nargs="*", help=", ".join(VARIANTS))
     parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--absorber-steps", type=int, default=USUAL.absorber_steps)
-    parser.add_argument("--motions", nargs="+", default=list(TUNE_LOOKS))
+    parser.add_argument("--motions", nargs="+", default=list(TUNE_REFERENCES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[201, 202])
     parser.add_argument("--folder", type=Path, default=RESULTS)
     asked = parser.parse_args()

@@ -17,7 +17,7 @@ from cavtool.mini.places import PLACES
 from cavtool.mini.sprites import COLOURS, SUBJECTS
 from cavtool.recipes import SampleRecipe
 from cavtool.studio.session import open_session
-from tests.benchmarks.common import RESULTS, with_interval, write_table
+from tests.benchmarks.tables import RESULTS, with_interval, write_table
 
 _STILL = {
     "x": 0.12,

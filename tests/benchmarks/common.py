@@ -1,10 +1,11 @@
-"""Parts that the benchmarks share: references that cav-mini was not trained on, prompts that it knows, tables."""
+"""Parts that the benchmarks share: references that cav-mini was not trained on, prompts that it knows, scores."""
 
-import os
-import sys
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
@@ -17,18 +18,15 @@ from cavtool.core.metrics.channels import (
     spread_limits,
     stillness,
 )
-from cavtool.core.metrics.stats import bootstrap_interval, paired_interval
 from cavtool.mini import world
 from cavtool.mini.judge import Judge, Reading
 from cavtool.recipes import LearnRecipe, SampleRecipe
 from cavtool.studio.learn import learn
-from cavtool.studio.session import Motion, Session
+from cavtool.studio.session import Motion, Session, motion_of
 from cavtool.workspace import Workspace
 
-RESULTS = Path(__file__).parent / "results"
-
 # Subject, colour and place of each reference. Pretraining drew none of them; tuning and reporting share none.
-TUNE_LOOKS = {
+TUNE_REFERENCES = {
     "zigzag": ("duck", "white", "kitchen"),
     "circle": ("chair", "grey", "kitchen"),
     "swing": ("duck", "grey", "kitchen"),
@@ -41,7 +39,7 @@ MORE_TUNE_MOTIONS: dict[str, Callable[[world.Track], world.Tracks]] = {
     "push": lambda u: {"camera_zoom": 0.3 + 0.3 * np.sin(3 * np.pi * u)},
     "nod": lambda u: {"yaw": 80 * np.sin(3 * np.pi * u)},
 }
-REPORT_LOOKS = {
+REPORT_REFERENCES = {
     "twirl": ("lantern", "white", "moon"),
     "dolly zoom": ("teapot", "grey", "moon"),
     "somersault": ("lantern", "grey", "moon"),
@@ -105,11 +103,11 @@ def make(
     looks: Sequence[tuple[str, str, str]],
     seeds: Sequence[int],
     motions: Sequence[Motion] = (),
-    how: str = "",
+    motion: str = "",
 ) -> list[Clip]:
-    """A clip of every scene with every seed; `how` is the motion in the prompt."""
+    """A clip of every scene with every seed; `motion` is what the prompt says of it."""
     usual, clips = SampleRecipe("a"), []
-    for asked in (Asked(*look, how) for look in looks):
+    for asked in (Asked(*look, motion) for look in looks):
         for seed in seeds:
             frames = session.generate(asked.prompt, seed, motions, steps=usual.steps, guidance=usual.guidance)
             clips.append(Clip(asked, seed, frames, judge.read(frames)))
@@ -118,7 +116,7 @@ def make(
 
 def limits_of_stillness(session: Session, judge: Judge, looks: Sequence[tuple[str, str, str]]) -> dict[str, float]:
     """The spread of each channel in the base's own clips of subjects that stand still."""
-    clips = make(session, judge, looks, range(900, 903), how="stands still")
+    clips = make(session, judge, looks, range(900, 903), motion="stands still")
     return spread_limits([clip.reading.channels for clip in clips])
 
 
@@ -152,76 +150,29 @@ def by_clip(scores: Sequence[Sequence[Score]], name: str) -> list[float]:
     return [float(value) for value in np.mean([[getattr(s, name) for s in motion] for motion in scores], axis=0)]
 
 
-def reference(motion: str, looks: dict[str, tuple[str, str, str]]) -> world.Scene:
-    """The reference scene of a motion."""
-    if motion not in MORE_TUNE_MOTIONS:
-        return world.reference(motion, *looks[motion], layout=3)
-    tracks = MORE_TUNE_MOTIONS[motion](np.linspace(0, 1, world.NUM_FRAMES))
-    return world.Scene(*looks[motion], 3, tracks, world.caption(*looks[motion], motion))
+def reference_of(motion: str) -> world.Scene:
+    """The reference scene of a motion to tune on or to report."""
+    attributes = (TUNE_REFERENCES | REPORT_REFERENCES)[motion]
+    if motion in world.HELD_OUT_MOTIONS:
+        return world.reference(motion, *attributes, layout=3)
+    return world.Scene(*attributes, 3, MORE_TUNE_MOTIONS[motion](world.TIME), world.caption(*attributes, motion))
 
 
-Recipe = Callable[[str, str], LearnRecipe]  # from prompt and appearance
-
-
-def learn_reference(name: str, scene: world.Scene, recipe: Recipe, workspace: Workspace, folder: Path) -> None:
-    """Learn a scene's motion from a real mp4 of it."""
-    file = folder / f"{name}.mp4"
+def write_reference(scene: world.Scene, file: Path) -> LearnRecipe:
+    """Write a scene as a real mp4; returns the recipe to learn from it."""
     video.encode(world.render(scene), file, fps=world.FPS, scale=4)
     appearance = world.caption(scene.subject, scene.colour, scene.place)
-    learn_file(name, file, recipe(scene.caption, appearance), workspace)
+    return LearnRecipe(prompt=scene.caption, appearance=appearance)
 
 
-def learn_file(name: str, file: Path, recipe: LearnRecipe, workspace: Workspace) -> None:
-    """Learn a motion from a file, replacing an older one of that name."""
-    learn(name, file, recipe, replace=True, workspace=workspace)
+def learned(motion: str, **changes: Any) -> Motion:
+    """A motion learned from its reference, with these changes to the default recipe."""
+    return learned_from(partial(write_reference, reference_of(motion)), **changes)
 
 
-def with_interval(values: Sequence[float]) -> str:
-    """Mean and its 95 % bootstrap interval; a dash if a value is not finite."""
-    if not np.isfinite(values).all():
-        return "-"
-    low, high = bootstrap_interval(values)
-    return f"{sum(values) / len(values):.2f} [{low:.2f}, {high:.2f}]"
-
-
-def with_difference(ours: Sequence[float], theirs: Sequence[float]) -> str:
-    """Mean difference of pairs and its 95 % bootstrap interval; two rows differ if the interval excludes 0."""
-    low, high = paired_interval(ours, theirs)
-    return f"{np.mean(np.subtract(ours, theirs)):+.2f} [{low:+.2f}, {high:+.2f}]"
-
-
-def installed(bytecode: str) -> dict[str, str]:
-    """Variables with which `cav` runs as pip installs it: modules compiled, in the folder `bytecode`; output buffered.
-
-    The first run compiles the modules.
-    """
-    unlike = {"PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"}
-    kept = {name: value for name, value in os.environ.items() if name not in unlike}
-    return {**kept, "PYTHONPYCACHEPREFIX": bytecode}
-
-
-def write_table(
-    name: str,
-    title: str,
-    columns: Sequence[str],
-    rows: Iterable[Sequence[str]],
-    notes: str = "",
-    folder: Path = RESULTS,
-) -> None:
-    """Print a table and save it as Markdown, with the command that made it."""
-    lines = [
-        f"# {title}",
-        "",
-        f"`python -m tests.{folder.parent.name}.{Path(sys.argv[0]).stem} {' '.join(sys.argv[1:])}`".replace(" `", "`"),
-        "",
-    ]
-    lines += [
-        f"| {' | '.join(columns)} |",
-        "|---" * len(columns) + "|",
-        *(f"| {' | '.join(row)} |" for row in rows),
-        "",
-    ]
-    text = "\n".join([*lines, *([notes, ""] if notes else [])])
-    folder.mkdir(exist_ok=True)
-    (folder / f"{name}.md").write_text(text)
-    print(text)
+def learned_from(write: Callable[[Path], LearnRecipe], **changes: Any) -> Motion:
+    """A motion learned from the file that `write` makes, with the recipe that it returns and these changes."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "reference.mp4")
+        recipe = replace(write(file), **changes)
+        return motion_of(learn("motion", file, recipe, workspace=Workspace(Path(folder))))

@@ -13,7 +13,7 @@ from cavtool.core.backbones.protocol import Backbone
 from cavtool.core.noise import step_generator
 from cavtool.mini import world
 from cavtool.studio.session import open_session
-from tests.benchmarks.common import write_table
+from tests.benchmarks.tables import write_table
 
 TIMESTEPS = (999, 950, 900, 850, 800, 700, 600, 400, 200)
 FIRST_SEED = 90_000_000

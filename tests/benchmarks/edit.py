@@ -9,8 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise, product
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from diffusers import DDIMInverseScheduler
@@ -23,20 +21,16 @@ from cavtool.core.sampling import Predict, sample
 from cavtool.core.windows import window_starts, windowed
 from cavtool.mini import world
 from cavtool.mini.judge import Judge, Reading, load_judge
-from cavtool.recipes import AbsorberKind, EditRecipe, EditStart, LearnRecipe
+from cavtool.recipes import AbsorberKind, EditRecipe, EditStart
 from cavtool.studio.edit import edit_frames
-from cavtool.studio.session import Motion, Session, motion_of, open_session
-from cavtool.workspace import Workspace
+from cavtool.studio.session import Session, open_session
 from tests.benchmarks.common import (
-    REPORT_LOOKS,
     REPORT_PROMPTS,
-    RESULTS,
     TUNE_PROMPTS,
-    learn_reference,
-    reference,
-    with_interval,
-    write_table,
+    learned,
+    reference_of,
 )
+from tests.benchmarks.tables import RESULTS, with_interval, write_table
 
 SWAPS = {"cat": "robot", "robot": "cat", "car": "bird", "bird": "car", "star": "boat", "rocket": "car", "boat": "cat"}
 MOTIONS, TUNE_MOTIONS = ("stands still", "moves right"), ("rises", "moves left")
@@ -217,7 +211,7 @@ def swaps(session: Session, judge: Judge, clips: Sequence[Source]) -> str:
 
 def additions(session: Session, judge: Judge, clips: Sequence[Source]) -> str:
     """A held-out motion on subjects that stand still."""
-    motion, truth = learned_motion(), reference(ADDED, REPORT_LOOKS).channels
+    motion, truth = learned(ADDED, absorber_kind=AbsorberKind.DUAL), reference_of(ADDED).channels
     rows, sheet = [], list[tuple[str, video.Frames]]()
     strong = replace(DESCRIBED, strength=1.0)
     for recipe in (DESCRIBED, strong, replace(strong, start=EditStart.NOISE)):
@@ -240,16 +234,6 @@ def additions(session: Session, judge: Judge, clips: Sequence[Source]) -> str:
         )
     video.contact_sheet(sheet, RESULTS / "edit-motion.png", scale=1)
     return section(f"A learned motion added, {len(clips)} clips", MOTION_COLUMNS, rows)
-
-
-def learned_motion() -> Motion:
-    def recipe(prompt: str, look: str) -> LearnRecipe:
-        return LearnRecipe(prompt=prompt, appearance=look, absorber_kind=AbsorberKind.DUAL)
-
-    with TemporaryDirectory() as folder:
-        workspace, name = Workspace(Path(folder)), ADDED.replace(" ", "_")
-        learn_reference(name, reference(ADDED, REPORT_LOOKS), recipe, workspace, Path(folder))
-        return motion_of(workspace.registry.get(name))
 
 
 # 4. Longer than a clip

@@ -25,7 +25,7 @@ from cavtool.core.metrics.appearance import leakage
 from cavtool.core.metrics.camera import camera_curve, object_curve
 from cavtool.core.metrics.tracks import Motion, _describe, _fidelity, fidelity, read_motion
 from cavtool.mini import world
-from tests.benchmarks.common import RESULTS
+from tests.benchmarks.tables import RESULTS
 
 NEAR = frozenset({"circle", "spiral"})  # declared before any measurement: both go round
 LOOKS = (

@@ -11,9 +11,8 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -26,11 +25,11 @@ from cavtool.mini.judge import Judge, Reading, load_judge
 from cavtool.models import find_model
 from cavtool.recipes import LearnRecipe
 from cavtool.schema import to_table
-from cavtool.studio.session import Motion, Session, motion_of, open_session
-from cavtool.workspace import Workspace
-from tests.benchmarks.common import RESULTS, Asked, Clip, learn_file, make, with_difference, with_interval, write_table
+from cavtool.studio.session import Session, open_session
+from tests.benchmarks.common import Asked, Clip, learned_from, make
 from tests.benchmarks.foreign_clips import REPORT, TUNE, Foreign
 from tests.benchmarks.study import BASE, VARIANTS
+from tests.benchmarks.tables import RESULTS, with_difference, with_interval, write_table
 
 PROMPTS = (("cat", "red", "forest"), ("box", "blue", "desert"), ("bird", "orange", "snow"))
 SEEDS = (301, 302)
@@ -61,18 +60,17 @@ def opened() -> tuple[Session, Judge, list[Clip]]:
 def measure(clip: Foreign, variant: str) -> tuple[Score, list[Clip]]:
     """Learn one clip one way; its videos and their scores."""
     session, judge, base = opened()
-    clips = base if variant == BASE else make(session, judge, PROMPTS, SEEDS, [learned(clip, VARIANTS[variant])])
+    clips = base
+    if variant != BASE:
+        motion = learned_from(partial(written, clip), **VARIANTS[variant])
+        clips = make(session, judge, PROMPTS, SEEDS, [motion])
     return score(clips, base, clip.channels(world.NUM_FRAMES, world.FPS)), clips
 
 
-def learned(clip: Foreign, changes: Mapping[str, Any]) -> Motion:
-    """The clip's motion, learned from a file with these changes to the defaults."""
-    with TemporaryDirectory() as folder:
-        file, workspace = Path(folder, "clip.mp4"), Workspace(Path(folder))
-        video.encode(clip.render(), file, fps=clip.style.fps)
-        recipe = LearnRecipe(prompt=clip.prompt, appearance=clip.appearance, start=0.0)
-        learn_file("motion", file, replace(recipe, **changes), workspace)
-        return motion_of(workspace.registry.get("motion"))
+def written(clip: Foreign, file: Path) -> LearnRecipe:
+    """Write a clip; the recipe to learn from it."""
+    video.encode(clip.render(), file, fps=clip.style.fps)
+    return LearnRecipe(prompt=clip.prompt, appearance=clip.appearance, start=0.0)
 
 
 def score(clips: Sequence[Clip], base: Sequence[Clip], truth: Mapping[str, Track]) -> Score:

@@ -33,9 +33,9 @@ from cavtool.recipes import NO_SAVING, LearnRecipe, MemoryOptions
 from cavtool.studio.learn import learn, train
 from cavtool.studio.session import Motion, Session, open_session
 from cavtool.workspace import Workspace
-from tests.benchmarks.common import RESULTS, write_table
 from tests.benchmarks.gpu_models import MODELSCOPE, MODELSCOPE_384, WAN, ZEROSCOPE, Size, describe, make
 from tests.benchmarks.memory import Peak
+from tests.benchmarks.tables import RESULTS, write_table
 
 HAS_GPU = torch.cuda.is_available()
 DEVICE = "cuda" if HAS_GPU else "cpu"

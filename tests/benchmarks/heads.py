@@ -7,7 +7,7 @@ the others. Measured at the width of Wan 2.1 1.3B (12 heads of 128) on random in
 import torch
 from torch import Tensor, nn
 
-from tests.benchmarks.common import write_table
+from tests.benchmarks.tables import write_table
 
 WIDTH, HEADS, RANK, NUM_TOKENS = 1536, 12, 32, 512
 NUM_CHANGED, SIZES = (3, 6, 9), (0.05, 0.1, 0.2, 0.5)

@@ -26,7 +26,7 @@ from cavtool.core.backbones.memory import set_checkpointing
 from cavtool.core.backbones.parts.layers import attention_projections, layers_of
 from cavtool.core.backbones.unet3d import ACTIVATION_LAYERS as OF_UNET3D
 from cavtool.recipes import LearnRecipe
-from tests.benchmarks.common import write_table
+from tests.benchmarks.tables import write_table
 
 
 class Peak(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -7,6 +7,7 @@ Every motion is trained once: the intervals are over prompts and seeds. Needs sc
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,28 +16,22 @@ from cavtool.core.metrics.channels import channel_scores
 from cavtool.mini import world
 from cavtool.mini.judge import Judge, load_judge
 from cavtool.recipes import AbsorberKind, LearnRecipe
-from cavtool.registry import Asset
-from cavtool.studio.session import Motion, Session, motion_of, open_session
-from cavtool.workspace import Workspace
+from cavtool.studio.session import Motion, Session, open_session
 from tests.benchmarks import filmed
 from tests.benchmarks.common import (
-    REPORT_LOOKS,
     REPORT_PROMPTS,
-    RESULTS,
     SCORES,
     TITLES,
     Score,
     by_clip,
-    learn_file,
-    learn_reference,
+    learned_from,
     limits_of_stillness,
     make,
-    reference,
+    reference_of,
     score,
-    with_difference,
-    with_interval,
-    write_table,
+    write_reference,
 )
+from tests.benchmarks.tables import RESULTS, with_difference, with_interval, write_table
 
 SEEDS = (101, 102)
 ROWS = ("base", "none", "dual")
@@ -45,27 +40,21 @@ SHOWN = "figure eight"  # in the README, one clip per prompt
 Scores = Mapping[str, Mapping[str, list[Score]]]  # by motion and row
 
 
-def learned(motion: str, kind: AbsorberKind, folder: Path) -> Asset:
-    """A motion learned from a real file."""
-    name, workspace = f"{motion.replace(' ', '_')}-{kind}", Workspace(folder)
-
-    def recipe(prompt: str, appearance: str) -> LearnRecipe:
-        return LearnRecipe(prompt=prompt, appearance=appearance, absorber_kind=kind)
-
+def written(motion: str, file: Path) -> LearnRecipe:
+    """Write the reference of a motion; the recipe to learn from it."""
     if motion == FILMED:
-        filmed.film(folder / "filmed.mp4")
-        learn_file(name, folder / "filmed.mp4", recipe(filmed.PROMPT, filmed.APPEARANCE), workspace)
-    else:
-        learn_reference(name, reference(motion, REPORT_LOOKS), recipe, workspace, folder)
-    return workspace.registry.get(name)
+        filmed.film(file)
+        return LearnRecipe(prompt=filmed.PROMPT, appearance=filmed.APPEARANCE)
+    return write_reference(reference_of(motion), file)
 
 
-def seen_by_the_model(file: Path) -> video.Frames:
+def seen_by_the_model(motion: str) -> video.Frames:
     """A reference at the model's size and rate."""
-    duration = world.NUM_FRAMES / world.FPS
-    return video.decode(
-        file, start=0.0, duration=duration, num_frames=world.NUM_FRAMES, width=world.SIDE, height=world.SIDE
-    )
+    with TemporaryDirectory() as folder:
+        file, duration = Path(folder, "reference.mp4"), world.NUM_FRAMES / world.FPS
+        written(motion, file)
+        side = world.SIDE
+        return video.decode(file, start=0.0, duration=duration, num_frames=world.NUM_FRAMES, width=side, height=side)
 
 
 def main() -> None:
@@ -74,22 +63,19 @@ def main() -> None:
     limits = limits_of_stillness(session, judge, REPORT_PROMPTS)
     scores: dict[str, dict[str, list[Score]]] = {}
     motions: dict[str, Motion] = {}
-    with TemporaryDirectory() as folder:
-        for motion in (*world.REPORT_MOTIONS, FILMED):
-            scene = filmed.scene() if motion == FILMED else reference(motion, REPORT_LOOKS)
-            scores[motion] = {"base": [score(clip, scene, limits) for clip in base]}
-            sheet: list[tuple[str, video.Frames]] = []
-            for kind in (AbsorberKind.NONE, AbsorberKind.DUAL):
-                asset = learned(motion, kind, Path(folder))
-                motions[motion] = motion_of(asset)  # of the last kind, dual
-                clips = make(session, judge, REPORT_PROMPTS, SEEDS, [motions[motion]])
-                scores[motion][str(kind)] = [score(clip, scene, limits) for clip in clips]
-                sheet = sheet or [(f"{motion}\nreference", seen_by_the_model(asset.reference))]
-                sheet += [(f"{clip.asked.prompt}\n{kind}, seed {clip.seed}", clip.frames) for clip in clips]
-            video.contact_sheet(sheet, RESULTS / f"motion-{motion.replace(' ', '-')}.png", scale=1)
-            if motion == SHOWN:
-                video.contact_sheet([sheet[0], *sheet[-len(clips) :: len(SEEDS)]], RESULTS / "readme.png", scale=1)
-            report(scores)  # of those learned so far
+    for motion in (*world.REPORT_MOTIONS, FILMED):
+        scene = filmed.scene() if motion == FILMED else reference_of(motion)
+        scores[motion] = {"base": [score(clip, scene, limits) for clip in base]}
+        sheet = [(f"{motion}\nreference", seen_by_the_model(motion))]
+        for kind in (AbsorberKind.NONE, AbsorberKind.DUAL):
+            motions[motion] = learned_from(partial(written, motion), absorber_kind=kind)  # at last, dual
+            clips = make(session, judge, REPORT_PROMPTS, SEEDS, [motions[motion]])
+            scores[motion][str(kind)] = [score(clip, scene, limits) for clip in clips]
+            sheet += [(f"{clip.asked.prompt}\n{kind}, seed {clip.seed}", clip.frames) for clip in clips]
+        video.contact_sheet(sheet, RESULTS / f"motion-{motion.replace(' ', '-')}.png", scale=1)
+        if motion == SHOWN:
+            video.contact_sheet([sheet[0], *sheet[-len(clips) :: len(SEEDS)]], RESULTS / "readme.png", scale=1)
+        report(scores)  # of those learned so far
     both(session, judge, [motions["twirl"], replace(motions["dolly zoom"], weight=0.7)], limits)
 
 
@@ -124,10 +110,10 @@ def both(session: Session, judge: Judge, motions: list[Motion], limits: dict[str
     clips = make(session, judge, REPORT_PROMPTS, SEEDS, motions)
     rows = []
     for motion, channel in (("twirl", "yaw"), ("dolly zoom", "camera_zoom")):
-        truth = reference(motion, REPORT_LOOKS).channels
+        truth = reference_of(motion).channels
         scores = [channel_scores(clip.reading.channels, truth)[channel] for clip in clips]
         rows.append((f"{motion}: {channel}", with_interval(scores)))
-    dolly = reference("dolly zoom", REPORT_LOOKS)
+    dolly = reference_of("dolly zoom")
     held = [score(clip, dolly, limits).size_held for clip in clips]
     rows.append(("share in which the subject keeps its size", with_interval(held)))
     write_table("both", "twirl and dolly_zoom:0.7 at once", ("channel", "score"), rows)

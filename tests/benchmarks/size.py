@@ -11,8 +11,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.benchmarks.common import installed, write_table
 from tests.benchmarks.startup import Seconds, run
+from tests.benchmarks.tables import installed, write_table
 from tests.cli.assets import put_motion
 
 NUM_RUNS = 5

@@ -14,9 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from cavtool import video
-from cavtool.mini import world
-from tests.benchmarks.common import REPORT_LOOKS, reference, write_table
+from tests.benchmarks.common import reference_of, write_reference
+from tests.benchmarks.tables import write_table
 
 IMPORTS = ("torch", "diffusers.UNet3DConditionModel", "transformers.CLIPTextModel", "peft")
 Timed = list[tuple[float, dict[str, object]]]
@@ -67,8 +66,8 @@ def main() -> None:
     for _ in range(num_runs):
         with TemporaryDirectory() as name:
             folder = Path(name)
-            scene = reference("twirl", REPORT_LOOKS)
-            video.encode(world.render(scene), folder / "twirl.mp4", fps=world.FPS, scale=4)
+            scene = reference_of("twirl")
+            write_reference(scene, folder / "twirl.mp4")
             learned, peak = run("learn", "twirl", f"{folder}/twirl.mp4", "--prompt", scene.caption, home=folder)
             made, _ = run("generate", "ironman", "--motion", "twirl", "-o", f"{folder}/v.mp4", home=folder)
             demo, _ = run("demo", "-o", f"{folder}/demo", home=folder / "demo-home")

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.benchmarks.common import installed, write_table
+from tests.benchmarks.tables import installed, write_table
 from tests.cli.assets import put_motion
 
 NUM_RUNS = 30

@@ -8,34 +8,27 @@ import json
 import sys
 from dataclasses import asdict, replace
 from functools import cache
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from cavtool.mini import world
 from cavtool.mini.judge import Judge, load_judge
 from cavtool.models import find_model
 from cavtool.recipes import AbsorberKind, LearnRecipe
 from cavtool.schema import to_table
-from cavtool.studio.session import Motion, Session, motion_of, open_session
-from cavtool.workspace import Workspace
+from cavtool.studio.session import Session, open_session
 from tests.benchmarks.common import (
-    RESULTS,
     SCORES,
     TITLES,
-    TUNE_LOOKS,
     TUNE_PROMPTS,
+    TUNE_REFERENCES,
     Score,
     by_clip,
-    learn_reference,
+    learned,
     limits_of_stillness,
     make,
-    reference,
+    reference_of,
     score,
-    with_difference,
-    with_interval,
-    write_table,
 )
+from tests.benchmarks.tables import RESULTS, with_difference, with_interval, write_table
 
 SEEDS = (201, 202)
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -75,24 +68,12 @@ def opened() -> tuple[Session, Judge, dict[str, float]]:
 
 def measure(variant: str, motion: str) -> dict[str, Any]:
     """Train one motion with one variant; returns the scores of its clips."""
-    scene = reference(motion, TUNE_LOOKS)
+    scene = reference_of(motion)
     session, judge, limits = opened()
-    motions = [] if variant == BASE else [learned(scene, VARIANTS[variant])]
+    motions = [] if variant == BASE else [learned(motion, **VARIANTS[variant])]
     clips = make(session, judge, TUNE_PROMPTS, SEEDS, motions)
     scores = [asdict(score(clip, scene, limits)) for clip in clips]
     return {**key(variant, motion), "scores": scores}
-
-
-def learned(scene: world.Scene, changes: dict[str, Any]) -> Motion:
-    """The scene's motion, learned with these changes to the defaults."""
-    with TemporaryDirectory() as folder:
-        workspace = Workspace(Path(folder))
-
-        def recipe(prompt: str, appearance: str) -> LearnRecipe:
-            return replace(LearnRecipe(prompt=prompt, appearance=appearance), **changes)
-
-        learn_reference("motion", scene, recipe, workspace, Path(folder))
-        return motion_of(workspace.registry.get("motion"))
 
 
 def main() -> None:
@@ -102,7 +83,7 @@ def main() -> None:
     done = [json.loads(line) for line in log if line.endswith("}")]
     rows = {}
     for variant in dict.fromkeys(["default", *variants]):
-        for motion in TUNE_LOOKS:
+        for motion in TUNE_REFERENCES:
             inputs = key(variant, motion).items()
             row = next((row for row in done if inputs <= row.items()), None)
             if row is None:
@@ -113,13 +94,13 @@ def main() -> None:
             print(variant, motion, [round(s["fidelity"], 2) for s in row["scores"]], flush=True)
     table = []
     for variant in variants:
-        mine, usual = ([rows[v, m] for m in TUNE_LOOKS] for v in (variant, "default"))
+        mine, usual = ([rows[v, m] for m in TUNE_REFERENCES] for v in (variant, "default"))
         scores, others = ([[Score(**s) for s in row["scores"]] for row in r] for r in (mine, usual))
         means = [with_interval(by_clip(scores, name)) for name in SCORES]
         differ = with_difference(by_clip(scores, "fidelity"), by_clip(others, "fidelity"))
         by_motion = " ".join(f"{sum(by_clip([s], 'fidelity')) / len(s):.2f}" for s in scores)
         table.append((variant, *means, differ, by_motion))
-    names = ", ".join(TUNE_LOOKS)
+    names = ", ".join(TUNE_REFERENCES)
     columns = ("variant", *TITLES, "fidelity minus the default's", f"fidelity of {names}")
     write_table("study", "Settings of `cav learn`, on the tune motions", columns, table)
 

@@ -9,26 +9,20 @@ compete for the subject's position. The intervals are over prompts and seeds.
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from cavtool.core.metrics.channels import fidelity
 from cavtool.mini.judge import load_judge
 from cavtool.recipes import LearnRecipe
-from cavtool.studio.session import Motion, motion_of, open_session
-from cavtool.workspace import Workspace
+from cavtool.studio.session import open_session
 from tests.benchmarks.common import (
-    REPORT_LOOKS,
     REPORT_PROMPTS,
     Clip,
-    learn_reference,
+    learned,
     make,
-    reference,
+    reference_of,
     right,
-    with_difference,
-    with_interval,
-    write_table,
 )
+from tests.benchmarks.tables import with_difference, with_interval, write_table
 
 PAIRS = (  # the first three are complementary
     ("figure eight", "dolly zoom"),
@@ -42,21 +36,9 @@ DEFAULTS = [len(REPORT_PROMPTS), 2, LearnRecipe.steps]
 Clips = Mapping[str, list[Clip]]  # by row
 
 
-def learned(motion: str, steps: int) -> Motion:
-    """The motion, learned from its reference."""
-    with TemporaryDirectory() as folder:
-        workspace, absorber_steps = Workspace(Path(folder)), min(steps, LearnRecipe.absorber_steps)
-
-        def recipe(prompt: str, appearance: str) -> LearnRecipe:
-            return LearnRecipe(prompt=prompt, appearance=appearance, steps=steps, absorber_steps=absorber_steps)
-
-        learn_reference("motion", reference(motion, REPORT_LOOKS), recipe, workspace, Path(folder))
-        return motion_of(workspace.registry.get("motion"))
-
-
 def followed(clips: Sequence[Clip], motion: str) -> list[float]:
     """The fidelity of each clip to a motion."""
-    truth = reference(motion, REPORT_LOOKS).channels
+    truth = reference_of(motion).channels
     return [fidelity(clip.reading.channels, truth) for clip in clips]
 
 
@@ -92,7 +74,8 @@ def main() -> None:
     num_prompts, num_seeds, steps = counts + DEFAULTS[len(counts) :]
     session, judge = open_session("cav-mini"), load_judge()
     prompts, seeds = REPORT_PROMPTS[:num_prompts], range(FIRST_SEED, FIRST_SEED + num_seeds)
-    motions = {motion: learned(motion, steps) for motion in dict.fromkeys(motion for pair in PAIRS for motion in pair)}
+    how = {"steps": steps, "absorber_steps": min(steps, LearnRecipe.absorber_steps)}
+    motions = {motion: learned(motion, **how) for motion in dict.fromkeys(motion for pair in PAIRS for motion in pair)}
     base = make(session, judge, prompts, seeds)
     alone = {name: make(session, judge, prompts, seeds, [motion]) for name, motion in motions.items()}
     rows: list[Sequence[str]] = []

@@ -18,7 +18,7 @@ from cavtool.mini2.world.places import HELD_OUT_PLACES, PLACES
 from cavtool.mini2.world.scenes import POSES, TIME, Scene, caption
 from cavtool.mini2.world.subjects import COLOURLESS, COLOURS, SUBJECTS
 from cavtool.recipes import SampleRecipe
-from tests.benchmarks.common import with_interval, write_table
+from tests.benchmarks.tables import with_interval, write_table
 from tests.benchmarks2.session import open_folder
 
 RESULTS = Path(__file__).parent / "results"

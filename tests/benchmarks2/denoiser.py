@@ -19,7 +19,7 @@ from cavtool.mini2.training.data import encode
 from cavtool.mini2.world.motions import CAMERA_MOTIONS, OBJECT_MOTIONS
 from cavtool.mini2.world.sampling import sample_scene
 from cavtool.mini2.world.scenes import TIME, Scene, caption, render
-from tests.benchmarks.common import write_table
+from tests.benchmarks.tables import write_table
 from tests.benchmarks2.common import REPORT_PROMPTS, RESULTS
 
 TIMESTEPS = (960, 900, 800, 700, 500, 200)

@@ -20,7 +20,7 @@ from cavtool.recipes import AbsorberKind
 from cavtool.studio.learn import learn
 from cavtool.studio.session import Motion, Session, motion_of
 from cavtool.workspace import Workspace
-from tests.benchmarks.common import with_difference, with_interval, write_table
+from tests.benchmarks.tables import with_difference, with_interval, write_table
 from tests.benchmarks2.common import (
     REPORT_PROMPTS,
     RESULTS,

@@ -19,7 +19,7 @@ from cavtool.mini2.training.denoiser import video_stage
 from cavtool.mini2.training.optimizer import Optimizer
 from cavtool.mini2.training.plans import PLANS, Plan
 from cavtool.mini2.training.rendering import CONTROLS, KINDS
-from tests.benchmarks.common import write_table
+from tests.benchmarks.tables import write_table
 from tests.benchmarks2.common import RESULTS
 
 

@@ -16,10 +16,9 @@ from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from cavtool import video
-from cavtool.mini import world
 from cavtool.registry import Registry
-from tests.benchmarks.common import TUNE_LOOKS, reference, write_table
+from tests.benchmarks.common import reference_of, write_reference
+from tests.benchmarks.tables import write_table
 from tests.campaigns.registry import RESULTS
 from tests.cli.assets import put_motion
 
@@ -33,7 +32,7 @@ class Home:
         self.environment = {**os.environ, "CAV_HOME": str(folder)}
         self.registry = Registry(folder / "data" / "assets", shared=())
         self.video = folder / "reference.mp4"
-        video.encode(world.render(reference("circle", TUNE_LOOKS)), self.video, fps=world.FPS, scale=4)
+        write_reference(reference_of("circle"), self.video)
         for number in range(3):
             put_motion(folder, f"earlier-{number}")
 

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from cavtool.registry import Registry
 from cavtool.registry.trash import list_trash
 from tests import nursery
-from tests.benchmarks.common import write_table
+from tests.benchmarks.tables import write_table
 from tests.nursery import job
 from tests.registry import samples
 
