@@ -15,6 +15,7 @@ MAX_TOGETHER = 32  # motions, or styles, of one video: all must fit into its met
 MAX_LR = 1e30  # larger ones overflow in the optimizer
 MAX_WEIGHT = 100.0  # of a motion or absorber; far smaller ones already make every video black
 MAX_GUIDANCE = 100.0  # models use 1 to 15; far more gives colours without a picture
+_SHORTER = "write a shorter one: models read at most 300 to 2000 characters"
 MAX_RANK = 1024  # of a LoRA to train: more is no low rank, and takes more memory than the model
 
 
@@ -54,10 +55,9 @@ def check(ok: object, message: str, hint: str | None = None) -> None:
 def check_prompt(text: str, what: str = "the prompt") -> None:
     """Raise InvalidInput for a text that is too long for the metadata of a video; models read far less."""
     in_range = len(text) <= MAX_PROMPT
-    check(in_range, f"{what} has {len(text)} characters, at most {MAX_PROMPT} are possible", "models read about 100")
+    check(in_range, f"{what} has {len(text)} characters, at most {MAX_PROMPT} are possible", _SHORTER)
     size = len(json.dumps(text))
-    message = f"{what} takes {size} bytes of metadata, at most {MAX_TEXT} are possible"
-    check(size <= MAX_TEXT, message, "write a shorter one: models read about 100 characters")
+    check(size <= MAX_TEXT, f"{what} takes {size} bytes of metadata, at most {MAX_TEXT} are possible", _SHORTER)
 
 
 def check_number(motions: Sized, styles: Sized) -> None:

@@ -16,7 +16,7 @@ from cavtool.core.adapters.lora import LoraState
 from cavtool.core.devices import explain_oom
 from cavtool.core.distributed import from_main, in_main
 from cavtool.errors import InvalidInput, MediaError
-from cavtool.events import Note, OnEvent, Stage, Step, Warn
+from cavtool.events import Note, OnEvent, Stage, Step
 from cavtool.models import Model, NativeClip
 from cavtool.recipes import AbsorbRecipe
 from cavtool.registry import Asset, Record
@@ -25,7 +25,7 @@ from cavtool.schema import to_table
 from cavtool.studio.learn.prepare import NUM_CROPS, open_for_training, temporal_heads
 from cavtool.studio.learn.train import absorber_trainer, smooth
 from cavtool.studio.retry import retrying
-from cavtool.studio.session import Session
+from cavtool.studio.session import Session, warn_if_too_long
 from cavtool.studio.weights import save_weights
 from cavtool.workspace import Workspace
 
@@ -54,8 +54,7 @@ def absorb(
     frames, clip = _read_frames(sources, model.clip, on_event)
     with explain_oom():
         session = open_for_training(model, recipe)
-        if rest := session.backbone.truncated(recipe.prompt):
-            on_event(Warn(f"the prompt is too long for `{model.name}`, which ignores `{rest}`"))
+        warn_if_too_long(session, {"the prompt": recipe.prompt}, on_event)
     _, (state, loss) = retrying(session, lambda session: _train(session, recipe, frames, clip, on_event), on_event)
     draft = _draft(name, recipe, model, state, loss, num_frames=len(frames))
     with TemporaryDirectory() as folder:
@@ -77,8 +76,9 @@ def _read_frames(
         raise InvalidInput("an absorber needs a video or a picture")
     read = [_frames_of(source, clip, on_event) for source in sources]
     frames = [frame for each in read for frame in each]
-    if all(map(video.is_black, frames)):
-        raise MediaError("all sources are black: there is nothing to learn", hint="choose other videos or pictures")
+    if all(video.is_black(frame) or video.is_uniform(frame) for frame in frames):
+        message = "all sources are black, or of one colour: there is nothing to learn"
+        raise MediaError(message, hint="choose other videos or pictures")
     return frames, next((each for each in read if isinstance(each, np.ndarray)), None)
 
 

@@ -33,14 +33,13 @@ from cavtool.studio.generate import (
     warn_if_blank,
 )
 from cavtool.studio.retry import retrying
-from cavtool.studio.session import Motion, Session, open_session
+from cavtool.studio.session import Motion, Session, open_session, warn_if_too_long
 from cavtool.system.files import output_file
-from cavtool.video import Frames, Media, decode_whole, encode_like, probe
+from cavtool.video import Frames, Media, decode_whole, encode_like, is_uniform, probe
 from cavtool.workspace import Workspace
 
 MIN_FRAMES = 4
 _MAX_STEM = 60  # characters of the name of the video in that of the edited one
-_UNIFORM = 16  # of 255: compression noise on a video of one colour differs by less
 
 
 def edit(
@@ -154,7 +153,7 @@ def _read_frames(video: Path, media: Media, model: Model, on_event: OnEvent) -> 
     num_frames = native.num_frames_for(media.duration)
     width, height = native.size_like(media.width, media.height)
     frames = decode_whole(video, num_frames=num_frames, width=width, height=height, on_event=on_event)
-    if int(frames.max()) - int(frames.min()) < _UNIFORM:
+    if is_uniform(frames):
         raise MediaError(f"`{video}` shows nothing: all its frames are of one colour", hint="choose another video")
     num_windows = len(window_starts(native.num_latents(num_frames), native.num_latents(native.num_frames)))
     windows = f" in {num_windows} overlapping windows" if num_windows > 1 else ""
@@ -185,8 +184,7 @@ def _check_file(video: Path, file: Path, *, overwrite: bool) -> None:
 def _warn(recipe: EditRecipe, session: Session, motions: Sequence[Motion], on_event: OnEvent) -> None:
     """Warn of everything in the recipe that will not have the expected effect."""
     warn_about(recipe, session, on_event)
-    if rest := session.backbone.truncated(recipe.source_prompt):
-        on_event(Warn(f"the source prompt is too long for `{session.model.name}`, which ignores `{rest}`"))
+    warn_if_too_long(session, {"the source prompt": recipe.source_prompt}, on_event)
     if recipe.start is EditStart.DDIM and not recipe.source_prompt:
         on_event(Note("no `--source-prompt`: a description of the video as it is works better"))
     if recipe.start is EditStart.DDIM and recipe.seed is not None:

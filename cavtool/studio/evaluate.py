@@ -111,7 +111,7 @@ def evaluate(
     name, MediaError for a video that cannot be measured, InvalidInput and Conflict for the report.
     """
     registry = (workspace or Workspace()).registry
-    asked = _resolve(targets, reference, prompt, registry)
+    asked = _resolve(targets, reference, prompt.strip(), registry)
     if report is not None:
         _check_report(report, asked, overwrite=overwrite)
     warned: set[Event] = set()

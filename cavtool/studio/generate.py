@@ -25,7 +25,7 @@ from cavtool.registry.record import Record
 from cavtool.schema import to_table
 from cavtool.studio.appearance import Appearance, load_absorbers
 from cavtool.studio.retry import retrying
-from cavtool.studio.session import Motion, Session, check_model, motion_of, open_session
+from cavtool.studio.session import Motion, Session, check_model, motion_of, open_session, warn_if_too_long
 from cavtool.system.files import check_output, output_file
 from cavtool.workspace import Workspace
 
@@ -33,7 +33,6 @@ AnyRecipe = TypeVar("AnyRecipe", SampleRecipe, EditRecipe)
 _MAX_SIDE = 16384  # pixels
 _MAX_BYTES = 4e9  # of the frames of a video
 _MAX_NAMES = 120  # characters of a file name
-_UNIFORM = 16  # of 255: compression noise on a video of one colour differs by less
 # Left out of a video's metadata: what belongs to this machine, and the styles, which are written apart.
 _LEFT_OUT = {"device", "dtype", "memory", "num_videos", "styles"}
 
@@ -100,7 +99,7 @@ def _check_scale(enlarge: int, model: Model) -> None:
 
 def warn_if_blank(frames: video.Frames, what: str, on_event: OnEvent) -> None:
     """Warn if all pixels of a video have about one colour: the weights or the guidance were too large."""
-    if int(frames.max()) - int(frames.min()) < _UNIFORM:
+    if video.is_uniform(frames):
         on_event(Warn(f"{what} shows only one colour: use smaller weights or a lower `--guidance`"))
 
 
@@ -210,8 +209,7 @@ def warn_about(recipe: AnyRecipe, session: Session, on_event: OnEvent) -> None:
         on_event(
             Warn(f"`{model.name}` was not trained on {listed}; a larger model (`--model FOLDER`) knows more words")
         )
-    if rest := session.backbone.truncated(recipe.prompt):
-        on_event(Warn(f"the prompt is too long for `{model.name}`, which ignores `{rest}`"))
+    warn_if_too_long(session, {"the prompt": recipe.prompt, "the negative prompt": recipe.negative}, on_event)
     if recipe.negative and recipe.guidance == 1:
         on_event(Warn("`--negative` does nothing at `--guidance 1`"))
     if recipe.revision not in {"", model.revision}:

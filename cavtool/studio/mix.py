@@ -39,7 +39,7 @@ def mix(
     registry = workspace.registry
     registry.check_free(name, "motion", replace=replace)
     parts = [_read(registry, blend) for blend in recipe.motions]
-    _check_compatible([record for record, _ in parts], on_event)
+    _check_compatible(parts, on_event)
     parents = _parents(parts)
     state = combine([(motion.state, motion.weight) for _, motion in parts])
     metrics: dict[str, float] = {}
@@ -66,10 +66,10 @@ def _read(registry: Registry, blend: Blend) -> Part:
     return registry.read(blend.name, use, "motion")
 
 
-def _check_compatible(records: Sequence[Record], on_event: OnEvent) -> None:
+def _check_compatible(parts: Sequence[Part], on_event: OnEvent) -> None:
     """Raise Incompatible if the motions cannot be one set of weights; a note if the base models' weights differ."""
-    first = records[0]
-    for record in records[1:]:
+    first, *others = (record for record, _ in parts)
+    for record in others:
         if record.fingerprint != first.fingerprint:
             raise Incompatible(
                 f"`{first.name}` was learned on `{first.base_model}`, `{record.name}` on `{record.base_model}`, "
@@ -80,11 +80,15 @@ def _check_compatible(records: Sequence[Record], on_event: OnEvent) -> None:
             raise Incompatible(
                 f"`{first.name}` was learned with `--noise-from {_noise_from(first):g}`, `{record.name}` with "
                 f"{_noise_from(record):g}: one set of weights cannot do both",
-                hint=f"generate with each of them: `cav generate PROMPT -m {first.name} -m {record.name}`",
+                hint=f"generate with all of them: `cav generate PROMPT {_as_options(parts)}`",
             )
-    for record in records[1:]:
+    for record in others:
         if record.revision != first.revision:
             on_event(Note(f"`{first.name}` and `{record.name}` were learned on different weights of the base model"))
+
+
+def _as_options(parts: Sequence[Part]) -> str:
+    return " ".join(f"-m {record.name}:{motion.weight:g}" for record, motion in parts)
 
 
 def _noise_from(record: Record) -> float:

@@ -1,11 +1,12 @@
 """A base model opened once and used many times: by generate, edit, the preview after learning, the demo, benchmarks."""
 
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -70,6 +71,14 @@ def check_model(asset: Asset, model: Model, on_event: OnEvent) -> None:
     if record.revision != model.revision:
         text = f"`{record.name}` was learned on different weights of `{model.name}`; learn it again if it looks wrong"
         on_event(Warn(text))
+
+
+def warn_if_too_long(session: "Session", prompts: Mapping[str, str], on_event: OnEvent) -> None:
+    """Warn of each prompt of which the model reads only the beginning; the prompts by what they are."""
+    for what, prompt in prompts.items():
+        if rest := session.backbone.truncated(prompt):
+            beginning = shorten(rest, 60, placeholder=" …")
+            on_event(Warn(f"{what} is too long: `{session.model.name}` ignores it from `{beginning}` on"))
 
 
 def _how_to_learn_again(asset: Asset) -> str:

@@ -19,6 +19,7 @@ Frames = NDArray[np.uint8]
 
 EXACT = "bicubic+accurate_rnd+full_chroma_int"  # ffmpeg's default scaling makes colours darker by 2 of 255
 _BLACK = 24  # of 255
+_UNIFORM = 16  # of 255: compression noise in a video of one colour is less
 MOTION = 4  # different frames that a motion needs
 
 
@@ -128,6 +129,12 @@ def _report(path: Path, scan: Scan, on_event: OnEvent) -> None:
 def is_black(frames: Frames) -> bool:
     """Whether frames show nothing: film grain and compression reach about 20 of 255 in a black part."""
     return int(frames.max()) < _BLACK
+
+
+def is_uniform(frames: Frames) -> bool:
+    """Whether frames show nothing but one colour, as far as compression lets them."""
+    channels = range(frames.shape[-1])
+    return all(int(frames[..., channel].max()) - int(frames[..., channel].min()) < _UNIFORM for channel in channels)
 
 
 def can_tone_map(stream: Stream) -> bool:

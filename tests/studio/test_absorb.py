@@ -146,9 +146,10 @@ def test_sources_that_cannot_be_used_are_refused_before_any_work(pictures: Path,
     (pictures / "cut.png").write_bytes((pictures / "wide.png").read_bytes()[:-300])
     with pytest.raises(MediaError, match=r"cut\.png"):
         absorb("lantern", [pictures], ABSORB)
-    Image.new("RGB", (64, 64), (9, 9, 9)).save(tmp_path / "black.png")
-    with pytest.raises(MediaError, match="all sources are black"):
-        absorb("lantern", [tmp_path / "black.png"], ABSORB)
+    for colour in ((9, 9, 9), (250, 40, 40)):
+        Image.new("RGB", (64, 64), colour).save(tmp_path / "plain.png")
+        with pytest.raises(MediaError, match="all sources are black, or of one colour"):
+            absorb("lantern", [tmp_path / "plain.png"], ABSORB)
     with pytest.raises(InvalidInput, match="`--kind` must be"):
         dataclasses.replace(ABSORB, kind=AbsorberKind.NONE)
     put(Workspace().registry.root, "lantern", 1)

@@ -33,7 +33,7 @@ def test_the_best_checkpoint_is_kept_and_said_also_after_an_interruption(circle:
     events: list[Event] = []
     asset = learn("circle", circle, SHORT, on_event=events.append)
     metrics = asset.record.metrics
-    assert set(metrics) == {"loss", "step", "fidelity", "leakage"}
+    assert set(metrics) == {"step", "fidelity", "leakage"}
     (said,) = [event.text for event in events if isinstance(event, Note) and event.text.startswith("kept")]
     assert said.startswith(f"kept the motion of step {metrics['step']:.0f} of 6: fidelity ")
     fixed = dataclasses.replace(SHORT, steps=int(metrics["step"]))

@@ -167,15 +167,17 @@ def test_what_has_no_effect_is_warned_about(session: Session, shaky: str, cat: P
     recipe = EditRecipe(
         "a red wombat" + " in the forest" * 20,
         source_prompt="cat" + " in the forest" * 20,
+        negative="a dog" + " in the desert" * 20,
         motions=(Blend(shaky),),
         strength=0.0,
         seed=3,
         steps=2,
     )
     edit(cat, recipe, output=tmp_path, session=session, on_event=events.append)
-    unknown, long, source_long, seed, strength, motion = warnings_of(events)
+    unknown, long, negative_long, source_long, seed, strength, motion = warnings_of(events)
     assert "`wombat`" in unknown
     assert long.startswith("the prompt is too long")
+    assert negative_long.startswith("the negative prompt is too long")
     assert source_long.startswith("the source prompt is too long")
     assert seed == "`--seed` does nothing with `--start ddim`"
     assert "changes nothing" in strength
@@ -184,7 +186,7 @@ def test_what_has_no_effect_is_warned_about(session: Session, shaky: str, cat: P
 
 @pytest.mark.slow
 def test_a_model_of_modelscope_s_architecture_edits(modelscope: Path, cat: Path, tmp_path: Path) -> None:
-    recipe = dataclasses.replace(QUICK, model=str(modelscope), steps=1)
+    recipe = dataclasses.replace(QUICK, model=str(modelscope))
     file = edit(cat, recipe, output=tmp_path)
     assert (video.probe(file).width, video.probe(file).num_frames) == (128, 16)
 

@@ -98,6 +98,7 @@ def test_the_prompt_of_an_edited_video_is_read_too(tmp_path: Path) -> None:
     video.encode(frames, tmp_path / "edited.mp4", fps=8, recipe=edited)
     (found,) = evaluate([tmp_path / "edited.mp4"])
     assert (found.prompt, found.text_by) == ("a red cat in the forest", "judge of cav-mini")
+    assert evaluate([tmp_path / "edited.mp4"], prompt=" ")[0].prompt == found.prompt, "a blank prompt is none"
 
 
 def test_a_report_is_refused_before_any_work(tmp_path: Path) -> None:

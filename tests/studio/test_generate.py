@@ -165,7 +165,8 @@ def test_unknown_words_and_the_native_size_are_reported(session: Session, tmp_pa
     )
     (file,) = generate(recipe, output=tmp_path / "v.mp4", session=session, on_event=events.append)
     warning, truncated, unused = [e.text for e in events if isinstance(e, Warn)]
-    assert "in the forest`" in truncated
+    assert truncated.startswith("the prompt is too long: `cav-mini` ignores it from `")
+    assert truncated.endswith(" …` on")
     assert "`--negative` does nothing" in unused
     assert "`wombat`, `dances`, `man`" in warning
     assert "`red`" not in warning

@@ -142,10 +142,14 @@ def test_a_clip_without_motion_is_learned_with_a_warning(tmp_path: Path) -> None
     assert "hardly anything moves: there is little to learn" in [e.text for e in events if isinstance(e, Warn)]
 
 
-def test_a_black_clip_is_refused_before_the_training(tmp_path: Path) -> None:
-    video.encode(np.full((16, 64, 64, 3), 5, np.uint8), tmp_path / "black.mp4", fps=world.FPS)
-    with pytest.raises(MediaError, match=r"is black from 0\.00 s to 2\.00 s: there is nothing to learn"):
-        learn("black", tmp_path / "black.mp4", SHORT)
+@pytest.mark.parametrize(("colour", "shown"), [((5, 5, 5), "black"), ((230, 40, 40), "of one colour")])
+def test_a_clip_that_shows_nothing_is_refused_before_the_training(
+    tmp_path: Path, colour: tuple[int, int, int], shown: str
+) -> None:
+    file = tmp_path / "plain.mp4"
+    video.encode(np.full((16, 64, 64, 3), colour, np.uint8), file, fps=world.FPS)
+    with pytest.raises(MediaError, match=rf"is {shown} from 0\.00 s to 2\.00 s: there is nothing to learn"):
+        learn("plain", file, SHORT)
     assert Workspace().runs.list() == []
 
 

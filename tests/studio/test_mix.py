@@ -203,6 +203,9 @@ def test_what_cannot_be_mixed_is_refused_and_leaves_nothing(three: Sequence[Asse
     ):
         with pytest.raises(kind, match=message):
             mixed("new", "twirl", motion)
+    with pytest.raises(Incompatible) as refused:
+        mixed("new", "twirl:0.4", "early:-0.7")
+    assert "-m twirl:0.4 -m early:-0.7" in str(refused.value.hint)
     with pytest.raises(Conflict, match="`zoom` exists already"):
         mixed("zoom", "twirl", "nothing")
     assert Workspace().registry.names() == before

@@ -101,6 +101,6 @@ def _reading(found: "list[Evaluation]") -> str:
     if all(each.reference is None for each in found):
         return "`--reference VIDEO` compares the motion with that of a video"
     return (
-        "read MOTION, OBJECTS and CAMERA between the reference re-encoded (best possible) and reversed or still "
-        "(worst); lower LEAKAGE is better: high MOTION with high LEAKAGE or low TEXT is a copy of the reference"
+        "read MOTION, OBJECTS and CAMERA between the reference re-encoded (about the best) and reversed or still "
+        "(the worst); lower LEAKAGE is better: high MOTION with high LEAKAGE or low TEXT is a copy of the reference"
     )

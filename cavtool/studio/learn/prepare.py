@@ -22,7 +22,7 @@ from cavtool.registry.absorbers import find_absorber
 from cavtool.registry.record import Clip
 from cavtool.runs import INPUTS, Run
 from cavtool.studio.appearance import load_absorbers
-from cavtool.studio.session import Session, open_session
+from cavtool.studio.session import Session, open_session, warn_if_too_long
 from cavtool.studio.weights import save_tensors
 from cavtool.system.files import make_folder
 from cavtool.workspace import Workspace
@@ -51,7 +51,8 @@ def prepare_run(
     with explain_oom():
         session = open_for_training(model, recipe)
         shares_of(recipe.batch_size)
-        _warn_about_truncation(name, recipe, session, on_event)
+        prompts = {"the prompt": recipe.prompt_for(name), "the description of the appearance": recipe.appearance}
+        warn_if_too_long(session, prompts, on_event)
         _warn_about_experts(noise_from, session, on_event)
         given = load_absorbers(recipe.absorbers, session, workspace, on_event)
         inputs = _encode_inputs(session, frames, recipe.seed if recipe.trains_absorber else None)
@@ -95,12 +96,6 @@ def _warn_about_captions(name: str, recipe: LearnRecipe, on_event: OnEvent) -> N
         on_event(Warn(f"`--appearance` does nothing with {reason}"))
 
 
-def _warn_about_truncation(name: str, recipe: LearnRecipe, session: Session, on_event: OnEvent) -> None:
-    for text in (recipe.prompt_for(name), recipe.appearance):
-        if truncated := session.backbone.truncated(text):
-            on_event(Warn(f"the prompt is too long for `{session.model.name}`, which ignores `{truncated}`"))
-
-
 def _warn_about_experts(noise_from: float, session: Session, on_event: OnEvent) -> None:
     """Warn if the motion is trained and applied at such high noise only that the low-noise expert never learns it."""
     boundary = session.backbone.expert_boundary
@@ -127,10 +122,11 @@ def _read_clip(file: Path, recipe: LearnRecipe, model: Model, on_event: OnEvent)
         on_event(Note(f"its {duration:.2f} s are played in {native.seconds:g} s, the clip length of `{model.name}`"))
     size = {"num_frames": native.num_frames, "width": native.width, "height": native.height}
     frames = video.decode(file, start=start, duration=duration, moving=True, on_event=on_event, **size)
-    if video.is_black(frames):
+    if video.is_black(frames) or video.is_uniform(frames):
         part = f"from {start:.2f} s to {start + duration:.2f} s"
+        shown = "black" if video.is_black(frames) else "of one colour"
         hint = "choose another part with `--start`, or another video"
-        raise MediaError(f"`{file}` is black {part}: there is nothing to learn", hint=hint)
+        raise MediaError(f"`{file}` is {shown} {part}: there is nothing to learn", hint=hint)
     if np.abs(np.diff(frames.astype(np.int16), axis=0)).mean() < _STILL:
         on_event(Warn("hardly anything moves: there is little to learn"))
     with file.open("rb") as opened:

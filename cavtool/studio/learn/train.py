@@ -107,7 +107,7 @@ class Training:
     def train_motion(self, prompt: str, absorber: LoraState) -> tuple[LoraState, dict[str, float]]:
         """Stage 2: train the T-LoRA with the absorber, or existing ones, loaded and frozen.
 
-        Returns the T-LoRA and its metrics: the last smoothed loss and, if trials chose it, its step and scores.
+        Returns the T-LoRA and its metrics: the last smoothed loss or, if trials chose it, its step and scores.
         """
         backbone, recipe = self.session.backbone, self.recipe
         existing = _under(ABSORBER, self.inputs)
@@ -149,7 +149,7 @@ class Training:
         self.report(Note(trials.summary()))
         best = trials.best
         scores = {"step": float(best.step), "fidelity": best.fidelity, "leakage": best.leakage}
-        return trials.best_state, {"loss": loss, **scores}
+        return trials.best_state, scores
 
     def _trials(self) -> Trials | None:
         """The trials so far; None if the recipe sets the number of steps or nothing moves that could be followed."""
