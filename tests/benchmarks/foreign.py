@@ -10,25 +10,23 @@ is still there with the motion.
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from cavtool import video
 from cavtool.core.metrics.channels import Track, fidelity
 from cavtool.mini import world
 from cavtool.mini.judge import Judge, Reading, load_judge
-from cavtool.models import find_model
 from cavtool.recipes import LearnRecipe
-from cavtool.schema import to_table
 from cavtool.studio.session import Session, open_session
 from tests.benchmarks.common import Asked, Clip, learned_from, make
 from tests.benchmarks.foreign_clips import REPORT, TUNE, Foreign
-from tests.benchmarks.study import BASE, VARIANTS
+from tests.benchmarks.study import BASE, VARIANTS, what_it_depends_on
 from tests.benchmarks.tables import RESULTS, with_difference, with_interval, write_table
 
 PROMPTS = (("cat", "red", "forest"), ("box", "blue", "desert"), ("bird", "orange", "snow"))
@@ -69,7 +67,7 @@ def measure(clip: Foreign, variant: str) -> tuple[Score, list[Clip]]:
 
 def written(clip: Foreign, file: Path) -> LearnRecipe:
     """Write a clip; the recipe to learn from it."""
-    video.encode(clip.render(), file, fps=clip.style.fps)
+    clip.write(file)
     return LearnRecipe(prompt=clip.prompt, appearance=clip.appearance, start=0.0)
 
 
@@ -94,9 +92,8 @@ def _has_both(clip: Clip) -> bool:
 
 
 def key(variant: str, clip: str) -> dict[str, Any]:
-    """What a result depends on: the clip, the base's weights and the recipe (none for the base's own clips)."""
-    recipe = {} if variant == BASE else to_table(replace(LearnRecipe(), **VARIANTS[variant]))
-    return {"clip": clip, "revision": find_model("cav-mini").revision, "recipe": recipe}
+    """What a result depends on."""
+    return {"clip": clip, **what_it_depends_on(variant)}
 
 
 def main() -> None:
@@ -133,10 +130,12 @@ def main() -> None:
 
 
 def _shown(title: str, clip: Foreign, videos: Sequence[Clip]) -> list[tuple[str, video.Frames]]:
-    """The clip and a video of each prompt."""
-    seen = np.floor(np.arange(world.NUM_FRAMES) * clip.style.fps / world.FPS).astype(int)
-    size = (world.SIDE, world.SIDE)
-    frames = np.stack([np.asarray(ImageOps.fit(Image.fromarray(frame), size)) for frame in clip.render()[seen]])
+    """The clip, as the model sees it, and a video of each prompt."""
+    with TemporaryDirectory() as folder:
+        file, side = Path(folder, "clip.mp4"), world.SIDE
+        clip.write(file)
+        seconds, num_frames = world.NUM_FRAMES / world.FPS, world.NUM_FRAMES
+        frames = video.decode(file, start=0.0, duration=seconds, num_frames=num_frames, width=side, height=side)
     return [(title, frames), *((made.asked.prompt, made.frames) for made in videos[:: len(SEEDS)])]
 
 

@@ -1,9 +1,14 @@
 """Sixteen clips unlike cav-mini's world, with ground truth: other shapes, grounds, sizes and frame rates, real photos.
 
-`python -m tests.benchmarks.foreign_clips FOLDER` writes them. Needs scikit-image, for its photos.
+Twelve are drawn here. Four are the files of `clips/`, made by others, where `truth.json` has the x, y, scale and angle of
+the subject in each frame. `python -m tests.benchmarks.foreign_clips FOLDER` writes them all. Needs scikit-image, for its
+photos.
 """
 
+import json
+import shutil
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +20,8 @@ from PIL import Image, ImageDraw, ImageFilter
 from cavtool import video
 
 Track = NDArray[np.float64]
+CLIPS = Path(__file__).parent / "clips"
+CHANNELS = ("x", "y", "log_scale", "roll", "yaw", "camera_x", "camera_y", "camera_zoom")
 SECONDS = 2.0
 _MARGIN = 0.35  # of the ground's sides beyond the frame, on each side, for the camera to move in
 
@@ -32,24 +39,57 @@ class Style:
 
 
 @dataclass(frozen=True)
-class Foreign:
-    """A clip: its prompt, its prompt without the motion, and its tracks over u in [0, 1].
-
-    Tracks are channels as in `cavtool.mini.world`, x and y from the middle in frame heights; those left out stand
-    still.
-    """
+class Foreign(ABC):
+    """A clip of two seconds: its prompt, and its prompt without the motion."""
 
     prompt: str
     appearance: str
+
+    @abstractmethod
+    def write(self, file: Path) -> None:
+        """Write it as an mp4."""
+
+    @abstractmethod
+    def tracks_at(self, seconds_F: Track) -> Mapping[str, Track]:
+        """Ground truth of the frames shown at these times, of the channels that move."""
+
+    def channels(self, num_frames: int, fps: float) -> dict[str, Track]:
+        """Ground truth of the frames that are shown at these times (num_frames,).
+
+        Channels as in `cavtool.mini.world`, but x and y from the middle in frame heights.
+        """
+        found = self.tracks_at(np.arange(num_frames) / fps)
+        return {name: np.asarray(found.get(name, np.zeros(num_frames)), float) for name in CHANNELS}
+
+
+@dataclass(frozen=True)
+class Given(Foreign):
+    """A clip of `clips/`."""
+
+    name: str
+
+    def write(self, file: Path) -> None:
+        shutil.copy(CLIPS / f"{self.name}.mp4", file)
+
+    def tracks_at(self, seconds_F: Track) -> Mapping[str, Track]:
+        truth = json.loads((CLIPS / "truth.json").read_text())[self.name]
+        shown_F = np.floor(seconds_F * truth["fps"]).astype(int)
+        x, y, scale, angle = np.array(truth["x_y_scale_angle"])[shown_F].T
+        return {"x": x, "y": y, "log_scale": np.log(scale), "roll": np.degrees(angle)}
+
+
+@dataclass(frozen=True)
+class Drawn(Foreign):
+    """A clip drawn in a style, and its tracks over u in [0, 1]."""
+
     style: Style
     tracks: Callable[[Track], Mapping[str, Track]]
 
-    def channels(self, num_frames: int, fps: float) -> dict[str, Track]:
-        """Ground truth of the frames that are shown at these times (num_frames,)."""
-        shown = np.floor(np.arange(num_frames) * self.style.fps / fps)
-        found = self.tracks(shown / (self._num_frames - 1))
-        rest = ("x", "y", "log_scale", "roll", "yaw", "camera_x", "camera_y", "camera_zoom")
-        return {name: np.asarray(found.get(name, np.zeros(num_frames)), float) for name in rest}
+    def write(self, file: Path) -> None:
+        video.encode(self.render(), file, fps=self.style.fps)
+
+    def tracks_at(self, seconds_F: Track) -> Mapping[str, Track]:
+        return self.tracks(np.floor(seconds_F * self.style.fps) / (self._num_frames - 1))
 
     def render(self) -> video.Frames:
         """The frames (F, H, W, 3)."""
@@ -192,24 +232,6 @@ def _smooth(u: Track) -> Track:
     return np.asarray(u * u * (3 - 2 * u))
 
 
-def _loop(u: Track) -> Mapping[str, Track]:
-    angle = 3 * np.pi * u
-    return {"x": 0.28 * np.cos(angle), "y": 0.24 * np.sin(angle)}
-
-
-def _stairs(u: Track) -> Mapping[str, Track]:
-    return {"x": 0.72 * u - 0.36, "y": 0.22 - 0.5 * u - 0.06 * np.sin(8 * np.pi * u).clip(0)}
-
-
-def _breath(u: Track) -> Mapping[str, Track]:
-    return {"x": 0.12 * np.sin(3.2 * np.pi * u), "log_scale": np.log(1 + 0.4 * np.sin(4 * np.pi * u))}
-
-
-def _fall_and_roll(u: Track) -> Mapping[str, Track]:
-    rolled = (u - 0.4).clip(0) / 0.6
-    return {"x": -0.3 + 0.6 * rolled, "y": (-0.35 + 3.6 * u**2).clip(max=0.2), "roll": 360 * rolled}
-
-
 def _hops(u: Track) -> Mapping[str, Track]:
     return {"x": 0.6 * u - 0.3, "y": 0.15 - 0.3 * np.abs(np.sin(3 * np.pi * u))}
 
@@ -260,25 +282,25 @@ def _zooms_and_returns(u: Track) -> Mapping[str, Track]:
     return {"camera_zoom": 0.5 * np.sin(np.pi * u), "log_scale": 0.5 * np.sin(np.pi * u)}
 
 
-TUNE = {
-    "hops": Foreign("a green ball hops away", "a green ball", _plain("ball", (40, 170, 60)), _hops),
-    "sways": Foreign("a black box sways", "a black box", _plain("box", (24, 24, 24)), _sways),
-    "triangle": Foreign("a star goes round a triangle", "a drawn star", _PAPER_STAR, _triangle),
-    "swells": Foreign("a drawn house swells twice", "a drawn house", _PAPER_HOUSE, _swells_twice),
-    "returns": Foreign("a cup of coffee darts and comes back", "a cup of coffee", _PHOTO, _there_and_back),
-    "push": Foreign("the camera rushes to a cup", "a cup of coffee", _PHOTO, _push_in),
-    "valley": Foreign("a checkered ball rolls through a valley", "a checkered ball", _CARPET, _valley),
-    "pan": Foreign("the camera looks away from a ball and back", "a checkered ball", _CARPET, _pans_and_returns),
+TUNE: dict[str, Foreign] = {
+    "hops": Drawn("a green ball hops away", "a green ball", _plain("ball", (40, 170, 60)), _hops),
+    "sways": Drawn("a black box sways", "a black box", _plain("box", (24, 24, 24)), _sways),
+    "triangle": Drawn("a star goes round a triangle", "a drawn star", _PAPER_STAR, _triangle),
+    "swells": Drawn("a drawn house swells twice", "a drawn house", _PAPER_HOUSE, _swells_twice),
+    "returns": Drawn("a cup of coffee darts and comes back", "a cup of coffee", _PHOTO, _there_and_back),
+    "push": Drawn("the camera rushes to a cup", "a cup of coffee", _PHOTO, _push_in),
+    "valley": Drawn("a checkered ball rolls through a valley", "a checkered ball", _CARPET, _valley),
+    "pan": Drawn("the camera looks away from a ball and back", "a checkered ball", _CARPET, _pans_and_returns),
 }
-REPORT = {
-    "loop": Foreign("a red ball loops", "a red ball", _plain("ball", (220, 40, 40)), _loop),
-    "stairs": Foreign("a white box climbs stairs", "a white box", _plain("box", (240, 240, 240)), _stairs),
-    "breath": Foreign("a yellow ball breathes", "a yellow ball", _plain("ball", (240, 210, 40)), _breath),
-    "fall": Foreign("a purple box falls and rolls", "a purple box", _plain("box", (150, 50, 190)), _fall_and_roll),
-    "eight": Foreign("a drawn house glides in an eight", "a drawn house", _PAPER_HOUSE, _eight_upright),
-    "bounds": Foreign("a cup of coffee comes in bounds", "a cup of coffee", _PHOTO, _comes_in_bounds),
-    "tumbles": Foreign("a star tumbles by", "a drawn star", _PAPER_STAR, _tumbles),
-    "zoom": Foreign("the camera nears a ball and leaves", "a checkered ball", _CARPET, _zooms_and_returns),
+REPORT: dict[str, Foreign] = {
+    "loop": Given("a red ball loops", "a red ball", "loop"),
+    "stairs": Given("a white box climbs stairs", "a white box", "stairs"),
+    "breath": Given("a yellow ball breathes", "a yellow ball", "breath"),
+    "fall": Given("a purple box falls and rolls", "a purple box", "fall_and_roll"),
+    "eight": Drawn("a drawn house glides in an eight", "a drawn house", _PAPER_HOUSE, _eight_upright),
+    "bounds": Drawn("a cup of coffee comes in bounds", "a cup of coffee", _PHOTO, _comes_in_bounds),
+    "tumbles": Drawn("a star tumbles by", "a drawn star", _PAPER_STAR, _tumbles),
+    "zoom": Drawn("the camera nears a ball and leaves", "a checkered ball", _CARPET, _zooms_and_returns),
 }
 
 
@@ -287,7 +309,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     for name, clip in (TUNE | REPORT).items():
-        video.encode(clip.render(), folder / f"{name}.mp4", fps=clip.style.fps)
+        clip.write(folder / f"{name}.mp4")
 
 
 if __name__ == "__main__":

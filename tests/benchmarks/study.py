@@ -53,10 +53,19 @@ BASE = "base"  # the same prompts without a motion
 LOG = RESULTS / "study.jsonl"
 
 
+def what_it_depends_on(variant: str) -> dict[str, Any]:
+    """The base's weights, and the recipe with what it leaves to the model; no recipe for the base's own clips."""
+    model = find_model("cav-mini")
+    if variant == BASE:
+        return {"revision": model.revision, "recipe": {}}
+    recipe = replace(LearnRecipe(), **VARIANTS[variant])
+    noise_from = model.native.noise_from if recipe.noise_from is None else recipe.noise_from
+    return {"revision": model.revision, "recipe": to_table(replace(recipe, noise_from=noise_from))}
+
+
 def key(variant: str, motion: str) -> dict[str, Any]:
-    """The inputs of a result: the motion, the base's weights, and the recipe (empty for the base's own clips)."""
-    recipe = {} if variant == BASE else to_table(replace(LearnRecipe(), **VARIANTS[variant]))
-    return {"motion": motion, "revision": find_model("cav-mini").revision, "recipe": recipe}
+    """What a result depends on."""
+    return {"motion": motion, **what_it_depends_on(variant)}
 
 
 @cache

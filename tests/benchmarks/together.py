@@ -74,7 +74,7 @@ def main() -> None:
     num_prompts, num_seeds, steps = counts + DEFAULTS[len(counts) :]
     session, judge = open_session("cav-mini"), load_judge()
     prompts, seeds = REPORT_PROMPTS[:num_prompts], range(FIRST_SEED, FIRST_SEED + num_seeds)
-    how = {"steps": steps, "absorber_steps": min(steps, LearnRecipe.absorber_steps)}
+    how = {"steps": steps, "absorber_steps": min(steps or LearnRecipe.absorber_steps, LearnRecipe.absorber_steps)}
     motions = {motion: learned(motion, **how) for motion in dict.fromkeys(motion for pair in PAIRS for motion in pair)}
     base = make(session, judge, prompts, seeds)
     alone = {name: make(session, judge, prompts, seeds, [motion]) for name, motion in motions.items()}
