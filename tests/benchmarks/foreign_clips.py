@@ -1,8 +1,7 @@
 """Sixteen clips unlike cav-mini's world, with ground truth: other shapes, grounds, sizes and frame rates, real photos.
 
-Twelve are drawn here. Four are the files of `clips/`, made by others, where `truth.json` has the x, y, scale and angle of
-the subject in each frame. `python -m tests.benchmarks.foreign_clips FOLDER` writes them all. Needs scikit-image, for its
-photos.
+Twelve are drawn here. Four are the files of `clips/`, made by others: `truth.json` has x, y, scale and angle of the
+subject in each frame. `python -m tests.benchmarks.foreign_clips FOLDER` writes them all. Photos are scikit-image's.
 """
 
 import json
