@@ -29,7 +29,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 def test_the_example_of_the_api_runs(circle: Path, tmp_path: Path) -> None:
     (file,) = api.learn_mix_and_generate(circle, tmp_path / "home")
     (tmp_path / "pictures").mkdir()
-    Image.new("RGB", (40, 30), "white").save(tmp_path / "pictures" / "one.png")
+    Image.linear_gradient("L").save(tmp_path / "pictures" / "one.png")
     (styled,) = api.absorb_and_reuse(tmp_path / "pictures", tmp_path / "other")
     assert styled.name == "ironman-lantern-0.5-1.mp4"
     assert video.probe(file).width == 256

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from cavtool.core.sampling import Predict
+from cavtool.errors import InvalidInput
 
 _TOLERANCE = 0.003  # standard deviations
+_ZERO = 1e-6
 _SMALL = 0.01  # a scheduler that clips the predicted latents leaves such a small one as it is
 
 
@@ -34,11 +36,16 @@ def invert(
     A and B come from the scheduler that samples, an invertible one of the backbone: DDIM, or Euler steps for flow
     matching. `DDIMInverseScheduler` of diffusers takes a prediction of v as if it had been made at the noise level of
     x_s instead of x_t, an error of one step. `on_step` gets the number of steps done.
+
+    Raises InvalidInput if a step forgets x_t (A = 0), as one from pure noise to the video does.
     """
     num_steps = len(scheduler.timesteps)
     for done, index in enumerate(reversed(range(start, num_steps)), 1):
         t = scheduler.timesteps[index]
         A, B = _coefficients(scheduler, index)
+        if abs(A) < _ZERO:
+            message = "one sampling step cannot be inverted: it forgets the noise from which it starts"
+            raise InvalidInput(message, hint="take more `--steps`, or `--start noise`")
         noisier_BCFHW = latents_BCFHW
         for _ in range(max_iterations):
             scaled = scheduler.scale_model_input(noisier_BCFHW, t)

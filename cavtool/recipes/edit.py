@@ -50,11 +50,6 @@ class EditRecipe:
         check_number(self.motions, self.styles)
         check_sampling(self.steps, self.guidance)
         check(0 <= self.strength <= 1, "`--strength` must be from 0 to 1")
-        check(
-            self.steps != 1 or self.start == EditStart.NOISE,
-            "`--steps 1` cannot be inverted: one step leads from any noise to the video",
-            "take more steps, or `--start noise`",
-        )
         check_seed(self.seed or 0)
 
     def first_step(self, num_steps: int) -> int:

@@ -99,7 +99,7 @@ def input_path(path: Path) -> str:
     if path.is_file():
         return str(path.absolute())
     if path.is_dir():
-        raise MediaError(f"`{path}` is a folder")
+        raise MediaError(f"`{path}` is a folder", hint="name a file in it")
     if url := re.fullmatch(r"(\w{2,}:)[/\\]+(.+)", str(path)):  # a Path keeps one slash
         raise MediaError(f"cannot read `{url[1]}//{url[2]}`: it is a URL, not a file", hint="download the video first")
     if path.exists() or str(path) == "-":

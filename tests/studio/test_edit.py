@@ -286,6 +286,15 @@ def test_the_video_itself_is_not_overwritten_either(cat: Path) -> None:
         edit(cat, QUICK, output=cat, overwrite=True)
 
 
+def test_one_step_from_pure_noise_cannot_be_inverted(session: Session, cat: Path, tmp_path: Path) -> None:
+    recipe = dataclasses.replace(QUICK, steps=1)
+    with pytest.raises(InvalidInput, match="one sampling step cannot be inverted") as refused:
+        edit(cat, recipe, output=tmp_path / "made.mp4", session=session)
+    assert refused.value.hint
+    assert not (tmp_path / "made.mp4").exists()
+    assert edit(cat, dataclasses.replace(recipe, start=EditStart.NOISE), output=tmp_path / "made.mp4", session=session)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
