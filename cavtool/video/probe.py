@@ -90,7 +90,7 @@ def _scan(path: Path, _mtime: int, _size: int) -> Scan:
     if packets.header["codec_id"] in _TEXT_ART:
         raise MediaError(f"`{path}` is a text file, not a video")
     if min(len(packets.frames), len(decoded.frames)) < 2:
-        raise MediaError(f"`{path}` has fewer than two readable frames", hint="choose a longer video")
+        raise MediaError(f"`{path}` has fewer than two readable frames", hint="choose a video of several frames")
     check_colours(path, stream)
     delay = _measure_delay(path, stream, packets, contents.start) if contents.container in _OWN_ZERO else 0.0
     width, height = map(int, decoded.header["dimensions"].split("x"))

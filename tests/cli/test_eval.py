@@ -4,13 +4,11 @@ import json
 import re
 from pathlib import Path
 
-import ffmpeg
 import pytest
 from huggingface_hub import constants
 
 from cavtool import video
 from cavtool.mini import world
-from cavtool.video import ffmpeg_exe
 from tests.cli.assets import put_motion
 from tests.cli.conftest import Cav
 from tests.small_models import save_clip
@@ -68,66 +66,6 @@ def test_a_score_of_clip_is_not_taken_for_one_of_the_judge(
     assert done.returncode == 0, done.stderr
     row = done.stdout.splitlines()[1]
     assert re.search(r" CLIP \d+\.\d ", row), row
-
-
-def lavfi(path: Path, source: str, **options: object) -> Path:
-    job = ffmpeg.input(source, format="lavfi").output(str(path), **options)
-    job.run(cmd=ffmpeg_exe(), quiet=True)
-    return path
-
-
-def picture(folder: Path) -> Path:
-    return lavfi(folder / "photo.png", "testsrc=size=64x64", vframes=1)
-
-
-def three_frames(folder: Path) -> Path:
-    return lavfi(folder / "short.mp4", "testsrc=size=64x64:rate=8", vframes=3, pix_fmt="yuv420p")
-
-
-def black(folder: Path) -> Path:
-    return lavfi(folder / "black.mp4", "color=black:size=64x64:rate=8:duration=2", pix_fmt="yuv420p")
-
-
-def sound(folder: Path) -> Path:
-    return lavfi(folder / "sound.m4a", "sine=duration=1")
-
-
-def truncated(folder: Path) -> Path:
-    whole = lavfi(folder / "whole.mp4", "testsrc=size=64x64:rate=8:duration=2", pix_fmt="yuv420p").read_bytes()
-    (folder / "cut.mp4").write_bytes(whole[: len(whole) // 2])
-    return folder / "cut.mp4"
-
-
-def text(folder: Path) -> Path:
-    (folder / "notes.mp4").write_text("not a video")
-    return folder / "notes.mp4"
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (picture, "fewer than two readable frames"),
-        (three_frames, "has 3 frames"),
-        (black, "nothing can be followed in `black.mp4`"),
-        (sound, "holds no video"),
-        (truncated, "`{path}`: it is cut short, its index is missing"),
-        (text, "cannot read `{path}` as a video"),
-        (lambda folder: folder, "`{path}` is a folder"),
-        (lambda folder: folder / "nothing.mp4", "no such file: `{path}`"),
-    ],
-)
-def test_a_video_that_cannot_be_measured_is_one_clear_line(
-    cav: Cav, tmp_path: Path, make: object, message: str
-) -> None:
-    assert callable(make)
-    path = make(tmp_path)
-    done = cav("eval", str(path))
-    assert done.returncode in {1, 3}
-    assert done.stdout == ""
-    first, *rest = done.stderr.splitlines()
-    assert first.startswith("error: ")
-    assert message.format(path=path) in first
-    assert all(line.startswith("hint: ") for line in rest)
 
 
 def test_unknown_names_and_other_reports_are_refused_before_any_work(cav: Cav, home: Path, tmp_path: Path) -> None:
