@@ -110,7 +110,7 @@ def main() -> None:
             row = next((row for row in done if wanted.items() <= row.items()), None)
             if row is None:
                 measured, videos = measure(clip, variant)
-                sheet += _shown(f"{name}\n{variant}", clip, videos)
+                sheet += shown(f"{name}\n{variant}", clip, videos)
                 row = {**wanted, "score": asdict(measured)}
                 with LOG.open("a") as file:
                     file.write(json.dumps(row) + "\n")
@@ -129,14 +129,19 @@ def main() -> None:
         video.contact_sheet(sheet, RESULTS / f"{name}.png", scale=1)
 
 
-def _shown(title: str, clip: Foreign, videos: Sequence[Clip]) -> list[tuple[str, video.Frames]]:
-    """The clip, as the model sees it, and a video of each prompt."""
+def seen_by_the_model(clip: Foreign) -> video.Frames:
+    """The clip at the model's size and rate."""
     with TemporaryDirectory() as folder:
         file, side = Path(folder, "clip.mp4"), world.SIDE
         clip.write(file)
         seconds, num_frames = world.NUM_FRAMES / world.FPS, world.NUM_FRAMES
-        frames = video.decode(file, start=0.0, duration=seconds, num_frames=num_frames, width=side, height=side)
-    return [(title, frames), *((made.asked.prompt, made.frames) for made in videos[:: len(SEEDS)])]
+        return video.decode(file, start=0.0, duration=seconds, num_frames=num_frames, width=side, height=side)
+
+
+def shown(title: str, clip: Foreign, videos: Sequence[Clip]) -> list[tuple[str, video.Frames]]:
+    """The clip, and a video of each prompt."""
+    made = [(one.asked.prompt, one.frames) for one in videos[:: len(SEEDS)]]
+    return [(title, seen_by_the_model(clip)), *made]
 
 
 if __name__ == "__main__":
