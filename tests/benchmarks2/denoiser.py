@@ -6,7 +6,7 @@ one way alone. A word that costs nothing is not understood.
 """
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +45,7 @@ class Trained:
         self.denoiser = Denoiser(self.tokenizer)
         self._work = work
         self.vae.load_state_dict(self._average("autoencoder"))
-        self.denoiser.text_encoder.load_state_dict(self._average("words"))
+        self.denoiser.text_encoder.load_state_dict(_part("text_encoder.", self._average("words")))
         self.alphas = new_scheduler().alphas_cumprod
 
     def _average(self, stage: str) -> dict[str, Tensor]:
@@ -55,8 +55,7 @@ class Trained:
     def load(self, stage: str) -> None:
         """The denoiser as this stage has left it."""
         average = self._average(stage)
-        unet = {name.removeprefix("unet."): value for name, value in average.items() if not name.startswith("heads")}
-        self.denoiser.unet.load_state_dict(unet)
+        self.denoiser.unet.load_state_dict(average if stage == "stills" else _part("unet.", average))
 
     def encode(self, scenes: Iterable[Scene]) -> Tensor:
         """Latents (N, C, F, H, W)."""
@@ -75,6 +74,10 @@ class Trained:
             predicted = self.denoiser.unet(alpha * latents + sigma * noise, timestep, text).sample
             errors.append((predicted - (alpha * noise - sigma * latents)).square().mean((1, 2, 3, 4)))
         return float(torch.cat(errors).mean())
+
+
+def _part(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
 def both_ways(ways: tuple[str, str]) -> tuple[list[Scene], list[str]]:
