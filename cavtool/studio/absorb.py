@@ -76,8 +76,8 @@ def _read_frames(
         raise InvalidInput("an absorber needs a video or a picture")
     read = [_frames_of(source, clip, on_event) for source in sources]
     frames = [frame for each in read for frame in each]
-    if all(video.is_black(frame) or video.is_uniform(frame) for frame in frames):
-        message = "all sources are black, or of one colour: there is nothing to learn"
+    if all(map(video.shows_nothing, frames)):
+        message = "the sources show only one colour: there is nothing to learn"
         raise MediaError(message, hint="choose other videos or pictures")
     return frames, next((each for each in read if isinstance(each, np.ndarray)), None)
 

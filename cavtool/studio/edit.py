@@ -35,7 +35,7 @@ from cavtool.studio.generate import (
 from cavtool.studio.retry import retrying
 from cavtool.studio.session import Motion, Session, open_session, warn_if_too_long
 from cavtool.system.files import output_file
-from cavtool.video import Frames, Media, decode_whole, encode_like, is_uniform, probe
+from cavtool.video import Frames, Media, decode_whole, encode_like, probe, shows_nothing
 from cavtool.workspace import Workspace
 
 MIN_FRAMES = 4
@@ -153,8 +153,8 @@ def _read_frames(video: Path, media: Media, model: Model, on_event: OnEvent) -> 
     num_frames = native.num_frames_for(media.duration)
     width, height = native.size_like(media.width, media.height)
     frames = decode_whole(video, num_frames=num_frames, width=width, height=height, on_event=on_event)
-    if is_uniform(frames):
-        raise MediaError(f"`{video}` shows nothing: all its frames are of one colour", hint="choose another video")
+    if shows_nothing(frames):
+        raise MediaError(f"`{video}` shows only one colour", hint="choose another video")
     num_windows = len(window_starts(native.num_latents(num_frames), native.num_latents(native.num_frames)))
     windows = f" in {num_windows} overlapping windows" if num_windows > 1 else ""
     on_event(

@@ -99,7 +99,7 @@ def _check_scale(enlarge: int, model: Model) -> None:
 
 def warn_if_blank(frames: video.Frames, what: str, on_event: OnEvent) -> None:
     """Warn if all pixels of a video have about one colour: the weights or the guidance were too large."""
-    if video.is_uniform(frames):
+    if video.shows_nothing(frames):
         on_event(Warn(f"{what} shows only one colour: use smaller weights or a lower `--guidance`"))
 
 

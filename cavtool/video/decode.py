@@ -18,7 +18,7 @@ from cavtool.video.streams import HDR, Stream
 Frames = NDArray[np.uint8]
 
 EXACT = "bicubic+accurate_rnd+full_chroma_int"  # ffmpeg's default scaling makes colours darker by 2 of 255
-_BLACK = 24  # of 255
+_BLACK = 24  # of 255: film grain and compression reach about 20 in a black part
 _UNIFORM = 16  # of 255: compression noise in a video of one colour is less
 MOTION = 4  # different frames that a motion needs
 
@@ -126,15 +126,11 @@ def _report(path: Path, scan: Scan, on_event: OnEvent) -> None:
         on_event(Warn(f"`{path}` is cut short: its end is missing"))
 
 
-def is_black(frames: Frames) -> bool:
-    """Whether frames show nothing: film grain and compression reach about 20 of 255 in a black part."""
-    return int(frames.max()) < _BLACK
-
-
-def is_uniform(frames: Frames) -> bool:
-    """Whether frames show nothing but one colour, as far as compression lets them."""
-    channels = range(frames.shape[-1])
-    return all(int(frames[..., channel].max()) - int(frames[..., channel].min()) < _UNIFORM for channel in channels)
+def shows_nothing(frames: Frames) -> bool:
+    """Whether frames are black or of another single colour, as far as film grain and compression let them be."""
+    channels = frames.reshape(-1, frames.shape[-1])
+    ranges = channels.max(0).astype(int) - channels.min(0)
+    return int(channels.max()) < _BLACK or int(ranges.max()) < _UNIFORM
 
 
 def can_tone_map(stream: Stream) -> bool:

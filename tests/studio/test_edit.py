@@ -230,7 +230,7 @@ def truncated_but_playing(folder: Path) -> Path:
     [
         (still_image, "has fewer than two readable frames"),
         (three_frames, "has only 3 frames"),
-        (black, "shows nothing: all its frames are of one colour"),
+        (black, "shows only one colour"),
         (sound_only, "holds no video"),
         (truncated, "cannot read"),
     ],

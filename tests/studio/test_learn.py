@@ -142,13 +142,11 @@ def test_a_clip_without_motion_is_learned_with_a_warning(tmp_path: Path) -> None
     assert "hardly anything moves: there is little to learn" in [e.text for e in events if isinstance(e, Warn)]
 
 
-@pytest.mark.parametrize(("colour", "shown"), [((5, 5, 5), "black"), ((230, 40, 40), "of one colour")])
-def test_a_clip_that_shows_nothing_is_refused_before_the_training(
-    tmp_path: Path, colour: tuple[int, int, int], shown: str
-) -> None:
+@pytest.mark.parametrize("colour", [(5, 5, 5), (230, 40, 40)])
+def test_a_clip_that_shows_nothing_is_refused_before_the_training(tmp_path: Path, colour: tuple[int, int, int]) -> None:
     file = tmp_path / "plain.mp4"
     video.encode(np.full((16, 64, 64, 3), colour, np.uint8), file, fps=world.FPS)
-    with pytest.raises(MediaError, match=rf"is {shown} from 0\.00 s to 2\.00 s: there is nothing to learn"):
+    with pytest.raises(MediaError, match=r"shows only one colour from 0\.00 s to 2\.00 s: there is nothing to learn"):
         learn("plain", file, SHORT)
     assert Workspace().runs.list() == []
 

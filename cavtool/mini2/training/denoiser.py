@@ -54,7 +54,8 @@ def video_stage(
 ) -> Stage:
     """Clips and some stills; with `sparse`, a few frames of each of more clips.
 
-    What a caption does is learned from many clips, more than from many frames of one. A clip costs by the frame.
+    A clip costs by the frame, so that a sparse step shows more captions in the same time. Whether this is better is not
+    measured yet.
 
     From what the denoiser sees of a clip, the heads of `reader` read how everything moves there.
 

@@ -122,11 +122,10 @@ def _read_clip(file: Path, recipe: LearnRecipe, model: Model, on_event: OnEvent)
         on_event(Note(f"its {duration:.2f} s are played in {native.seconds:g} s, the clip length of `{model.name}`"))
     size = {"num_frames": native.num_frames, "width": native.width, "height": native.height}
     frames = video.decode(file, start=start, duration=duration, moving=True, on_event=on_event, **size)
-    if video.is_black(frames) or video.is_uniform(frames):
+    if video.shows_nothing(frames):
         part = f"from {start:.2f} s to {start + duration:.2f} s"
-        shown = "black" if video.is_black(frames) else "of one colour"
         hint = "choose another part with `--start`, or another video"
-        raise MediaError(f"`{file}` is {shown} {part}: there is nothing to learn", hint=hint)
+        raise MediaError(f"`{file}` shows only one colour {part}: there is nothing to learn", hint=hint)
     if np.abs(np.diff(frames.astype(np.int16), axis=0)).mean() < _STILL:
         on_event(Warn("hardly anything moves: there is little to learn"))
     with file.open("rb") as opened:
