@@ -4,7 +4,7 @@ Frames are uint8 RGB arrays. Shape suffixes: F frames, H height, W width, C colo
 start of the file, as a player counts them; the frame "at" a time is the one a player shows then.
 """
 
-from cavtool.video.decode import Frames, decode, decode_whole, shows_nothing
+from cavtool.video.decode import Frames, decode, decode_whole, is_black, shows_nothing
 from cavtool.video.encode import SUFFIXES, contact_sheet, encode, encode_like
 from cavtool.video.ffmpeg import check_ffmpeg, ffmpeg_exe
 from cavtool.video.metadata import read_recipe
@@ -25,6 +25,7 @@ __all__ = [
     "encode",
     "encode_like",
     "ffmpeg_exe",
+    "is_black",
     "probe",
     "read_recipe",
     "read_still",

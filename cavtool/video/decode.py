@@ -126,11 +126,16 @@ def _report(path: Path, scan: Scan, on_event: OnEvent) -> None:
         on_event(Warn(f"`{path}` is cut short: its end is missing"))
 
 
+def is_black(frames: Frames) -> bool:
+    """Whether frames are black, as far as film grain and compression let them be."""
+    return int(frames.max()) < _BLACK
+
+
 def shows_nothing(frames: Frames) -> bool:
     """Whether frames are black or of another single colour, as far as film grain and compression let them be."""
     channels = frames.reshape(-1, frames.shape[-1])
     ranges = channels.max(0).astype(int) - channels.min(0)
-    return int(channels.max()) < _BLACK or int(ranges.max()) < _UNIFORM
+    return is_black(frames) or int(ranges.max()) < _UNIFORM
 
 
 def can_tone_map(stream: Stream) -> bool:

@@ -21,7 +21,7 @@ from cavtool.studio.learn.train import RESTART_HINT, Training, read_latest, read
 from cavtool.studio.retry import retrying
 from cavtool.studio.session import Session
 from cavtool.system.processes import ending_signals, is_main
-from cavtool.video import Frames, shows_nothing
+from cavtool.video import Frames, is_black
 from cavtool.workspace import Workspace
 
 __all__ = ["learn", "prepare_run", "resume"]
@@ -173,7 +173,7 @@ def _attempt(
 
 
 def _check_preview(preview: Frames) -> None:
-    """Raise TrainingError if the new motion makes videos of one colour, so that it is not saved."""
-    if shows_nothing(preview):
+    """Raise TrainingError if the new motion makes every video black, so that it is not saved."""
+    if is_black(preview):
         hint = "learn it again with a lower `--lr` or fewer `--steps`"
-        raise TrainingError("the motion makes videos of only one colour, and is not saved", hint=hint)
+        raise TrainingError("the motion makes every video black, and is not saved", hint=hint)
