@@ -113,6 +113,9 @@ class Backbone(Protocol):
     def without_time(self) -> AbstractContextManager[None]:
         """Bypass every layer that mixes frames; with joint attention, each frame is processed as a clip of its own."""
 
+    def feature_layers(self) -> list[nn.Module]:
+        """A layer in the middle of each denoiser, whose output (N, D, H, W) or (N, H * W, D) says what is where."""
+
     def classify_heads(self, latents_BCFHW: Tensor, prompt: str) -> dict[str, Tensor]:
         """Which heads (H,) look across frames, by attention layer; {} for families with temporal layers.
 

@@ -256,6 +256,10 @@ class WanBackbone:
         finally:
             self._frames_alone = before
 
+    def feature_layers(self) -> list[nn.Module]:
+        """The middle block of each expert, one of which works at a timestep."""
+        return [expert.blocks[len(expert.blocks) // 2] for expert in self.denoiser.children()]
+
     @torch.no_grad()
     def classify_heads(self, latents_BCFHW: Tensor, prompt: str) -> dict[str, Tensor]:
         """Which heads (H,) of each `attn1` look across frames when this clip is denoised.

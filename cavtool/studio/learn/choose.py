@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cavtool.core.metrics.appearance import leakage
+from cavtool.core.metrics.features import features, likeness
 from cavtool.core.metrics.tracks import fidelity, read_motion
 from cavtool.errors import InvalidInput
 from cavtool.studio.session import Motion, Session
@@ -30,7 +30,7 @@ _BARS = "▁▂▃▄▅▆▇█"
 class Trial:
     """A checkpoint after `step` steps on new subjects: means over its videos, each in [0, 1].
 
-    `leakage` is the likeness to the reference beyond that of the base model's own videos.
+    `leakage` is 0 if the videos are as unlike the reference as the base model's own, and 1 if they show the reference.
     """
 
     step: int
@@ -49,6 +49,7 @@ class Trials:
     def __init__(self, session: Session, reference: Frames, seed: int, noise_from: float) -> None:
         self._session, self._reference, self._seed, self._noise_from = session, reference, seed, noise_from
         self._motion = read_motion(reference)
+        self._appearance: Tensor | None = None
         self._usual: float | None = None  # likeness of the base model's own videos
         self.done: list[Trial] = []
         self.best_state: dict[str, Tensor] = {}
@@ -76,8 +77,8 @@ class Trials:
         try:
             followed, alike = self._watch([Motion(state, noise_from=self._noise_from)])
         except InvalidInput:  # the videos are not finite
-            followed, alike = 0.0, 1.0 + self._usual
-        trial = Trial(step, followed, max(0.0, alike - self._usual))
+            followed, alike = 0.0, 1.0
+        trial = Trial(step, followed, max(0.0, alike - self._usual) / max(1 - self._usual, 1e-6))
         self.done.append(trial)
         if self.best is trial:
             self.best_state = state
@@ -85,10 +86,14 @@ class Trials:
 
     def _watch(self, motions: Sequence[Motion]) -> tuple[float, float]:
         """Fidelity to the reference's motion and likeness to its frames, averaged over the videos of the prompts."""
-        seen = []
+        backbone, seen = self._session.backbone, []
+        if self._appearance is None:
+            self._appearance = features(backbone, self._reference)
         for i, prompt in enumerate(PROMPTS):
             frames = self._session.generate(prompt, self._seed + 1 + i, motions, steps=SAMPLING_STEPS)
-            seen.append((fidelity(read_motion(frames), self._motion), leakage(frames, self._reference)))
+            alike = likeness(features(backbone, frames), self._appearance)
+            seen.append((fidelity(read_motion(frames), self._motion), alike))
+        self._session.make_room()
         return sum(f for f, _ in seen) / len(seen), sum(a for _, a in seen) / len(seen)
 
     def state(self) -> dict[str, Tensor]:

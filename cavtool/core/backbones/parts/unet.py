@@ -164,6 +164,10 @@ class UNetBackbone(ABC):
     def without_time(self) -> AbstractContextManager[None]:
         """Bypass every layer that mixes frames."""
 
+    def feature_layers(self) -> list[nn.Module]:
+        """The second block on the way up, that of Tang et al. 2023 (arXiv 2306.03881)."""
+        return [self.denoiser.up_blocks[1]]
+
     def classify_heads(self, latents_BCFHW: Tensor, prompt: str) -> dict[str, Tensor]:
         """None: every layer is either temporal or spatial as a whole."""
         del latents_BCFHW, prompt
