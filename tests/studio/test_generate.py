@@ -107,6 +107,21 @@ def test_a_motion_changes_the_video_by_its_weight_and_is_removed_afterwards(
 
 
 @pytest.mark.slow
+def test_ten_motions_add_up_and_more_than_fit_into_the_metadata_are_refused(
+    session: Session, shaky: str, tmp_path: Path
+) -> None:
+    def made(*motions: Blend) -> video.Frames:
+        recipe = dataclasses.replace(QUICK, motions=motions)
+        return pixels(generate(recipe, output=tmp_path / "v.mp4", overwrite=True, session=session)[0]).astype(int)
+
+    ten, one = made(*[Blend(shaky, 0.1)] * 10), made(Blend(shaky))
+    assert np.abs(ten - one).mean() < 0.5
+    with pytest.raises(InvalidInput, match="33 motions are too many for one video, at most 32") as refused:
+        dataclasses.replace(QUICK, motions=(Blend(shaky),) * 33)
+    assert "cav mix" in (refused.value.hint or "")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", video.SUFFIXES)
 def test_the_file_holds_the_recipe_without_paths_which_reproduces_it(
     session: Session, shaky: str, tmp_path: Path, suffix: str

@@ -15,9 +15,10 @@ from cavtool.errors import Conflict, InvalidInput, MediaError, TrainingError
 from cavtool.events import Event, Note, Stage, Step, Warn
 from cavtool.mini import world
 from cavtool.models import write_description
-from cavtool.recipes import AbsorberKind, Blend, DType, LearnRecipe, SampleRecipe
+from cavtool.recipes import AbsorberKind, AbsorbRecipe, Blend, DType, LearnRecipe, SampleRecipe
 from cavtool.registry import Asset
 from cavtool.runs import Outcome
+from cavtool.studio.absorb import absorb
 from cavtool.studio.generate import generate
 from cavtool.studio.learn import learn
 from cavtool.studio.session import motion_of, open_session
@@ -119,6 +120,18 @@ def test_absorber_kind_none_saves_no_absorber_and_the_name_is_the_default_prompt
     assert asset.record.prompt == "going round"
     assert any("--prompt" in e.text for e in events if isinstance(e, Note))
     assert any("`--appearance` does nothing" in e.text for e in events if isinstance(e, Warn))
+
+
+@pytest.mark.slow
+def test_captions_of_which_the_model_reads_only_the_beginning_are_warned_of(circle: Path) -> None:
+    long, events = "a lantern" + " in the forest" * 20, list[Event]()
+    learn("circle", circle, dataclasses.replace(SHORT, prompt=long, appearance=long), on_event=events.append)
+    absorb("lantern", [circle], AbsorbRecipe(prompt=long, steps=1, rank=2, batch_size=1), on_event=events.append)
+    assert [event.text.split(": ")[0] for event in events if isinstance(event, Warn)] == [
+        "the prompt is too long",
+        "the description of the appearance is too long",
+        "the prompt is too long",
+    ]
 
 
 def test_a_taken_or_invalid_name_is_refused_before_any_work(circle: Path) -> None:
