@@ -63,7 +63,7 @@ Styles = Annotated[
     typer.Option(
         "--style",
         metavar="NAME_OR_FILE[:WEIGHT]",
-        help="Absorber whose appearance to use; can be repeated.",
+        help="Absorber whose appearance to use; can be repeated. Its token replaces `*` in the prompt, or follows it.",
         autocompletion=absorber_names,
     ),
 ]
