@@ -74,8 +74,8 @@ def learn(
     noise_from: Annotated[
         float | None,
         typer.Option(
-            help="Share of the timesteps, from 0 (all) to below 1 (the noisiest only), from which on the motion is "
-            "trained and applied (default: the model's)."
+            help="Noise from which on the motion is trained and applied, from 0 (all timesteps) to below 1 (default: "
+            "the model's)."
         ),
     ] = Recipe.noise_from,
     rank: Annotated[int, typer.Option(help="Rank of the LoRAs.")] = Recipe.rank,
