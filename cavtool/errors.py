@@ -98,3 +98,8 @@ def closest(name: str, among: Iterable[str], otherwise: str) -> str:
 def reason_of(error: Exception) -> str:
     """What an error of a library says, in words: the text of a KeyError is only the key."""
     return f"it has no `{error.args[0]}`" if isinstance(error, KeyError) and error.args else str(error)
+
+
+def counted(number: int, one: str, several: str = "") -> str:
+    """A number and its noun, whose plural takes an s unless `several` is given: 1 entry, 2 entries."""
+    return f"{number} {one if number == 1 else several or f'{one}s'}"

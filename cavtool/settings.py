@@ -114,7 +114,7 @@ SETTINGS = {
         Setting(
             "learn.steps",
             LearnRecipe.steps,
-            "training steps of the motion; 0 stops when trials show nothing better",
+            "training steps of the motion (0: until trials get no better)",
             lambda steps: 0 <= steps < math.inf,
             "0 or more",
         ),

@@ -31,7 +31,7 @@ class Entry(NamedTuple):
 COMMANDS = {
     "learn": Entry("learn", "Learn a motion from one video."),
     "absorb": Entry("absorb", "Learn an appearance from videos or pictures."),
-    "generate": Entry("generate", "Generate videos of a prompt, with learned motions."),
+    "generate": Entry("generate", "Generate videos from a prompt, with learned motions."),
     "mix": Entry("mix", "Save a weighted combination of motions as one motion."),
     "eval": Entry("eval_", "Measure how closely videos follow the motion of a reference, and how they look."),
     "edit": Entry("edit", "Change what a video shows, with a prompt and learned motions."),

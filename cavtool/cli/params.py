@@ -21,7 +21,7 @@ Device = Annotated[
 Model = Annotated[
     str,
     typer.Option(
-        help="Base model: a name of `cav models list`, or the folder of a pipeline.", autocompletion=model_names
+        help="Base model: a name from `cav models list`, a pipeline folder, or OWNER/NAME.", autocompletion=model_names
     ),
 ]
 Replace = Annotated[bool, typer.Option("--force", "-f", help="Replace an existing one, which goes to the trash.")]
@@ -54,7 +54,7 @@ Motions = Annotated[
         "--motion",
         "-m",
         metavar="NAME[:WEIGHT][@A-B]",
-        help="Motion to apply, from A to B of the sampling (0 to 1; default: the motion's); can be repeated.",
+        help="Motion to apply, from A to B of the sampling (0 to 1; default: where it was trained); can be repeated.",
         autocompletion=motion_names,
     ),
 ]
@@ -63,7 +63,7 @@ Styles = Annotated[
     typer.Option(
         "--style",
         metavar="NAME_OR_FILE[:WEIGHT]",
-        help="Absorber whose appearance to use; can be repeated. Its token replaces `*` in the prompt, or follows it.",
+        help="Absorber whose appearance to use; can be repeated. Its token replaces `*` in the prompt, or is appended.",
         autocompletion=absorber_names,
     ),
 ]
@@ -75,7 +75,7 @@ NoMetadata = Annotated[bool, typer.Option("--no-metadata", help="Do not write th
 Accumulation = Annotated[
     int,
     typer.Option(
-        "--gradient-accumulation-steps", help="Parts in which a batch is trained (0: chosen by the free memory)."
+        "--gradient-accumulation-steps", help="Parts in which a batch is trained (0: chosen from the free memory)."
     ),
 ]
 Checkpointing = Annotated[
@@ -90,7 +90,7 @@ Offload = Annotated[
     bool | None,
     typer.Option(
         "--offload/--no-offload",
-        help="Keep weights in the memory of the CPU until used: slow (default: if memory is short).",
+        help="Keep weights in CPU memory until used: slow (default: if memory is short).",
         show_default=False,
     ),
 ]

@@ -188,7 +188,7 @@ def check_complete(folder: Path, family: str, name: str, hint: str) -> None:
         if weights is None or not all(file.exists() for file in weights.files):
             raise IntegrityFailure(f"`{name}` is not complete: weights of its `{part}` are missing", hint=hint)
         if not all(map(is_whole, weights.files)):
-            raise IntegrityFailure(f"`{name}` is not complete: weights of its `{part}` end too early", hint=hint)
+            raise IntegrityFailure(f"`{name}` is not complete: weights of its `{part}` are truncated", hint=hint)
 
 
 def _read(file: Path) -> dict[str, Any]:

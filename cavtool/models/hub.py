@@ -162,7 +162,7 @@ def _check_space(folder: Path, total: int) -> None:
     existing = next(each for each in folder.parents if each.exists())
     free = shutil.disk_usage(existing).free
     if total > free:
-        raise _no_space(f"the download has {total / 1e9:.1f} GB, {free / 1e9:.1f} GB are free")
+        raise _no_space(f"the download needs {total / 1e9:.1f} GB, {free / 1e9:.1f} GB are free")
 
 
 def _no_space(reason: str) -> RequirementError:
@@ -206,14 +206,14 @@ def _hub_failure(source: str, error: Exception) -> CavError | None:
     from huggingface_hub import errors
 
     if isinstance(error, errors.HfHubHTTPError) and error.response is not None:
-        hint = "try again later: what is complete is not downloaded again"
+        hint = "try again later: complete files are not downloaded again"
         return RequirementError(f"the Hub answered {error.response.status_code} for `{source}`", hint=hint)
     if isinstance(error, errors.OfflineModeIsEnabled) or isinstance(error.__cause__, errors.OfflineModeIsEnabled):
         return RequirementError("the Hub is switched off: `HF_HUB_OFFLINE` is set", hint="unset it to download")
     if isinstance(error, OSError) and error.errno:
         return _no_space(error.strerror or str(error))
     if isinstance(error, errors.LocalEntryNotFoundError) or _is_of_the_network(error):
-        hint = "check the connection and try again: what is complete is not downloaded again"
+        hint = "check the connection and try again: complete files are not downloaded again"
         return RequirementError(f"cannot reach the Hub for `{source}`", hint=hint)
     if isinstance(error, OSError):  # fewer bytes than announced
         return IntegrityFailure(f"a file of `{source}` arrived incomplete", hint="try again")

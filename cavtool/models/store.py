@@ -126,9 +126,7 @@ class Models:
         """
         _check_name(source)
         if name in CATALOGUE or self.pointer(check_name(name)):
-            raise Conflict(
-                f"there is a model `{name}` already", hint="choose another name, or `cav models rm` it first"
-            )
+            raise Conflict(f"model `{name}` already exists", hint="choose another name, or `cav models rm` it first")
         pointer = Pointer(name=name, source=_located(source), adapter=_located(adapter) if adapter else "")
         if adapter:
             return replace(pointer, family="animatediff")

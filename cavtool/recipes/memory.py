@@ -22,7 +22,7 @@ class MemoryOptions:
 
     None, and 0 for the accumulation, leave the choice to `cav`, which enables only what the memory requires, in this
     order: the batch is trained in parts (`gradient_accumulation_steps`); activations are computed again in the backward
-    pass (`gradient_checkpointing`); the denoiser's weights stay in the memory of the CPU, and each layer's are moved to
+    pass (`gradient_checkpointing`); the denoiser's weights stay in CPU memory, and each layer's are moved to
     the accelerator when it is used (`offload`). `vae_tiling` encodes and decodes frames in overlapping tiles, which
     changes pixels slightly. `compile` uses `torch.compile`. Raises InvalidInput for a negative number, and for options
     that exclude each other.

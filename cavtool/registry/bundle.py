@@ -89,7 +89,7 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     except FileNotFoundError as error:
         raise NotFound(f"no such file: `{path}`", hint="name a file that `cav export` wrote") from error
     except (zipfile.BadZipFile, RuntimeError, ValueError, EOFError) as error:
-        raise IntegrityFailure(f"`{path.name}` is not a complete bundle: {error}") from error
+        raise IntegrityFailure(f"`{path.name}` is not a complete .cav file: {error}") from error
 
 
 def _records(bundle: zipfile.ZipFile) -> list[Record]:
@@ -98,16 +98,16 @@ def _records(bundle: zipfile.ZipFile) -> list[Record]:
         entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size
         for entry in entries.values()
     ):
-        raise IntegrityFailure("the bundle holds compressed files, which `cav export` never writes")
+        raise IntegrityFailure(f"`{bundle.filename}` holds compressed files, which `cav export` never writes")
     records = []
     for name, entry in entries.items():
         if PurePosixPath(name).name == RECORD and entry.file_size <= _LARGEST_RECORD:
             records.append(_record(bundle.read(entry)))
     if any(record.files.keys() - _FILES for record in records):
-        raise IntegrityFailure("the bundle holds unexpected files")
+        raise IntegrityFailure(f"`{bundle.filename}` holds unexpected files")
     belonging = {f"{record.name}/{file}" for record in records for file in (RECORD, *record.files)}
     if not records or belonging != entries.keys() or len(entries) != len(bundle.infolist()):
-        raise IntegrityFailure("the files of the bundle are not those of its records")
+        raise IntegrityFailure(f"the files in `{bundle.filename}` do not match its records")
     return sorted(records, key=lambda record: record.name)
 
 
@@ -115,4 +115,4 @@ def _record(data: bytes) -> Record:
     try:
         return from_toml(data.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise IntegrityFailure(f"a record in the bundle is not UTF-8 text: {error}") from error
+        raise IntegrityFailure(f"a record in the .cav file is not UTF-8 text: {error}") from error

@@ -113,7 +113,10 @@ class Registry:
             known = self.names() if kind is None else [asset.record.name for asset in self.list(kind)]
             raise NotFound(f"no {kind or 'motion or absorber'} named `{name}`", hint=closest(name, known, _LISTED))
         if kind not in (None, asset.record.kind):
-            raise NotFound(f"no {kind} named `{name}`", hint=f"`{name}` names another kind: {asset.record.kind}")
+            raise NotFound(
+                f"no {kind} named `{name}`",
+                hint=f"`{name}` is {'an absorber' if asset.record.kind == 'absorber' else 'a motion'}",
+            )
         return asset
 
     def read(self, name: str, use: Callable[[Asset], _T], kind: Kind | None = None) -> _T:
@@ -142,7 +145,7 @@ class Registry:
         if not self._is_taken(check_name(name)):
             return
         if not replace:
-            raise Conflict(f"`{name}` exists already", hint="choose another name, or pass `--force` to replace it")
+            raise Conflict(f"`{name}` already exists", hint="choose another name, or pass `--force` to replace it")
         with suppress(IntegrityFailure):  # a damaged asset may be replaced by either kind
             if kind and (there := _find_in(self.root, name)) and there.record.kind != kind:
                 hint = f"choose another name, or `cav rm {name}` first"
@@ -233,7 +236,7 @@ class Registry:
         asset = self.get(name)
         check_writable(asset.record)
         if to == name:
-            raise Conflict(f"`{name}` has that name already", hint="choose another name")
+            raise Conflict(f"`{name}` is its present name", hint="choose another name")
         self.check_free(to, asset.record.kind, replace=replace_it)
         verify(asset)
         draft = replace(asset.record, name=to, created=created)

@@ -34,7 +34,7 @@ def check_weights(path: Path, name: str, kind: str) -> None:
     except IntegrityFailure as failure:
         raise IntegrityFailure(f"the weights of `{name}` are not a readable safetensors file") from failure
     metadata = header.pop("__metadata__", {})
-    reason = next(_problems(header, metadata, kind), "") or ("" if is_whole(path) else "the file ends too early")
+    reason = next(_problems(header, metadata, kind), "") or ("" if is_whole(path) else "the file is truncated")
     reason = reason or _damage(path) or next(_not_finite(path, header), "")
     if reason:
         raise IntegrityFailure(f"the weights of `{name}` are not usable: {reason}")

@@ -137,7 +137,7 @@ def _spatial_heads(session: Session, clip_FHWC: video.Frames | None, prompt: str
     if not {*backbone.spatial_targets()} & {*backbone.temporal_targets()}:
         return {}
     if clip_FHWC is None:
-        on_event(Note("only a video tells which attention heads look across frames: from pictures, all of them train"))
+        on_event(Note("pictures do not show which attention heads attend across frames: all of them are trained"))
         return {}
     return other_heads(temporal_heads(session, backbone.encode_clip(clip_FHWC), prompt, on_event))
 

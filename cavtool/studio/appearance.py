@@ -9,6 +9,7 @@ from cavtool.core.adapters.absorber import TOKEN
 from cavtool.core.adapters.existing import first_few, fit_absorber, kind_of
 from cavtool.core.adapters.lora import LoraState, targets
 from cavtool.core.formats import AbsorberFile, dreambooth, read_absorber, wan
+from cavtool.errors import counted
 from cavtool.events import Note, OnEvent, Warn
 from cavtool.recipes import Absorber
 from cavtool.registry import Asset
@@ -42,10 +43,10 @@ def _load(requested: Absorber, session: Session, workspace: Workspace, on_event:
     if requested.content_id not in {"", content_id}:
         on_event(Warn(f"`{name}` has been replaced since: the result will differ"))
     if unused:
-        entries = "1 entry" if len(unused) == 1 else f"{len(unused)} entries"
-        on_event(Note(f"{entries} of `{name}` fit no layer within a frame and are not used: {first_few(unused)}"))
+        entries = counted(len(unused), "entry", "entries")
+        on_event(Note(f"not used: {entries} of `{name}` without a matching spatial layer: {first_few(unused)}"))
     if session.backbone.expert_boundary and (expert := wan.only_expert(targets(state))):
-        on_event(Note(f"`{name}` changes the {expert} expert only; files for the low-noise one say so in their names"))
+        on_event(Note(f"`{name}` applies to the {expert} expert only: if there is a file for the other, pass it too"))
     if requested.weight != 1 and TOKEN in state:
         on_event(Warn(f"the weight of `{name}` applies to its LoRA only: a learned token has none"))
     return Appearance(replace(requested, name=name, content_id=content_id, kind=kind_of(state)), state)

@@ -177,7 +177,7 @@ def _file_for(video: Path, recipe: EditRecipe, output: Path | None) -> Path:
 def _check_file(video: Path, file: Path, *, overwrite: bool) -> None:
     """Raises InvalidInput for the video itself, Conflict if the file exists."""
     if file.exists() and file.samefile(video):
-        raise InvalidInput(f"`{file}` is the video to edit", hint="name another file with `-o`")
+        raise InvalidInput(f"cannot write `{file}`: it is the video to edit", hint="name another file with `-o`")
     check_files([file], overwrite=overwrite)
 
 
@@ -194,12 +194,12 @@ def _warn(recipe: EditRecipe, session: Session, motions: Sequence[Motion], on_ev
     num_steps = recipe.steps or session.model.native.steps
     start = recipe.first_step(num_steps)
     if start == num_steps:
-        on_event(Warn(f"`--strength {recipe.strength:g}` changes nothing: no step of {num_steps} is done again"))
+        on_event(Warn(f"`--strength {recipe.strength:g}` changes nothing: it runs none of the {num_steps} steps"))
     scheduler = session.backbone.scheduler()
     scheduler.set_timesteps(num_steps)
     for blend, motion in zip(recipe.motions, motions, strict=True):
         if start >= session.span_of(motion, scheduler)[1]:
-            on_event(Warn(f"`{blend.name}` does nothing at `--strength {recipe.strength:g}`: it is applied earlier"))
+            on_event(Warn(f"`{blend.name}` does nothing at `--strength {recipe.strength:g}`, which skips its steps"))
 
 
 def _sha256(video: Path) -> str:

@@ -233,7 +233,7 @@ def _alignment(target: _Target, on_event: OnEvent) -> tuple[float | None, str | 
     try:
         return align(target.path, target.media, target.prompt, target.model)
     except RequirementError as error:
-        on_event(Warn(f"text alignment is not measured: {error.message}; {error.hint} gets it"))
+        on_event(Warn(f"text alignment is not measured: {error.message}; {error.hint} downloads it"))
         return None, None
 
 
@@ -287,7 +287,7 @@ def _read(source: _Source, num_frames: int, on_event: OnEvent) -> tuple[video.Fr
     )
     motion = read_motion(frames)
     if not len(motion.tracks):
-        raise MediaError(f"nothing can be followed in `{source.name}`", hint="its frames are black, or of one colour")
+        raise MediaError(f"cannot track any movement in `{source.name}`: it shows nothing", hint="choose another video")
     return frames, motion
 
 

@@ -1,4 +1,4 @@
-"""Generate videos of a prompt with the motions of the registry."""
+"""Generate videos from a prompt with the motions of the registry."""
 
 import re
 import secrets
@@ -94,7 +94,9 @@ def _check_scale(enlarge: int, model: Model) -> None:
     size = 3 * width * height * model.clip.num_frames
     if max(width, height) > _MAX_SIDE or size > _MAX_BYTES:
         hint = f"at most {_MAX_SIDE} pixels a side and {_MAX_BYTES / 1e9:g} GB are possible"
-        raise InvalidInput(f"`--scale {enlarge}` makes {width}x{height}, {size / 1e9:.1f} GB of frames", hint=hint)
+        raise InvalidInput(
+            f"`--scale {enlarge}` is too large: {width}x{height}, {size / 1e9:.1f} GB of frames", hint=hint
+        )
 
 
 def warn_if_blank(frames: video.Frames, what: str, on_event: OnEvent) -> None:

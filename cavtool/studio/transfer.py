@@ -13,7 +13,7 @@ from cavtool.core.adapters.absorber import TOKEN
 from cavtool.core.adapters.existing import first_few, fit_loras
 from cavtool.core.formats import export, read_loras, wan
 from cavtool.core.formats.files import read_tensors
-from cavtool.errors import Incompatible, IntegrityFailure, InvalidInput, NotFound
+from cavtool.errors import Incompatible, IntegrityFailure, InvalidInput, NotFound, counted
 from cavtool.events import Note, OnEvent
 from cavtool.models import Model
 from cavtool.models.family import SECOND
@@ -80,9 +80,8 @@ def import_lora(
     workspace.registry.check_free(name, "motion", replace=replace)
     state, unused = _fitted(path, model)
     if unused:
-        some = "1 entry" if len(unused) == 1 else f"{len(unused)} entries"
-        verbs = ("fits", "is") if len(unused) == 1 else ("fit", "are")
-        on_event(Note(f"{some} of `{path.name}` {verbs[0]} no layer and {verbs[1]} not used: {first_few(unused)}"))
+        entries = counted(len(unused), "entry", "entries")
+        on_event(Note(f"not used: {entries} of `{path.name}` without a matching layer: {first_few(unused)}"))
     if (model.folder / SECOND).is_dir() and (expert := wan.only_expert(lora.targets(state))):
         on_event(Note(f"`{path.name}` is for the {expert} expert only: `cav mix` joins it with that of the other"))
     draft = _draft(name, model, max(len(A) for A, _ in lora.pairs_of(state).values()))

@@ -169,7 +169,7 @@ def check_output(file: Path, *, overwrite: bool) -> None:
         raise InvalidInput(f"the file name `{file.name[:60]}…` is too long", hint="name a file with `-o`")
     target = destination(file)
     if target.exists() and not overwrite:
-        raise Conflict(f"`{file}` exists already", hint="pass `--force` to replace it, or name another file with `-o`")
+        raise Conflict(f"`{file}` already exists", hint="pass `--force` to replace it, or name another file with `-o`")
     make_folder(target.parent)
 
 

@@ -123,7 +123,7 @@ def _report(path: Path, scan: Scan, on_event: OnEvent) -> None:
     if scan.stream.interlaced:
         on_event(Note(f"`{path}` is interlaced: its frames are deinterlaced"))
     if scan.cut_short:
-        on_event(Warn(f"`{path}` is cut short: its end is missing"))
+        on_event(Warn(f"`{path}` is truncated: its end is missing"))
 
 
 def is_black(frames: Frames) -> bool:

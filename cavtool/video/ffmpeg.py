@@ -14,7 +14,7 @@ from cavtool.errors import MediaError, NotFound, RequirementError
 
 _DECODERS = {"h264", "hevc", "vp9", "av1", "gif", "prores", "webp_anim"}
 _ENCODER = "libx264"
-_INSTALL = "`pip install imageio-ffmpeg` brings one"
+_INSTALL = "`pip install imageio-ffmpeg` installs one"
 _TIMEOUT = 60.0  # seconds for a list of codecs, which takes milliseconds
 
 

@@ -162,7 +162,7 @@ def _list_frames(path: Path, *streams: Stream, **options: Any) -> tuple[list[_Li
     except MediaError as error:
         if _lacks_end(path):
             hint = "copy, download or record it again"
-            raise MediaError(f"cannot read `{path}`: it is cut short, its index is missing", hint=hint) from error
+            raise MediaError(f"cannot read `{path}`: it is truncated, its index is missing", hint=hint) from error
         if "matches no streams" in error.message:
             raise MediaError(f"`{path}` holds no video", hint="choose a video file") from error
         raise MediaError(error.message, hint="the file is damaged or not a video") from error

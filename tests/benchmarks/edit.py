@@ -212,21 +212,24 @@ def swaps(session: Session, judge: Judge, clips: Sequence[Source]) -> str:
 def additions(session: Session, judge: Judge, clips: Sequence[Source]) -> str:
     """A held-out motion on subjects that stand still."""
     motion, truth = learned(ADDED, absorber_kind=AbsorberKind.DUAL), reference_of(ADDED).channels
-    rows, sheet = [], list[tuple[str, video.Frames]]()
+    rows, sheet = [], [(f"{clip.scene.caption}\nsource", clip.frames) for clip in clips]
     strong = replace(DESCRIBED, strength=1.0)
-    for recipe in (DESCRIBED, strong, replace(strong, start=EditStart.NOISE)):
-        readings: list[Reading] = []
+    for recipe in (None, DESCRIBED, strong, replace(strong, start=EditStart.NOISE)):
+        title, readings = title_of(recipe) if recipe else "generated with the motion, for comparison", list[Reading]()
         for clip in clips:
             scene = clip.scene
             caption = world.caption(scene.subject, scene.colour, scene.place)  # without "stands still"
-            same = replace(recipe, prompt=caption, source_prompt=scene.caption)
-            frames = edit_frames(session, clip.frames, same, [motion])
+            if recipe:
+                same = replace(recipe, prompt=caption, source_prompt=scene.caption)
+                frames = edit_frames(session, clip.frames, same, [motion])
+            else:
+                frames = session.generate(caption, 1, [motion], steps=USUAL.steps, guidance=USUAL.guidance)
             readings.append(judge.read(frames))
-            sheet.append((f"{caption}\n+ {ADDED}, {recipe.start}, strength {recipe.strength:g}", frames))
+            sheet.append((f"{caption}\n+ {ADDED}, {title}", frames))
         pairs = list(zip(readings, clips, strict=True))
         rows.append(
             (
-                title_of(recipe),
+                title,
                 with_interval([float(read.subject == clip.scene.subject) for read, clip in pairs]),
                 with_interval([float(read.place == clip.scene.place) for read, clip in pairs]),
                 with_interval([fidelity(read.channels, truth) for read in readings]),
@@ -291,11 +294,12 @@ def main() -> None:
 def report(session: Session, judge: Judge) -> None:
     """Every part on the report looks; the file is complete up to the part at work."""
     clips = sources(REPORT_PROMPTS)
+    standing = [source(look, "stands still", layout) for look in REPORT_PROMPTS for layout in (7, 9)]
     parts: list[Callable[[], str]] = [
         partial(reconstructions, session, clips[:2]),
         partial(swaps, session, judge, clips),
         partial(long_videos, session),
-        partial(additions, session, judge, clips[:: len(MOTIONS)]),  # those that stand still
+        partial(additions, session, judge, standing),
     ]
     sections = ["# cav edit, on cav-mini", "`python -m tests.benchmarks.edit`"]
     for part in parts:

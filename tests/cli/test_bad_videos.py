@@ -46,7 +46,7 @@ def text(folder: Path) -> Path:
 
 UNREADABLE: list[tuple[Callable[[Path], Path], str]] = [
     (sound, "`{path}` holds no video"),
-    (truncated, "cannot read `{path}`: it is cut short, its index is missing"),
+    (truncated, "cannot read `{path}`: it is truncated, its index is missing"),
     (text, "cannot read `{path}` as a video"),
     (lambda folder: folder / "nothing.mp4", "no such file: `{path}`"),
 ]
@@ -82,7 +82,7 @@ def test_what_no_video_can_be_read_from(
         ("learn", black, "`{path}` shows only one colour from 0.00 s to 2.00 s"),
         ("absorb", black, "the sources show only one colour: there is nothing to learn"),
         ("edit", black, "`{path}` shows only one colour"),
-        ("eval", black, "nothing can be followed in `black.mp4`"),
+        ("eval", black, "cannot track any movement in `black.mp4`"),
         ("learn", lambda folder: folder, "`{path}` is a folder"),
         ("absorb", lambda folder: folder, "no pictures in `{path}`"),
         ("edit", lambda folder: folder, "`{path}` is a folder"),

@@ -13,7 +13,7 @@ def test_copy_and_rename(cav: Cav, home: Path) -> None:
     assert cav("mv", "twirl", "pirouette").stdout == "pirouette\n"
     assert listed_names(cav) == ["pirouette", "spin"]
     done = cav("mv", "spin", "pirouette")
-    assert (done.returncode, done.stderr.splitlines()[0]) == (4, "error: `pirouette` exists already")
+    assert (done.returncode, done.stderr.splitlines()[0]) == (4, "error: `pirouette` already exists")
     assert cav("mv", "spin", "pirouette", "--force").returncode == 0
     assert listed_names(cav) == ["pirouette"]
     answer = json.loads(cav("cp", "pirouette", "spin", "--json").stdout)

@@ -18,7 +18,7 @@ from tests.cli.conftest import Cav
         (["--start", "middle"], 2, "error: invalid value for `--start`"),
         (["--steps", "0"], 2, "error: `--steps` must be from 1 to"),
         (["--motion", "twril"], 3, "hint: did you mean `twirl`?"),
-        (["--motion", "twirl-look"], 3, "`twirl-look` names another kind: absorber"),
+        (["--motion", "twirl-look"], 3, "`twirl-look` is an absorber"),
         (["--motion", ":0.5"], 2, "error: a motion needs a name"),
     ],
 )
@@ -79,7 +79,7 @@ def test_an_edit_is_written_listed_and_made_again(
     refused = cav("edit", "clip.mp4", prompt, *options)
     assert (refused.returncode, f"`{made}` exists" in refused.stderr) == (4, True)
     refused = cav("generate", "--like", str(made))
-    assert (refused.returncode, "was made by `cav edit`" in refused.stderr) == (2, True)
+    assert (refused.returncode, "`cav edit` made it" in refused.stderr) == (2, True)
     video.unlink()
     gone = cav("history", "--again", "1", "-o", "third.mp4")
     assert (gone.returncode, "no such file" in gone.stderr) == (3, True)

@@ -39,7 +39,7 @@ def test_any_other_file_is_refused(cav: Cav, tmp_path: Path) -> None:
     assert cav("import", "text.cav", "--model", "cav-mini").stderr.startswith("error: `--model` is for LoRAs of other")
     done = cav("import", "text.cav")
     assert done.returncode == 5
-    assert done.stderr == "error: `text.cav` is not a complete bundle: File is not a zip file\n"
+    assert done.stderr == "error: `text.cav` is not a complete .cav file: File is not a zip file\n"
     assert cav("import", "nothing.cav").returncode == 3
 
 

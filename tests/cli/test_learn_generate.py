@@ -14,13 +14,13 @@ from tests.cli.conftest import Cav
 @pytest.mark.parametrize(
     ("line", "code", "message"),
     [
-        ("learn twirl pyproject.toml", 4, "error: `twirl` exists already"),
+        ("learn twirl pyproject.toml", 4, "error: `twirl` already exists"),
         ("learn Bounce pyproject.toml", 2, "error: `Bounce` cannot be a name"),
         ("learn bounce pyproject.toml --rank 0", 2, "error: `--rank` must be from 1 to 1024"),
         ("learn bounce pyproject.toml --absorber-kind all", 2, "error: invalid value for `--absorber-kind`"),
         ("learn bounce gone.mp4", 3, "error: no such file: `gone.mp4`"),
         ("learn bounce pyproject.toml --absorber twirl-lok", 3, "hint: did you mean `twirl-look`?"),
-        ("learn bounce pyproject.toml --absorber twirl", 3, "`twirl` names another kind: motion"),
+        ("learn bounce pyproject.toml --absorber twirl", 3, "`twirl` is a motion"),
         ("learn bounce pyproject.toml --absorber pyproject.toml", 5, "`pyproject.toml` is not a file of weights"),
         ("learn bounce pyproject.toml --absorber x.cav", 3, "error: no file `x.cav`"),
         (
@@ -28,7 +28,7 @@ from tests.cli.conftest import Cav
             2,
             "error: `--absorber-kind` and `--absorber` exclude each other",
         ),
-        ("absorb twirl-look pyproject.toml", 4, "error: `twirl-look` exists already"),
+        ("absorb twirl-look pyproject.toml", 4, "error: `twirl-look` already exists"),
         ("absorb x pyproject.toml --kind none", 2, "error: invalid value for `--kind`"),
         ("absorb x pyproject.toml --rank 0", 2, "error: `--rank` must be from 1 to 1024"),
         ("absorb x gone.png", 3, "error: no such file: `gone.png`"),
@@ -36,7 +36,7 @@ from tests.cli.conftest import Cav
         ("generate ironman --style twirl-lok:0.5", 3, "hint: did you mean `twirl-look`?"),
         ("generate ironman --style twirl-look:1e999", 2, "error: the weight of `twirl-look` must be a finite number"),
         ("generate ironman --motion twril", 3, "hint: did you mean `twirl`?"),
-        ("generate ironman --motion twirl-look", 3, "`twirl-look` names another kind: absorber"),
+        ("generate ironman --motion twirl-look", 3, "`twirl-look` is an absorber"),
         ("generate ironman --motion twirl:1e999", 2, "error: the weight of `twirl` must be a finite number"),
         ("generate ironman --scale 0", 2, "error: `--scale` must be at least 1"),
         ("generate ironman --motion twirl:", 2, "error: the weight of `twirl` must be a number, not ``"),

@@ -56,8 +56,8 @@ def test_a_lower_rank_is_reported(cav: Cav) -> None:
         ("both twirl tilt:inf", 2, "the weight of `tilt` must be a finite number, not inf"),
         ("both twirl tilt:0", 2, "the weight of `tilt` is 0\nhint: leave the motion out"),
         ("both twirl tlit", 3, "no motion named `tlit`\nhint: did you mean `tilt`?"),
-        ("both twirl twirl-look", 3, "no motion named `twirl-look`\nhint: `twirl-look` names another kind: absorber"),
-        ("tilt twirl nothing", 4, "`tilt` exists already\nhint: choose another name, or pass `--force` to replace it"),
+        ("both twirl twirl-look", 3, "no motion named `twirl-look`\nhint: `twirl-look` is an absorber"),
+        ("tilt twirl nothing", 4, "`tilt` already exists\nhint: choose another name, or pass `--force` to replace it"),
         (
             "twirl-look twirl tilt --force",
             4,

@@ -331,7 +331,7 @@ def test_a_download_larger_than_the_disk_is_not_begun(
     with (copied / UNET).open("r+b") as file:
         file.truncate(10**13)  # sparse
     done = cav("models", "pull", "modelscope", "-q")
-    assert (done.returncode, "the download has 10000." in done.stderr) == (6, True)
+    assert (done.returncode, "the download needs 10000." in done.stderr) == (6, True)
 
 
 def test_folders_and_files_that_are_no_model(cav: Cav, copied: Path, tmp_path: Path) -> None:
@@ -352,7 +352,7 @@ def test_folders_and_files_that_are_no_model(cav: Cav, copied: Path, tmp_path: P
     assert error_of(tmp_path / "empty") == (5, "error: `empty` is not a complete diffusers pipeline folder")
     vae = copied / "vae" / "diffusion_pytorch_model.safetensors"
     vae.write_bytes(vae.read_bytes()[:-1])
-    assert error_of(copied) == (5, "error: `copied` is not complete: weights of its `vae` end too early")
+    assert error_of(copied) == (5, "error: `copied` is not complete: weights of its `vae` are truncated")
     vae.unlink()
     message = "error: `copied` is not complete: weights of its `vae` are missing"
     assert error_of(copied) == (5, message)

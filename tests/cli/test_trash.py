@@ -33,7 +33,7 @@ def test_empty(cav: Cav, cav_on_terminal: OnTerminal, home: Path) -> None:
         put_motion(home, name)
     cav("rm", "twirl", "zoom", "--yes")
     assert cav("trash", "empty").returncode == 2
-    assert "Delete 2 from the trash permanently" in cav_on_terminal("trash", "empty", typed="n")[0]
+    assert "Delete 2 items from the trash permanently" in cav_on_terminal("trash", "empty", typed="n")[0]
     assert "2 would be deleted" in cav("trash", "empty", "--dry-run").stderr
     assert cav("trash", "empty", "--days", "1", "--yes").stderr == "note: 0 deleted, 0.0 kB\n"
     assert len(json.loads(cav("trash", "list", "--json").stdout)) == 2

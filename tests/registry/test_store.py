@@ -60,7 +60,7 @@ def test_not_found_offers_the_closest_name(root: Path) -> None:
     for name, kind, message, hint in [
         ("twril", "motion", "no motion named `twril`", "did you mean `twirl`?"),
         ("twirl-lok", "absorber", "no absorber named `twirl-lok`", "did you mean `twirl-look`?"),
-        ("twirl-look", "motion", "no motion named `twirl-look`", "`twirl-look` names another kind: absorber"),
+        ("twirl-look", "motion", "no motion named `twirl-look`", "`twirl-look` is an absorber"),
         ("Twirl", None, "no motion or absorber named `Twirl`", "did you mean `twirl`?"),
         ("../assets/twirl", None, "no motion or absorber named `../assets/twirl`", "`cav list` shows what there is"),
     ]:
@@ -71,7 +71,7 @@ def test_not_found_offers_the_closest_name(root: Path) -> None:
 
 def test_a_taken_name_is_refused_and_nothing_changes(root: Path) -> None:
     put(root, "twirl", seed=1)
-    with pytest.raises(Conflict, match="`twirl` exists already") as caught:
+    with pytest.raises(Conflict, match="`twirl` already exists") as caught:
         Registry(root).check_free("twirl")
     assert caught.value.hint == "choose another name, or pass `--force` to replace it"
     with pytest.raises(Conflict):

@@ -153,7 +153,7 @@ def test_sources_that_cannot_be_used_are_refused_before_any_work(pictures: Path,
     with pytest.raises(InvalidInput, match="`--kind` must be"):
         dataclasses.replace(ABSORB, kind=AbsorberKind.NONE)
     put(Workspace().registry.root, "lantern", 1)
-    with pytest.raises(Conflict, match="`lantern` exists already"):
+    with pytest.raises(Conflict, match="`lantern` already exists"):
         absorb("lantern", [pictures], ABSORB)
 
 
@@ -225,9 +225,7 @@ def test_what_of_an_absorber_is_not_used_is_reported(session: Session, spatial: 
     first, _ = load_absorbers(requested, session, Workspace(), events.append)
     assert first.used.kind == "dual"
     (unused,) = [e.text for e in events if isinstance(e, Note)]
-    assert unused.startswith(
-        "4 entries of `more.safetensors` fit no layer within a frame and are not used: `lora_te_0."
-    )
+    assert unused.startswith("not used: 4 entries of `more.safetensors` without a matching spatial layer: `lora_te_0.")
     assert unused.endswith(", …")
     applies, other = [e.text for e in events if isinstance(e, Warn)]
     assert applies == "the weight of `more.safetensors` applies to its LoRA only: a learned token has none"
@@ -244,7 +242,7 @@ def test_absorbers_that_cannot_be_used_are_refused_before_any_work(
     (tmp_path / "unet").mkdir()
     for absorber, error, message, hint in (
         (Absorber("foreigm"), NotFound, "no absorber named `foreigm`", "did you mean `foreign`?"),
-        (Absorber("twirl"), NotFound, "no absorber named `twirl`", "`twirl` names another kind: motion"),
+        (Absorber("twirl"), NotFound, "no absorber named `twirl`", "`twirl` is a motion"),
         (Absorber("unet"), NotFound, "no absorber named `unet`", "write `./unet` for the folder"),
         (Absorber("gone.pt"), NotFound, "no file `gone.pt`", "give the path"),
         (Absorber(str(circle)), IntegrityFailure, "is not a file of weights", "`cav absorb NAME"),

@@ -56,7 +56,7 @@ def test_the_demo_reuses_learned_motions_and_writes_videos_and_a_sheet(
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / "ironman-twirl_zoom-1.mp4").write_bytes(b"left by an earlier demo")
     events: list[Event] = []
-    with pytest.raises(Conflict, match=r"ironman-twirl_zoom-1\.mp4` exists already"):
+    with pytest.raises(Conflict, match=r"ironman-twirl_zoom-1\.mp4` already exists"):
         module.demo(tmp_path / "demo")
     made = module.demo(tmp_path / "demo", overwrite=True, on_event=events.append)
     assert Workspace().registry.get("twirl") == learned

@@ -88,7 +88,7 @@ def test_an_edit_has_the_size_rate_length_and_sound_of_its_source(session: Sessi
     assert sound_codec(file) == "aac"
     (note,) = [event.text for event in events if isinstance(event, Note)]
     assert note.startswith("`cav-mini` edits 16 frames of 80x48; written as 171x96 at 25 frames per second")
-    assert warnings_of(events) == ["`--strength 0` changes nothing: no step of 2 is done again"]
+    assert warnings_of(events) == ["`--strength 0` changes nothing: it runs none of the 2 steps"]
     # Nothing was cropped: what the autoencoder alone makes of the source is near it everywhere.
     error = np.abs(pixels(source, 8) - pixels(file, 8))
     assert error.mean() < 12
@@ -249,7 +249,7 @@ def test_a_file_that_cannot_be_edited_is_refused(
 def test_a_file_that_is_cut_short_is_edited_with_a_warning(session: Session, tmp_path: Path) -> None:
     source, events = truncated_but_playing(tmp_path), list[Event]()
     edit(source, QUICK, output=tmp_path / "made.mp4", session=session, on_event=events.append)
-    assert Warn(f"`{source}` is cut short: its end is missing") in events
+    assert Warn(f"`{source}` is truncated: its end is missing") in events
 
 
 @pytest.mark.parametrize(

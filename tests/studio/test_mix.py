@@ -206,7 +206,7 @@ def test_what_cannot_be_mixed_is_refused_and_leaves_nothing(three: Sequence[Asse
     with pytest.raises(Incompatible) as refused:
         mixed("new", "twirl:0.4", "early:-0.7")
     assert "-m twirl:0.4 -m early:-0.7" in str(refused.value.hint)
-    with pytest.raises(Conflict, match="`zoom` exists already"):
+    with pytest.raises(Conflict, match="`zoom` already exists"):
         mixed("zoom", "twirl", "nothing")
     assert Workspace().registry.names() == before
 

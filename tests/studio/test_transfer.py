@@ -128,7 +128,9 @@ def test_a_motion_lora_of_animatediff_is_exported_and_imported(
     assert imported.keys() == state.keys()
     assert all(torch.equal(imported[key], state[key]) for key in state)
     notes = [event.text for event in events if isinstance(event, Note)]
-    assert notes == (["1 entry of `Zoom.ckpt` fits no layer and is not used: `extra`"] if suffix == ".ckpt" else [])
+    assert notes == (
+        ["not used: 1 entry of `Zoom.ckpt` without a matching layer: `extra`"] if suffix == ".ckpt" else []
+    )
 
 
 def test_the_layouts_of_animatediff_motiondirector_are_imported(animatediff: Path, tmp_path: Path) -> None:
@@ -189,7 +191,7 @@ def test_what_cannot_be_exported_is_refused_and_nothing_is_written(
         (["both"], Layout.COMFY, folder, Incompatible, "along time and within a frame at once"),
         (["spin", "sway"], Layout.COMFY, folder / "a.safetensors", InvalidInput, "need several files"),
         (["spin"], Layout.COMFY, folder / "a.pt", InvalidInput, r"cannot write `a\.pt`"),
-        (["spin", "sway"], Layout.COMFY, folder, Conflict, r"sway\.safetensors` exists already"),
+        (["spin", "sway"], Layout.COMFY, folder, Conflict, r"sway\.safetensors` already exists"),
         (["spin", "swing"], Layout.COMFY, folder, NotFound, "swing"),
     ]
     for names, layout, output, error, message in cases:

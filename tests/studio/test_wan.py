@@ -210,7 +210,7 @@ def test_a_style_for_one_expert_comes_with_a_note(two_experts: Path, tmp_path: P
     assert targets(high.state) == ("transformer.blocks.0.attn1.to_v",)
     assert targets(low.state) == ("transformer_2.blocks.0.attn1.to_v",)
     assert [event.text[:49] for event in events if isinstance(event, Note)] == [
-        "`style.safetensors` changes the high-noise expert",
+        "`style.safetensors` applies to the high-noise expert",
         "`style_low_noise.safetensors` changes the low-noi",
     ]
 

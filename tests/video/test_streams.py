@@ -185,7 +185,7 @@ def test_a_file_that_is_cut_short_is_named_so(make: Make, tmp_path: Path) -> Non
     at_end = make("h264.mp4", clock(16), *H264).read_bytes()
     for kept in (len(at_end) // 2, len(at_end) - 300):  # without an index, with a part of it
         (tmp_path / "short.mp4").write_bytes(at_end[:kept])
-        with pytest.raises(MediaError, match="is cut short"):
+        with pytest.raises(MediaError, match="is truncated"):
             video.probe(tmp_path / "short.mp4")
 
 
@@ -200,7 +200,7 @@ def test_the_beginning_of_a_file_that_is_cut_short_is_read_with_a_warning(
     events: list[Event] = []
     assert len(video.decode(short, **WHOLE, width=96, height=64, on_event=events.append)) == 16
     assert [type(event) for event in events] == [Warn]
-    assert "is cut short" in str(events[0])
+    assert "is truncated" in str(events[0])
 
 
 def test_a_film_that_is_too_slow_for_a_motion_is_refused(make: Make) -> None:

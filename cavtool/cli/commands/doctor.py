@@ -71,7 +71,7 @@ def _show_plan(out: Output, workspace: Workspace, name: str, model: str) -> None
             data.append(
                 {"part": f"{_TOTAL} with --gradient-checkpointing", "bf16_gb": needs.learn_least, "fp32_gb": None}
             )
-        out.note(f"`{model}` cannot be opened here: the figure is that of `cav models show {model}`")
+        out.note(f"`{model}` is not downloaded: these figures are the catalogue's")
     else:
         from cavtool.models.plan import plan
 

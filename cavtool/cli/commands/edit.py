@@ -37,7 +37,7 @@ def edit(
     workspace: Workspace,
     video: Annotated[
         Path,
-        typer.Argument(callback=existing, help="Video to edit, in any format of ffmpeg.", autocompletion=video_files),
+        typer.Argument(callback=existing, help="Video, in any format that ffmpeg reads.", autocompletion=video_files),
     ],
     prompt: Annotated[str, typer.Argument(help="Description of the edited video.", show_default=False)],
     *,

@@ -38,7 +38,7 @@ def eval_(
         str | None,
         typer.Option(
             metavar="MOTION|VIDEO",
-            help="What to compare the motion with (default: the clip the motion was learned from).",
+            help="Reference of the motion (default: the clip that the motion was learned from).",
             autocompletion=motions_and_videos,
         ),
     ] = None,
@@ -50,6 +50,9 @@ def eval_(
     overwrite: Overwrite = False,
 ) -> None:
     """Measure how closely videos follow the motion of a reference, and how they look.
+
+    MOTION, OBJECTS and CAMERA are 1 for the same motion, LEAKAGE and TEXT 1 for the same look and all of the prompt.
+    STEADY and FLICKER are 1 for a still, DYNAMIC is yes for fast movement, DIVERSITY is 0 for copies.
 
     Examples: `cav eval twirl`, `cav eval ironman-*.mp4 --reference ref.mp4 -o report.png`
     """

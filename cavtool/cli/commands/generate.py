@@ -73,7 +73,7 @@ def generate(
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Generate videos of a prompt, with learned motions.
+    """Generate videos from a prompt, with learned motions.
 
     Examples: `cav generate "ironman" --motion twirl --motion dolly_zoom:0.7`,
     `cav generate --like ironman-twirl-7.mp4 --seed 8`
@@ -125,7 +125,7 @@ def _recipe_in(video: Path) -> Recipe:
         raise InvalidInput(f"`{video}` contains no recipe of `cav`", hint=hint)
     if "edit" in values:
         hint = "`cav history` lists it, and `cav history --again N` makes it again"
-        raise InvalidInput(f"`{video}` was made by `cav edit`", hint=hint)
+        raise InvalidInput(f"cannot use the recipe in `{video}`: `cav edit` made it", hint=hint)
     hint = "it was not written by `cav generate`"
     # The number of videos and the device are not properties of a video, and the file is untrusted.
     values = {key: value for key, value in values.items() if key not in {"num_videos", "device", "dtype"}}

@@ -10,6 +10,7 @@ from cavtool.cli.command import command, new_app
 from cavtool.cli.format import date_text, shorten
 from cavtool.cli.output import Output
 from cavtool.cli.params import Overwrite, Yes
+from cavtool.errors import counted
 from cavtool.recipes.blend import window_text
 from cavtool.workspace import Workspace
 
@@ -31,7 +32,7 @@ def history(
     *,
     again: Annotated[int | None, typer.Option(metavar="N", help="Make entry N again.", show_default=False)] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File or folder (default: as when it was made).")
+        Path | None, typer.Option("--output", "-o", help="File or folder (default: PROMPT-MOTION-SEED.mp4 here).")
     ] = None,
     overwrite: Overwrite = False,
     num: Annotated[int, typer.Option("-n", min=1, help="Number of entries to list.")] = 20,
@@ -60,9 +61,12 @@ def history(
 def _clear(out: Output, workspace: Workspace, *, yes: bool) -> None:
     num_entries = len(workspace.history.entries())
     if num_entries and not yes:
-        out.confirm(f"Forget {num_entries} entries? The videos are kept.", if_declined="nothing was forgotten")
+        out.confirm(
+            f"Forget {counted(num_entries, 'entry', 'entries')}? The videos are kept.",
+            if_declined="nothing was forgotten",
+        )
     num_entries = workspace.history.clear()
-    out.note(f"{num_entries} entries forgotten; the videos are kept")
+    out.note(f"{counted(num_entries, 'entry', 'entries')} forgotten; the videos are kept")
     out.result({"forgotten": num_entries}, ())
 
 

@@ -51,7 +51,9 @@ def learn(
         str, typer.Option(help="Caption of the video, with its motion (default: NAME as words).")
     ] = Recipe.prompt,
     appearance: Annotated[str, typer.Option(help="Caption of the video, without its motion.")] = Recipe.appearance,
-    absorber_kind: Annotated[AbsorberKind, typer.Option(help="Appearance absorber.")] = Recipe.absorber_kind,
+    absorber_kind: Annotated[
+        AbsorberKind, typer.Option(help="Absorber to train: spatial LoRA, learned token, both (dual) or none.")
+    ] = Recipe.absorber_kind,
     absorbers: Annotated[
         list[str] | None,
         typer.Option(
@@ -68,14 +70,14 @@ def learn(
         float | None, typer.Option(help="Clip length in seconds (default: the model's).")
     ] = Recipe.duration,
     steps: Annotated[
-        int, typer.Option(help="Training steps of the motion; 0 stops when trials show nothing better.")
+        int, typer.Option(help="Training steps of the motion (0: until trials get no better).")
     ] = Recipe.steps,
     absorber_steps: Annotated[int, typer.Option(help="Training steps of the absorber.")] = Recipe.absorber_steps,
     noise_from: Annotated[
         float | None,
         typer.Option(
-            help="Noise from which on the motion is trained and applied, from 0 (all timesteps) to below 1 (default: "
-            "the model's)."
+            help="Share of the timesteps, the least noisy ones, at which the motion is neither trained nor applied, "
+            "below 1 (default: the model's)."
         ),
     ] = Recipe.noise_from,
     rank: Annotated[int, typer.Option(help="Rank of the LoRAs.")] = Recipe.rank,
@@ -147,7 +149,10 @@ def _check_absorbers(ctx: typer.Context, workspace: Workspace, recipe: Recipe) -
         source = ctx.get_parameter_source(name)
         if source and source.name == "COMMANDLINE":
             option = f"--{name.replace('_', '-')}"
-            raise InvalidInput(f"`{option}` and `--absorber` exclude each other", hint="`--absorber` trains none")
+            raise InvalidInput(
+                f"`{option}` and `--absorber` exclude each other",
+                hint="omit one of them: `--absorber` is used in place of a trained one",
+            )
 
 
 def _learn_detached(

@@ -129,7 +129,7 @@ def pull(
 
 @command(app, "models use")
 def use(out: Output, workspace: Workspace, name: Name) -> None:
-    """Make a model the default of `learn` and `generate`.
+    """Make a model the default of all commands.
 
     `cav config get model` shows it.
 

@@ -9,6 +9,7 @@ from cavtool.cli.command import command, new_app
 from cavtool.cli.format import size_text
 from cavtool.cli.output import Output
 from cavtool.cli.params import DryRun, Yes
+from cavtool.errors import counted
 from cavtool.workspace import Workspace
 
 app = new_app()
@@ -20,7 +21,7 @@ def prune(
     workspace: Workspace,
     *,
     days: Annotated[
-        float, typer.Option(min=0, max=36_500, help="Age in days at which an unfinished run is stale.")
+        float, typer.Option(min=0, max=36_500, help="Days without changes after which a run is stale.")
     ] = 30,
     yes: Yes = False,
     dry_run: DryRun = False,
@@ -38,7 +39,7 @@ def prune(
     if found and not (yes or dry_run):
         for each in found:
             out.note(f"{each.what} `{each.name}`, {size_text(each.size)}")
-        out.confirm(f"Delete {len(found)} leftovers ({size})?", if_declined="nothing was deleted")
+        out.confirm(f"Delete {counted(len(found), 'leftover')} ({size})?", if_declined="nothing was deleted")
     if not dry_run:
         remove(found, workspace)
     rows = [(each.what, each.name, size_text(each.size)) for each in found]

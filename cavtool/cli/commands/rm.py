@@ -46,7 +46,8 @@ def rm(
     removed, failed, failure = for_each(out, done, chosen, registry.check_there if dry_run else registry.remove)
     if remaining and removed:
         named = ", ".join(f"`{absorber}`" for absorber in remaining)
-        out.note(f"the absorber stays: {named}; `--with-absorber` removes it too")
+        what, which = ("the absorber stays", "it") if len(remaining) == 1 else ("the absorbers stay", "them")
+        out.note(f"{what}: {named}; `--with-absorber` removes {which} too")
     out.result({"removed": removed, "failed": failed, "dry_run": dry_run}, removed, failure=failure)
 
 

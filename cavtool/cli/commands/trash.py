@@ -11,7 +11,7 @@ from cavtool.cli.completion.offers import trash_ids
 from cavtool.cli.format import date_text, describe, size_text
 from cavtool.cli.output import Output
 from cavtool.cli.params import DryRun, Yes
-from cavtool.errors import InvalidInput
+from cavtool.errors import InvalidInput, counted
 from cavtool.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -87,7 +87,9 @@ def empty(
     chosen = trash.older_than(workspace.registry, timedelta(days=days))
     sizes = {each.id: each.size for each in chosen}
     if chosen and not (yes or dry_run):
-        question = f"Delete {len(chosen)} from the trash permanently ({size_text(sum(sizes.values()))})?"
+        question = (
+            f"Delete {counted(len(chosen), 'item')} from the trash permanently ({size_text(sum(sizes.values()))})?"
+        )
         out.confirm(question, if_declined="nothing was deleted")
     deleted = [each.id for each in (chosen if dry_run else trash.empty(workspace.registry, chosen))]
     freed = sum(sizes[each] for each in deleted)

@@ -68,7 +68,7 @@ def resume(
         asset = registry.get(record.name, "motion")
         if asset.record.content_id != record.outcome.result:
             raise NotFound(f"run `{run_id}` is done, and `{record.name}` has been replaced since")
-        on_event(Note(f"run `{run_id}` is done already"))
+        on_event(Note(f"run `{run_id}` is already done"))
         return asset
     if not run.inputs.exists():
         raise TrainingError(f"run `{run_id}` was stopped before it began", hint=RESTART_HINT)
@@ -173,7 +173,7 @@ def _attempt(
 
 
 def _check_preview(preview: Frames) -> None:
-    """Raise TrainingError if the new motion makes every video black, so that it is not saved."""
+    """Raise TrainingError if the preview of the new motion is black, so that it is not saved."""
     if is_black(preview):
-        hint = "learn it again with a lower `--lr` or fewer `--steps`"
-        raise TrainingError("the motion makes every video black, and is not saved", hint=hint)
+        hint = "learn it again with a lower `--lr`, or a small `--steps`"
+        raise TrainingError("the motion is not saved: its preview is black", hint=hint)

@@ -119,7 +119,11 @@ def _read_clip(file: Path, recipe: LearnRecipe, model: Model, on_event: OnEvent)
         if window.num_cuts:
             on_event(Warn(f"no part of {duration:g} s is free of cuts: this one holds {window.num_cuts}"))
     if abs(duration - native.seconds) > 0.5 / native.fps:
-        on_event(Note(f"its {duration:.2f} s are played in {native.seconds:g} s, the clip length of `{model.name}`"))
+        on_event(
+            Note(
+                f"the clip is retimed from {duration:.2f} s to {native.seconds:g} s, the clip length of `{model.name}`"
+            )
+        )
     size = {"num_frames": native.num_frames, "width": native.width, "height": native.height}
     frames = video.decode(file, start=start, duration=duration, moving=True, on_event=on_event, **size)
     if video.shows_nothing(frames):

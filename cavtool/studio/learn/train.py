@@ -157,7 +157,9 @@ class Training:
             return None
         trials = Trials(self.session, self.inputs["frames"].numpy(), self.recipe.seed, self.noise_from)
         if not trials.are_possible:
-            self.report(Warn(f"cannot follow what moves: training {self.recipe.motion_steps} steps without trials"))
+            self.report(
+                Warn(f"cannot track the movement: training for {self.recipe.motion_steps} steps without trials")
+            )
             return None
         trials.load(_under("trials.", self.saved) if self.saved_stage == 2 else {})
         return trials
@@ -177,8 +179,10 @@ class Training:
             try:
                 return self.session.generate(prompt, self.recipe.seed, motions, steps=num_steps, on_step=on_step)
             except InvalidInput as error:
-                hint = "learn it again with a lower `--lr` or fewer `--steps`"
-                raise TrainingError("the motion makes no finite video, and is not saved", hint=hint) from error
+                hint = "learn it again with a lower `--lr`, or a small `--steps`"
+                raise TrainingError(
+                    "the motion is not saved: its preview has values that are not finite", hint=hint
+                ) from error
 
     def _train(
         self,
