@@ -14,6 +14,7 @@ from cavtool.core.metrics.appearance import diversity, leakage
 from cavtool.core.metrics.camera import camera_curve, camera_fidelity, object_curve
 from cavtool.core.metrics.dynamic import dynamic_degree
 from cavtool.core.metrics.flow import find_flows
+from cavtool.core.metrics.pattern import pattern_fidelity, read_pattern
 from cavtool.core.metrics.temporal import consistency, flicker
 from cavtool.core.metrics.tracks import Motion, fidelity, object_fidelity, read_motion
 from cavtool.errors import InvalidInput, MediaError, NotFound, RequirementError, closest
@@ -38,7 +39,8 @@ class Evaluation:
     """The scores of a video, or of a control made from its reference; None for what cannot be measured.
 
     `motion`, `objects` and `camera` compare the motion with the reference's, from 0 to 1: everything, what moves
-    relative to the background, the camera (`core.metrics.tracks`, `core.metrics.camera`). `leakage` is the likeness to
+    relative to the background, the camera (`core.metrics.tracks`, `core.metrics.camera`). `pattern` does so for
+    motions in the same place, also where tracks break off (`core.metrics.pattern`). `leakage` is the likeness to
     the reference's frames, `text` the alignment with the prompt according to `text_by`. `consistency` and `flicker`
     are 1 for a still; `is_dynamic` and `flow` (shorter sides per 1/8 s) are VBench's dynamic degree; `diversity` is 0
     for copies.
@@ -50,6 +52,7 @@ class Evaluation:
     reference: str | None
     prompt: str
     motion: float | None
+    pattern: float | None
     objects: float | None
     camera: float | None
     leakage: float | None
@@ -254,6 +257,7 @@ def _measure(
         reference=reference.name if reference else None,
         prompt="",
         motion=fidelity(motion, theirs[1]) if theirs else None,
+        pattern=pattern_fidelity(read_pattern(frames), read_pattern(theirs[0])) if theirs else None,
         objects=object_fidelity(motion, theirs[1]) if theirs else None,
         camera=camera_fidelity(motion, theirs[1]) if theirs else None,
         leakage=leakage(frames, theirs[0]) if theirs else None,
@@ -349,7 +353,8 @@ def _rows(measured: Sequence[_Measured]) -> list[Row]:
 def _row(measured: _Measured) -> Row:
     scores = measured.scores
     is_reference = scores.kind == "ceiling"
-    values = {"motion": scores.motion, "objects": scores.objects, "camera": scores.camera, "leakage": scores.leakage}
+    named = ("motion", "pattern", "objects", "camera", "leakage")
+    values: dict[str, float | None] = {name: getattr(scores, name) for name in named}
     lines = [f"{name} {value:.2f}" for name, value in values.items() if value is not None and not is_reference]
     name = scores.reference if is_reference and scores.reference else scores.name
     return Row(name, lines, measured.frames, measured.motion, scores.curves)

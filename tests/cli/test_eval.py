@@ -32,7 +32,7 @@ def test_the_motion_of_a_video_is_between_the_floors_and_the_ceiling_below_it(
     done = cav("eval", str(clip), "--reference", str(reference), "-o", str(tmp_path / "report.png"))
     assert done.returncode == 0, done.stderr
     head, *lines = done.stdout.splitlines()
-    assert head.split()[:4] == ["VIDEO", "MOTION", "OBJECTS", "CAMERA"]
+    assert head.split()[:4] == ["VIDEO", "MOTION", "PATTERN", "OBJECTS"]
     assert [line[:23].strip() for line in lines] == [
         "clip.mp4",
         "reference re-encoded",
@@ -42,7 +42,7 @@ def test_the_motion_of_a_video_is_between_the_floors_and_the_ceiling_below_it(
     motion, ceiling, *floors = (float(line[23:].split()[0]) for line in lines)
     assert max(floors) < motion <= ceiling
     assert done.stderr.count("\n") == 1
-    assert "hint: read MOTION, OBJECTS and CAMERA between" in done.stderr
+    assert "hint: compare MOTION and PATTERN with those of the reference" in done.stderr
     assert (tmp_path / "report.png").stat().st_size > 10_000
 
 

@@ -9,10 +9,11 @@ from huggingface_hub import constants
 from cavtool.core.metrics.appearance import diversity, leakage
 from cavtool.core.metrics.dynamic import dynamic_degree
 from cavtool.core.metrics.flow import find_flows
+from cavtool.core.metrics.pattern import pattern_fidelity, read_pattern
 from cavtool.core.metrics.temporal import consistency, flicker
 from cavtool.core.metrics.text import attribute_alignment, clip_alignment
 from cavtool.core.metrics.tracks import Frames
-from cavtool.errors import RequirementError
+from cavtool.errors import InvalidInput, RequirementError
 from cavtool.mini import world
 from tests.small_models import save_clip
 
@@ -53,6 +54,33 @@ def test_a_clip_is_dynamic_if_its_fastest_pixels_move_6_of_256_in_a_quarter_of_t
     moves_at_the_end = np.concatenate([sliding(0, 14), sliding(10, 2)])
     assert not dynamic_degree(find_flows(moves_at_the_end)).is_dynamic
     assert dynamic_degree(find_flows(sliding(10)[:, ::4, ::4])).is_dynamic
+
+
+@pytest.mark.parametrize("motion", ["circle", "zigzag", "swing"])
+def test_the_pattern_of_a_motion_is_found_on_another_subject_even_if_it_flickers(motion: str) -> None:
+    """Every other frame shows the subject in another colour: no track survives."""
+    reference = read_pattern(world.render(world.reference(motion, "lantern", "white", "snow")))
+    looks = (("cat", "red", "forest"), ("cat", "purple", "forest"))
+    clips = [world.render(world.reference(motion, *look)) for look in looks]
+    flickers = np.where(np.arange(16)[:, None, None, None] % 2, *clips).astype(np.uint8)
+    assert pattern_fidelity(reference, reference) == pytest.approx(1)
+    assert pattern_fidelity(read_pattern(clips[0]), reference) > 0.5
+    assert pattern_fidelity(read_pattern(flickers), reference) > 0.5
+    assert pattern_fidelity(read_pattern(clips[0][::-1]), reference) < 0.3
+    assert pattern_fidelity(read_pattern(still()), reference) == 0
+
+
+def test_the_pattern_of_a_camera_is_found_in_another_place_and_not_backwards() -> None:
+    reference = read_pattern(world.render(world.reference("dolly zoom", "lantern", "white", "snow")))
+    clip = world.render(world.reference("dolly zoom", "cat", "red", "forest"))
+    back = pattern_fidelity(read_pattern(clip[::-1]), reference)
+    assert pattern_fidelity(read_pattern(clip), reference) > max(0.5, 1.5 * back)
+
+
+def test_patterns_of_clips_of_different_lengths_are_refused() -> None:
+    clip = sliding(4)
+    with pytest.raises(InvalidInput, match="different numbers of frames, 8 and 16"):
+        pattern_fidelity(read_pattern(clip[:8]), read_pattern(clip))
 
 
 def test_leakage_is_the_likeness_to_the_frames_of_the_reference() -> None:

@@ -83,6 +83,7 @@ def test_leakage_counts_against_fidelity_and_two_trials_without_gain_are_enough(
     assert trials_of(session, [(0.2, 0.0), (0.5, 0.0), (0.51, 0.0), (0.4, 0.0)]).are_over
     assert trials_of(session, [(0.5, 0.0)] * 3).done[-1].step < MAX_STEPS - choose.EVERY, "it saves time"
     assert trials_of(session, [(0.5, 0.0)] * 3).are_over
+    assert not trials_of(session, [(0.05, 0.0)] * 4).are_over, "nothing has been learned yet"
     assert "fidelity ▂▅▅ 0.50, leakage ▁▁▄ 0.05" in trials.summary()
 
 

@@ -18,7 +18,19 @@ if TYPE_CHECKING:
 
 app = new_app()
 
-_COLUMNS = ("VIDEO", "MOTION", "OBJECTS", "CAMERA", "LEAKAGE", "TEXT", "STEADY", "FLICKER", "DYNAMIC", "DIVERSITY")
+_COLUMNS = (
+    "VIDEO",
+    "MOTION",
+    "PATTERN",
+    "OBJECTS",
+    "CAMERA",
+    "LEAKAGE",
+    "TEXT",
+    "STEADY",
+    "FLICKER",
+    "DYNAMIC",
+    "DIVERSITY",
+)
 
 
 @command(app, "eval")
@@ -51,7 +63,9 @@ def eval_(
 ) -> None:
     """Measure how closely videos follow the motion of a reference, and how they look.
 
-    MOTION, OBJECTS and CAMERA are 1 for the same motion, LEAKAGE and TEXT 1 for the same look and all of the prompt.
+    MOTION, OBJECTS and CAMERA compare tracks of points and are 1 for the same motion; in soft or flickering videos,
+    where tracks break off, trust PATTERN, which is 1 if the same parts of the frame move at the same times.
+    LEAKAGE is 1 for the same look, TEXT for all of the prompt.
     STEADY and FLICKER are 1 for a still, DYNAMIC is yes for fast movement, DIVERSITY is 0 for copies.
 
     Examples: `cav eval twirl`, `cav eval ironman-*.mp4 --reference ref.mp4 -o report.png`
@@ -84,7 +98,7 @@ def eval_(
 
 
 def _row(scores: "Evaluation") -> tuple[str, ...]:
-    values = map(_number, (scores.motion, scores.objects, scores.camera, scores.leakage))
+    values = map(_number, (scores.motion, scores.pattern, scores.objects, scores.camera, scores.leakage))
     steady = map(_number, (scores.consistency, scores.flicker))
     return scores.name, *values, _text(scores), *steady, "yes" if scores.is_dynamic else "no", _number(scores.diversity)
 
@@ -104,6 +118,6 @@ def _reading(found: "list[Evaluation]") -> str:
     if all(each.reference is None for each in found):
         return "`--reference VIDEO` compares the motion with that of a video"
     return (
-        "read MOTION, OBJECTS and CAMERA between the reference re-encoded (about the best) and reversed or still "
-        "(the worst); lower LEAKAGE is better: high MOTION with high LEAKAGE or low TEXT is a copy of the reference"
+        "compare MOTION and PATTERN with those of the reference re-encoded, about the best, and of the other controls; "
+        "high LEAKAGE with low TEXT is a copy of the reference"
     )

@@ -1,9 +1,10 @@
 """Which checkpoint of a training to keep, and when to stop.
 
 The right number of steps depends on the video, and the loss does not tell it. So the T-LoRA is tried out now and then
-on new subjects, with metrics that exist for every base model: how closely the videos follow the reference's motion, and
-how much of its appearance has leaked into them. Both curves are noisy, for a trial is only a few videos; the noise and
-the prompts of every trial are the same, so that its checkpoints can be compared.
+on new subjects, with metrics that exist for every base model: how closely the videos follow the reference's motion,
+which is in the same place of the frame there (`core.metrics.pattern`), and how much of its appearance has leaked into
+them (`core.metrics.features`). Both curves are noisy, for a trial is only a few videos; the noise and the prompts of
+every trial are the same, so that its checkpoints can be compared.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,8 @@ import torch
 from torch import Tensor
 
 from cavtool.core.metrics.features import features, likeness
-from cavtool.core.metrics.tracks import fidelity, read_motion
+from cavtool.core.metrics.pattern import pattern_fidelity, read_pattern
+from cavtool.core.metrics.tracks import read_motion
 from cavtool.errors import InvalidInput
 from cavtool.studio.session import Motion, Session
 from cavtool.video import Frames
@@ -23,6 +25,7 @@ PROMPTS = ("a red car in the snow", "a blue box in the desert")
 SAMPLING_STEPS = 10
 PATIENCE = 2  # trials without a better one
 _GAIN = 0.02  # of a score that is better
+_BEGUN = 0.2  # fidelity that unrelated motions do not have: below it, nothing has been learned yet
 _BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -48,7 +51,7 @@ class Trials:
 
     def __init__(self, session: Session, reference: Frames, seed: int, noise_from: float) -> None:
         self._session, self._reference, self._seed, self._noise_from = session, reference, seed, noise_from
-        self._motion = read_motion(reference)
+        self._pattern = read_pattern(reference)
         self._appearance: Tensor | None = None
         self._usual: float | None = None  # likeness of the base model's own videos
         self.done: list[Trial] = []
@@ -57,7 +60,7 @@ class Trials:
     @property
     def are_possible(self) -> bool:
         """Whether there is movement in the reference that can be followed."""
-        return bool(self._motion.moves.any())
+        return bool(read_motion(self._reference).moves.any())
 
     @property
     def best(self) -> Trial:
@@ -66,9 +69,11 @@ class Trials:
 
     @property
     def are_over(self) -> bool:
-        """Whether the last few trials brought nothing better."""
+        """Whether something has been learned and the last few trials brought nothing better."""
         before, last = self.done[:-PATIENCE], self.done[-PATIENCE:]
-        return bool(before) and max(t.score for t in last) < max(t.score for t in before) + _GAIN
+        if not before or self.best.fidelity < _BEGUN:
+            return False
+        return max(t.score for t in last) < max(t.score for t in before) + _GAIN
 
     def add(self, step: int, state: dict[str, Tensor]) -> Trial:
         """Try the T-LoRA out, and keep it if it is the best so far."""
@@ -92,7 +97,7 @@ class Trials:
         for i, prompt in enumerate(PROMPTS):
             frames = self._session.generate(prompt, self._seed + 1 + i, motions, steps=SAMPLING_STEPS)
             alike = likeness(features(backbone, frames), self._appearance)
-            seen.append((fidelity(read_motion(frames), self._motion), alike))
+            seen.append((pattern_fidelity(read_pattern(frames), self._pattern), alike))
         self._session.make_room()
         return sum(f for f, _ in seen) / len(seen), sum(a for _, a in seen) / len(seen)
 
