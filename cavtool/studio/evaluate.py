@@ -217,7 +217,7 @@ def _measure_group(group: Sequence[_Target], reference: _Source | None, on_event
     for each in dict.fromkeys((*group, compared_with)):
         _warn_of_length(each, compared_with, num_frames, on_event)
     theirs = _read(reference, num_frames, on_event) if reference else None
-    if theirs and not theirs[1].moves.any():
+    if theirs and len(theirs[1].tracks) and not theirs[1].moves.any():
         raise MediaError(f"nothing moves in the reference `{compared_with.name}`", hint="choose another reference")
     measured = []
     for each in group:
@@ -251,15 +251,16 @@ def _measure(
 ) -> Evaluation:
     flows = find_flows(frames)
     dynamic = dynamic_degree(flows, fps)
+    tracked = theirs if theirs and len(motion.tracks) and len(theirs[1].tracks) else None
     return Evaluation(
         name=name,
         kind=kind,
         reference=reference.name if reference else None,
         prompt="",
-        motion=fidelity(motion, theirs[1]) if theirs else None,
+        motion=fidelity(motion, tracked[1]) if tracked else None,
         pattern=pattern_fidelity(read_pattern(frames), read_pattern(theirs[0])) if theirs else None,
-        objects=object_fidelity(motion, theirs[1]) if theirs else None,
-        camera=camera_fidelity(motion, theirs[1]) if theirs else None,
+        objects=object_fidelity(motion, tracked[1]) if tracked else None,
+        camera=camera_fidelity(motion, tracked[1]) if tracked else None,
         leakage=leakage(frames, theirs[0]) if theirs else None,
         text=None,
         text_by=None,
@@ -289,10 +290,9 @@ def _read(source: _Source, num_frames: int, on_event: OnEvent) -> tuple[video.Fr
         height=height,
         on_event=on_event,
     )
-    motion = read_motion(frames)
-    if not len(motion.tracks):
-        raise MediaError(f"cannot track any movement in `{source.name}`: it shows nothing", hint="choose another video")
-    return frames, motion
+    if video.shows_nothing(frames):
+        raise MediaError(f"`{source.name}` shows only one colour", hint="choose another video")
+    return frames, read_motion(frames)
 
 
 def _controls(frames: video.Frames) -> Iterator[tuple[str, Kind, video.Frames]]:
@@ -302,9 +302,9 @@ def _controls(frames: video.Frames) -> Iterator[tuple[str, Kind, video.Frames]]:
         video.encode(frames, file, fps=_RATE)
         seconds = num_frames / _RATE
         again = video.decode(file, start=0, duration=seconds, num_frames=num_frames, width=width, height=height)
-    yield "reference re-encoded", "ceiling", again
-    yield "reference reversed", "floor", np.ascontiguousarray(frames[::-1])
-    yield "reference's first frame", "floor", frames[:1].repeat(num_frames, axis=0)
+    yield "(re-encoded)", "ceiling", again
+    yield "(reversed)", "floor", np.ascontiguousarray(frames[::-1])
+    yield "(first frame)", "floor", frames[:1].repeat(num_frames, axis=0)
 
 
 def _num_frames_in(media: video.Media) -> int:

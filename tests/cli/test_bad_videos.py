@@ -82,7 +82,7 @@ def test_what_no_video_can_be_read_from(
         ("learn", black, "`{path}` shows only one colour from 0.00 s to 2.00 s"),
         ("absorb", black, "the sources show only one colour: there is nothing to learn"),
         ("edit", black, "`{path}` shows only one colour"),
-        ("eval", black, "cannot track any movement in `black.mp4`"),
+        ("eval", black, "`black.mp4` shows only one colour"),
         ("learn", lambda folder: folder, "`{path}` is a folder"),
         ("absorb", lambda folder: folder, "no pictures in `{path}`"),
         ("edit", lambda folder: folder, "`{path}` is a folder"),

@@ -128,3 +128,14 @@ def test_a_reference_in_which_nothing_moves_is_refused(tmp_path: Path) -> None:
     video.encode(still, tmp_path / "still.mp4", fps=8)
     with pytest.raises(MediaError, match=r"nothing moves in the reference `still\.mp4`"):
         evaluate([film(tmp_path / "a.mp4")], reference=tmp_path / "still.mp4")
+
+
+def test_a_video_in_which_every_track_breaks_off_is_measured_in_all_other_ways(tmp_path: Path) -> None:
+    frames = world.render(world.reference("circle", "cat", "red", "forest"))
+    for name, odd in (("clip", 255 - frames[1::2]), ("reference", frames[1::2])):
+        video.encode(np.stack([frames[::2], odd], axis=1).reshape(frames.shape), tmp_path / f"{name}.mp4", fps=8)
+    for target, reference in (("clip", "reference"), ("reference", "clip")):
+        scores, *_ = evaluate([tmp_path / f"{target}.mp4"], reference=tmp_path / f"{reference}.mp4")
+        assert (scores.motion, scores.objects, scores.camera) == (None, None, None)
+        assert scores.pattern is not None
+        assert scores.flicker < 1

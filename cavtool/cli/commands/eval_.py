@@ -93,7 +93,10 @@ def eval_(
     if out.json:
         out.result({"videos": list(map(asdict, found)), "report": output}, ())
         return
-    out.table(_COLUMNS, map(_row, found), ())
+    columns = zip(_COLUMNS, *map(_row, found), strict=True)
+    measured = [column for column in columns if {*column[1:]} != {"-"}]
+    head, *rows = zip(*measured, strict=True)
+    out.table(head, rows, ())
     out.hint(_reading(found))
 
 
@@ -118,6 +121,6 @@ def _reading(found: "list[Evaluation]") -> str:
     if all(each.reference is None for each in found):
         return "`--reference VIDEO` compares the motion with that of a video"
     return (
-        "compare MOTION and PATTERN with those of the reference re-encoded, about the best, and of the other controls; "
-        "high LEAKAGE with low TEXT is a copy of the reference"
+        "compare MOTION and PATTERN with those of the controls in parentheses, of which `(re-encoded)` is about the "
+        "best; high LEAKAGE with low TEXT is a copy of the reference"
     )
