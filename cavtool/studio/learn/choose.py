@@ -25,7 +25,7 @@ PROMPTS = ("a red car in the snow", "a blue box in the desert")
 SAMPLING_STEPS = 10
 PATIENCE = 2  # trials without a better one
 _GAIN = 0.02  # of a score that is better
-_BEGUN = 0.2  # fidelity that unrelated motions do not have: below it, nothing has been learned yet
+_BEGUN = 0.3  # fidelity that unrelated motions hardly have: below it, nothing has been learned yet
 _BARS = "▁▂▃▄▅▆▇█"
 
 
