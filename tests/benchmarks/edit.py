@@ -225,7 +225,8 @@ def additions(session: Session, judge: Judge, clips: Sequence[Source]) -> str:
             else:
                 frames = session.generate(caption, 1, [motion], steps=USUAL.steps, guidance=USUAL.guidance)
             readings.append(judge.read(frames))
-            sheet.append((f"{caption}\n+ {ADDED}, {title}", frames))
+            if recipe == DESCRIBED:
+                sheet.append((f"{caption}\n+ {ADDED}, {title}", frames))
         pairs = list(zip(readings, clips, strict=True))
         rows.append(
             (

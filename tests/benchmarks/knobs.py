@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -289,6 +290,7 @@ def main() -> None:
     parser.add_argument("ways", nargs="*", default=list(WAYS), help=", ".join(WAYS))
     parser.add_argument("--seconds", type=float, default=90)
     parser.add_argument("--clips", nargs="+", default=list(TUNE))
+    parser.add_argument("--sheets", type=Path, help="folder for contact sheets")
     args = parser.parse_args()
     torch.set_num_threads(1)
     done = [json.loads(line) for line in LOG.read_text().splitlines()] if LOG.exists() else []
@@ -305,8 +307,8 @@ def main() -> None:
                     file.write(json.dumps(row) + "\n")
             scores.setdefault(name, []).append(foreign.Score(**row["score"]))
             print(name, clip, row["score"], flush=True)
-        if sheet:
-            video.contact_sheet(sheet, RESULTS / f"knobs-{name.replace(' ', '-')}.png", scale=1)
+        if sheet and args.sheets:
+            video.contact_sheet(sheet, args.sheets / f"knobs-{name.replace(' ', '-')}.png", scale=1)
     write_table("knobs", f"Ways to learn a motion in {args.seconds:g} seconds", *table(scores, args.clips))
 
 
