@@ -77,7 +77,7 @@ def test_an_edit_is_written_listed_and_made_again(
     assert (again.returncode, again.stdout) == (0, "again.mp4\n"), again.stderr
     assert Path("again.mp4").read_bytes() == made.read_bytes()
     refused = cav("edit", "clip.mp4", prompt, *options)
-    assert (refused.returncode, f"`{made}` exists" in refused.stderr) == (4, True)
+    assert (refused.returncode, f"`{made}` already exists" in refused.stderr) == (4, True)
     refused = cav("generate", "--like", str(made))
     assert (refused.returncode, "`cav edit` made it" in refused.stderr) == (2, True)
     video.unlink()

@@ -46,7 +46,7 @@ def test_files_are_overwritten_only_on_request(cav: Cav, tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     (existing := tmp_path / "ironman-4.mp4").touch()
     refused = cav("generate", "ironman", "--seed", "4", "--steps", "1")
-    assert (refused.returncode, "`ironman-4.mp4` exists" in refused.stderr) == (4, True)
+    assert (refused.returncode, "`ironman-4.mp4` already exists" in refused.stderr) == (4, True)
     assert cav("generate", "ironman", "--seed", "4", "--steps", "1", "--force").returncode == 0
     assert existing.stat().st_size > 0
 
@@ -101,7 +101,7 @@ def test_the_scale_is_part_of_the_recipe(cav: Cav, tmp_path: Path, monkeypatch: 
 def test_what_cannot_be_written_is_refused_before_sampling(cav: Cav, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for line, code, message in (
-        (("--scale", "200"), 2, "`--scale 200` makes 12800x12800"),
+        (("--scale", "200"), 2, "`--scale 200` is too large: 12800x12800"),
         (("-o", str(tmp_path / "file" / "x.mp4")), 6, "cannot write to"),
         (("-o", str(tmp_path / "clip.mov")), 2, "cannot write `clip.mov`: unknown suffix"),
         (("-o", str(tmp_path / f"{'a' * 300}.mp4")), 2, "is too long"),

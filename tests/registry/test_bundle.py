@@ -62,7 +62,7 @@ def test_a_bundle_is_named_after_its_asset_unless_it_has_several(
     assert bundle_path(["twirl", "zoom"], tmp_path) == tmp_path / "twirl.cav"
     (file := tmp_path / "both.cav").touch()
     assert bundle_path(["twirl", "zoom"], file, overwrite=True) == file
-    with pytest.raises(Conflict, match="exists already"):
+    with pytest.raises(Conflict, match="already exists"):
         bundle_path(["twirl", "zoom"], file)
     with pytest.raises(InvalidInput, match="needs a name"):
         bundle_path(["twirl", "zoom"], None)
@@ -109,13 +109,13 @@ def test_a_damaged_asset_is_not_packed(registry: Registry, tmp_path: Path) -> No
     ("change", "message"),
     [
         ({"twirl/weights.safetensors": b"other"}, "does not match its checksum"),
-        ({"twirl/reference.mp4": None}, "are not those of its records"),
-        ({"twirl/record.toml": None}, "are not those of its records"),
-        ({"twirl/more.txt": b"more"}, "are not those of its records"),
-        ({"../../escaped.txt": b"out"}, "are not those of its records"),
+        ({"twirl/reference.mp4": None}, "do not match its records"),
+        ({"twirl/record.toml": None}, "do not match its records"),
+        ({"twirl/more.txt": b"more"}, "do not match its records"),
+        ({"../../escaped.txt": b"out"}, "do not match its records"),
         ({"/escaped/record.toml": b"schema = 4"}, "the record has no `name`"),
         ({"twirl/record.toml": b"\xff\xfe"}, "not UTF-8 text"),
-        ({"twirl/record.toml": b"x" * 2_000_000}, "are not those of its records"),
+        ({"twirl/record.toml": b"x" * 2_000_000}, "do not match its records"),
     ],
 )
 def test_nothing_is_imported_from_an_invalid_bundle(

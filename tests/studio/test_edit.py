@@ -256,8 +256,8 @@ def test_a_file_that_is_cut_short_is_edited_with_a_warning(session: Session, tmp
     ("changes", "output", "error", "message"),
     [
         ({"motions": (Blend("gone"),)}, "made.mp4", NotFound, "no motion named `gone`"),
-        ({}, "there.mp4", Conflict, r"there\.mp4` exists"),
-        ({}, "cat.mp4", InvalidInput, r"cat\.mp4` is the video to edit"),
+        ({}, "there.mp4", Conflict, r"there\.mp4` already exists"),
+        ({}, "cat.mp4", InvalidInput, r"cat\.mp4`: it is the video to edit"),
         ({}, "made.gif", InvalidInput, r"cannot write `made\.gif`"),
         ({"model": "gone"}, "made.mp4", CavError, "gone"),
     ],

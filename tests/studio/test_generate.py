@@ -239,5 +239,5 @@ def test_what_cannot_be_written_is_refused_before_the_model_is_opened(tmp_path: 
         generate(QUICK, output=tmp_path / "text" / "x.mp4")
     with pytest.raises(RequirementError, match=r"cannot write to `/proc/nowhere`"):
         generate(QUICK, output=Path("/proc/nowhere/x.mp4"))
-    with pytest.raises(InvalidInput, match="`--scale 10000` makes 640000x640000, "):
+    with pytest.raises(InvalidInput, match="`--scale 10000` is too large: 640000x640000, "):
         generate(dataclasses.replace(QUICK, scale=10_000), output=tmp_path / "x.mp4")

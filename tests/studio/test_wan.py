@@ -209,9 +209,9 @@ def test_a_style_for_one_expert_comes_with_a_note(two_experts: Path, tmp_path: P
     high, low = load_absorbers(files, session, Workspace(), events.append)
     assert targets(high.state) == ("transformer.blocks.0.attn1.to_v",)
     assert targets(low.state) == ("transformer_2.blocks.0.attn1.to_v",)
-    assert [event.text[:49] for event in events if isinstance(event, Note)] == [
-        "`style.safetensors` applies to the high-noise expert",
-        "`style_low_noise.safetensors` changes the low-noi",
+    assert [event.text.split(":")[0] for event in events if isinstance(event, Note)] == [
+        "`style.safetensors` applies to the high-noise expert only",
+        "`style_low_noise.safetensors` applies to the low-noise expert only",
     ]
 
 
