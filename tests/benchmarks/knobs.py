@@ -25,12 +25,14 @@ from torch import Tensor, nn
 from cavtool import video
 from cavtool.core.adapters import lora
 from cavtool.core.adapters.absorber import ADAPTER, load_absorber
+from cavtool.core.adapters.initialization import span_gradient
 from cavtool.core.backbones.protocol import Backbone, Conditioning
 from cavtool.core.noise import step_generator
 from cavtool.mini import world
 from cavtool.mini2.training.optimizer import Muon
 from cavtool.models import find_model
 from cavtool.recipes import LearnRecipe
+from cavtool.studio.learn.train import GRADIENT_STEPS
 from cavtool.studio.session import Motion, Session, open_session
 from tests.benchmarks import foreign
 from tests.benchmarks.absorbers import VARIANTS, train_absorber
@@ -61,7 +63,7 @@ class Way:
     lora_plus: float = 1.0  # LoRA+ (Hayou et al. 2024): B's rate over A's
     rank: int = 32
     scale: float = 1.0  # rank-stabilised (Kalajdzievski 2023): the root of the rank
-    from_gradient: bool = False  # A spans what the gradient of the base's weights does
+    from_gradient: bool = False  # as in `core.adapters.initialization`
     muon: bool = False
     debiased: bool = False  # MotionDirector's loss (Zhao et al. 2023)
     layers: str = ""  # only the layers whose names end like this
@@ -94,6 +96,9 @@ WAYS = {
     "applied from 0.7": replace(USUAL, applied_from=0.7),
     "absorber dropout": replace(USUAL, dropout=0.2),
     "no absorber": replace(USUAL, absorber="none"),
+    "from the gradient, debiased": replace(USUAL, from_gradient=True, debiased=True),
+    "from the gradient, batch 2": replace(USUAL, from_gradient=True, batch=2),
+    "from the gradient, rate 1e-3": replace(USUAL, from_gradient=True, lr=1e-3),
     "keep 0.003": replace(USUAL, keep=0.003),
     "keep 0.01": replace(USUAL, keep=0.01),
     "keep 0.03": replace(USUAL, keep=0.03),
@@ -163,8 +168,10 @@ class Training:
             for module in self.backbone.denoiser.modules():
                 if MOTION in getattr(module, "scaling", {}):
                     module.scaling[MOTION] = way.scale  # type: ignore[index, operator]
+        if way.keep:
+            bank()  # before the time counts
         if way.from_gradient:
-            self._span_the_gradient()
+            span_gradient(self.params, self._add_gradients, seed=SEED)
         A, B = ([p for key, p in self.params.items() if f"lora_{one}" in key] for one in "AB")
         self.optimizers: list[Any] = [
             Muon(params, lr, weight_decay=0.01) if way.muon else torch.optim.AdamW(params, lr, weight_decay=0.01)
@@ -172,22 +179,9 @@ class Training:
         ]
         self.rates = (way.lr, way.lr * way.lora_plus)
 
-    def _span_the_gradient(self) -> None:
-        """A's rows: the directions of the layer's input along which the gradient of its weight is largest."""
-        denoiser: Any = self.backbone.denoiser
-        keys = [key for key in self.params if "lora_A" in key]
-        weights = {key: denoiser.get_submodule(_layer(key)).base_layer.weight for key in keys}
-        for weight in weights.values():
-            weight.requires_grad_(True)
-        for step in range(4):
+    def _add_gradients(self) -> None:
+        for step in range(GRADIENT_STEPS):
             self.loss(10_000 + step).backward()  # type: ignore[no-untyped-call]
-        for key, weight in weights.items():
-            directions_RI = torch.linalg.svd(weight.grad, full_matrices=False).Vh[: self.way.rank]
-            self.params[key].data[: len(directions_RI)] = directions_RI / 3**0.5  # as long as those drawn at random
-            weight.grad = None
-            weight.requires_grad_(False)
-        for param in self.params.values():
-            param.grad = None
 
     def run(self, seconds: float) -> lora.LoraState:
         """Train for so long; the weights for a file, where the scale is 1."""
@@ -262,10 +256,6 @@ class Training:
         with torch.no_grad(), lora.switched_off(self.backbone.denoiser, ADAPTER, MOTION):
             usual = self.backbone.predict(noisy, timesteps, conditionings[i])
         return (changed - usual).mean(2).square().mean()
-
-
-def _layer(key: str) -> str:
-    return key.removeprefix("unet.").removesuffix(".lora_A.weight")
 
 
 def measure(clip: str, way: Way, seconds: float) -> tuple[foreign.Score, list[tuple[str, video.Frames]]]:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from huggingface_hub import constants
@@ -75,6 +76,18 @@ def test_the_pattern_of_a_camera_is_found_in_another_place_and_not_backwards() -
     clip = world.render(world.reference("dolly zoom", "cat", "red", "forest"))
     back = pattern_fidelity(read_pattern(clip[::-1]), reference)
     assert pattern_fidelity(read_pattern(clip), reference) > max(0.5, 1.5 * back)
+
+
+def test_a_picture_that_is_compressed_anew_in_each_frame_does_not_move_but_a_soft_disc_does() -> None:
+    def jpeg(frame: Frames, quality: int) -> Frames:
+        _, data = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
+
+    compressed = np.stack([jpeg(frame, 30 + 4 * i) for i, frame in enumerate(still())])
+    y, x = np.mgrid[:64, :64]
+    disc = [130 + 60 * np.exp(-((x - 16 - 2 * i) ** 2 + (y - 32) ** 2) / 200) for i in range(16)]
+    assert not read_pattern(compressed).moves
+    assert read_pattern(np.stack(disc).astype(np.uint8)[..., None].repeat(3, -1)).moves
 
 
 def test_patterns_of_clips_of_different_lengths_are_refused() -> None:

@@ -23,6 +23,7 @@ Grid = NDArray[np.float32]
 _CELLS = 8  # along each side of the frame
 _BLUR = 1.0  # standard deviation, in cells
 _SIDE = 64  # pixels at which colours are compared
+_STILL = 3.0  # largest change of a cell, of 100 for black to white, that compression makes of a still picture
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,11 @@ class Pattern:
 
     changes: Grid  # (F, Y, X)
     flow: Grid  # (S, Y, X, 2)
+
+    @property
+    def moves(self) -> bool:
+        """Whether there is movement, or another change that is no compression noise."""
+        return bool(np.abs(self.changes).max() > _STILL)
 
 
 def read_pattern(frames_FHWC: Frames) -> Pattern:

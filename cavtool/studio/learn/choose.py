@@ -15,7 +15,6 @@ from torch import Tensor
 
 from cavtool.core.metrics.features import features, likeness
 from cavtool.core.metrics.pattern import pattern_fidelity, read_pattern
-from cavtool.core.metrics.tracks import read_motion
 from cavtool.errors import InvalidInput
 from cavtool.studio.session import Motion, Session
 from cavtool.video import Frames
@@ -59,8 +58,8 @@ class Trials:
 
     @property
     def are_possible(self) -> bool:
-        """Whether there is movement in the reference that can be followed."""
-        return bool(read_motion(self._reference).moves.any())
+        """Whether there is movement in the reference that the videos could follow."""
+        return self._pattern.moves
 
     @property
     def best(self) -> Trial:
