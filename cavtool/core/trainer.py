@@ -54,7 +54,7 @@ class Trainer:
         while self.step < self.num_steps:
             for group in self._optimizer.param_groups:
                 group["lr"] = self.lr * min(1.0, (self.step + 1) / max(1, self.num_steps // 20))
-            value = self._backward(self.step)
+            value = self._backward()
             norm = float(self._accelerator.clip_grad_norm_(list(self.params.values()), 1.0))
             self._num_skipped = 0 if math.isfinite(norm) else self._num_skipped + 1
             for what, number in (("loss", value), ("gradient", norm)):
@@ -73,23 +73,11 @@ class Trainer:
         """Whether an update with an infinite gradient is skipped, because the loss scale of fp16 may be too large."""
         return self._accelerator.scaler is not None and self._num_skipped <= _MAX_SKIPPED
 
-    def add_gradients(self, num_steps: int) -> None:
-        """Add up the gradients of steps that training will not come to, in the parameters' `grad`."""
-        scaler = self._accelerator.scaler
-        for _ in range(_MAX_SKIPPED):
-            for step in range(num_steps):
-                self._backward(self.num_steps + step)
-            grads = [param.grad for param in self.params.values() if param.grad is not None]
-            if scaler is None or all(grad.isfinite().all() for grad in grads):
-                return
-            scaler.update(scaler.get_scale() / 2)
-            self._optimizer.zero_grad()
-
-    def _backward(self, step: int) -> float:
-        """Add up the gradients of a step over all parts and processes; returns the mean loss."""
+    def _backward(self) -> float:
+        """Add up the gradients of this step over all parts and processes; returns the mean loss."""
         loss, error = 0.0, None  # type: float, Exception | None
         try:
-            for part in self._parts(step):
+            for part in self._parts():
                 with self._accelerator.accumulate():
                     loss += part.item() / self.num_parts
                     self._accelerator.backward(part)
@@ -98,9 +86,9 @@ class Trainer:
         raise_together(error)
         return self._average(loss) if self._accelerator.num_processes > 1 else loss
 
-    def _parts(self, step: int) -> Iterator[Tensor]:
+    def _parts(self) -> Iterator[Tensor]:
         with self._accelerator.autocast():
-            losses = self.loss_at(step)
+            losses = self.loss_at(self.step)
         remaining = iter([losses] if isinstance(losses, Tensor) else losses)
         while True:
             with self._accelerator.autocast():

@@ -22,9 +22,7 @@ class LearnRecipe:
     `duration`, in seconds, choose the clip (default: its busiest part). If `steps` is 0, the training stops when trials
     of its checkpoints bring nothing better, at most after `MAX_STEPS`, and keeps the best. `absorbers` are loaded in
     place of one that is trained, so that `absorber_kind` and `absorber_steps` do not count. `batch_size` is that of a
-    step, over all processes and parts. `from_gradient` lets the T-LoRA start in the directions in which the base's
-    weights would change most (`core.adapters.initialization`), otherwise they are drawn at random, as in the paper.
-    Raises InvalidInput for values out of range.
+    step, over all processes and parts. Raises InvalidInput for values out of range.
     """
 
     prompt: str = ""
@@ -38,7 +36,6 @@ class LearnRecipe:
     rank: int = 32
     lr: float = 1.5e-3
     absorber_lr: float = 1e-3
-    from_gradient: bool = True
     batch_size: int = 2
     seed: int = 0
     device: str = "auto"

@@ -6,7 +6,6 @@ import torch
 
 from cavtool.core.adapters import lora
 from cavtool.core.adapters.heads import attention_shares, is_temporal, other_heads, restrict
-from cavtool.core.adapters.initialization import span_gradient
 from cavtool.core.adapters.merge import merged
 from cavtool.core.backbones.wan import WanBackbone, _recorded
 from cavtool.core.losses import denoising_loss
@@ -74,11 +73,11 @@ def trained_motion(backbone: WanBackbone, heads: dict[str, torch.Tensor], *, ste
     params = lora.inject(backbone.denoiser, "cav_motion", backbone.temporal_targets(), 4, seed=1)
     restrict(params, heads)
     latents, text = clip_noise(backbone), backbone.encode_text([PROMPT])
-    trainer = Trainer(
-        params, lambda step: denoising_loss(backbone, latents, text, step_generator(0, step)), steps, 1e-2
+    list(
+        Trainer(
+            params, lambda step: denoising_loss(backbone, latents, text, step_generator(0, step)), steps, 1e-2
+        ).run()
     )
-    span_gradient(params, lambda: trainer.add_gradients(2), seed=1, heads=heads)
-    list(trainer.run())
     state = lora.extract(params)
     lora.remove_all(backbone.denoiser)
     return state

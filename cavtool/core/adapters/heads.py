@@ -53,19 +53,12 @@ def restrict(params: Mapping[str, nn.Parameter], heads: Heads) -> None:
     Wan normalises q and k over all heads together, so that the other heads still change a little:
     `python -m tests.benchmarks.heads` measures how much.
     """
-    for key, mask in masks(params, heads).items():
-        params[key].data.mul_(mask)
-        params[key].register_hook(mask.mul)  # type: ignore[no-untyped-call]
-
-
-def masks(params: Mapping[str, nn.Parameter], heads: Heads) -> dict[str, Tensor]:
-    """By the key of a parameter of a LoRA, 1 where it belongs to these heads and 0 elsewhere; broadcastable to it."""
-    found = {}
     for key, param in params.items():
         layer, _, part = key.rpartition(".to_")
         if layer not in heads or part not in _ROWS | _COLUMNS:
             continue
         dim = 0 if part in _ROWS else 1
         mask_H = heads[layer].to(param.device, param.dtype)
-        found[key] = mask_H.repeat_interleave(param.shape[dim] // len(mask_H)).unsqueeze(1 - dim)
-    return found
+        mask = mask_H.repeat_interleave(param.shape[dim] // len(mask_H)).unsqueeze(1 - dim)
+        param.data.mul_(mask)
+        param.register_hook(mask.mul)  # type: ignore[no-untyped-call]

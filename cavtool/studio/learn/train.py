@@ -22,7 +22,6 @@ from cavtool.core.adapters import lora
 from cavtool.core.adapters.absorber import ADAPTER, absorber_loss, load_absorber, motion_loss, new_absorber
 from cavtool.core.adapters.existing import applied, token_of
 from cavtool.core.adapters.heads import Heads, other_heads, restrict
-from cavtool.core.adapters.initialization import span_gradient
 from cavtool.core.adapters.lora import LoraState
 from cavtool.core.distributed import StepLoss, any_process, from_main, in_shares, new_accelerator, shares_of
 from cavtool.core.trainer import Trainer
@@ -38,7 +37,6 @@ from cavtool.system.processes import is_main
 
 MOTION_ADAPTER = "cav_motion"
 CHECKPOINT_EVERY = 50  # steps
-GRADIENT_STEPS = 4  # whose gradients the T-LoRA starts from
 PREVIEW_STEPS: int | None = None  # the model's own
 RESTART_HINT = "start it again with `cav learn`"
 _STAGES = ("absorber", "motion", "preview")
@@ -128,9 +126,6 @@ class Training:
         trials = self._trials()
         with ExitStack() as absorbing:
             absorbing.enter_context(applied(backbone, existing))
-            if recipe.from_gradient and self.saved_stage < 2:
-                add = partial(trainer.add_gradients, GRADIENT_STEPS)
-                span_gradient(params, add, seed=recipe.seed, heads=self.temporal_heads)
 
             def is_over(step: int) -> bool:
                 return trials is not None and step % EVERY == 0 and from_main(partial(try_out, trials, step))
