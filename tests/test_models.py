@@ -101,7 +101,7 @@ def test_how_a_model_is_used_comes_from_its_folder_then_the_catalogue_then_its_f
     copied: Path, animatediff: Path
 ) -> None:
     mini = find_model("cav-mini").native
-    assert (mini.steps, mini.guidance, mini.noise_from) == (25, 3.0, 0.7)
+    assert (mini.steps, mini.guidance, mini.noise_from) == (25, 3.0, 0.5)
     assert (Model("m", copied).native.steps, Model("a", animatediff).native.guidance) == (40, 7.5)
     entry = CATALOGUE["zeroscope"]
     assert Model("zeroscope", copied, entry=entry).native == entry.native

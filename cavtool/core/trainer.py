@@ -6,7 +6,7 @@ weights.
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from accelerate import Accelerator
@@ -26,6 +26,8 @@ class Trainer:
 
     If `loss_at` yields the losses of `num_parts` parts of the batch, the gradients of their mean are accumulated. In
     several processes, each has other parts. The default accelerator is for the parameters' device, in fp32.
+    `averages` are the parameters averaged over the last steps, which depend less on the noise of the last few: an
+    exponential moving average over about 1 / (1 - `decay`) of them, fewer at the beginning.
     """
 
     params: Mapping[str, nn.Parameter]
@@ -36,6 +38,8 @@ class Trainer:
     step: int = 0
     accelerator: Accelerator | None = None
     num_parts: int = 1
+    decay: float = 0.97
+    averages: dict[str, Tensor] = field(init=False)
 
     def __post_init__(self) -> None:
         device = next(iter(self.params.values())).device
@@ -44,6 +48,7 @@ class Trainer:
         adamw = torch.optim.AdamW(self.params.values(), self.lr, weight_decay=self.weight_decay)
         self._optimizer = self._accelerator.prepare(adamw)
         self._num_skipped = 0
+        self.averages = {key: param.detach().clone() for key, param in self.params.items()}
 
     def run(self) -> Iterator[float]:
         """Train to the end; yields each step's loss after its update.
@@ -66,6 +71,9 @@ class Trainer:
             self._optimizer.step()
             self._optimizer.zero_grad()
             self.step += 1
+            decay = min(self.decay, self.step / (self.step + 10))
+            for key, param in self.params.items():
+                self.averages[key].lerp_(param.detach(), 1 - decay)
             yield value
 
     @property
@@ -106,8 +114,9 @@ class Trainer:
         return 0.0 if means[-1] is None else means[-1].item()
 
     def state(self) -> dict[str, Tensor]:
-        """All that `load` needs: the parameters (`param.*`), AdamW's moments and the step."""
+        """All that `load` needs: the parameters (`param.*`), their averages, AdamW's moments and the step."""
         state = {f"param.{key}": param.detach().clone() for key, param in self.params.items()}
+        state |= {f"average.{key}": average.clone() for key, average in self.averages.items()}
         for key, param in self.params.items():
             moments = self._optimizer.state.get(param, {})
             state |= {f"{moment}.{key}": moments[moment].clone() for moment in _MOMENTS if moment in moments}
@@ -124,6 +133,7 @@ class Trainer:
             raise TrainingError("the checkpoint does not belong to this run")
         for key, param in self.params.items():
             param.data.copy_(state[f"param.{key}"])
+            self.averages[key].copy_(state.get(f"average.{key}", state[f"param.{key}"]))
             if f"{_MOMENTS[0]}.{key}" in state:
                 moments = {moment: state[f"{moment}.{key}"].to(param.device) for moment in _MOMENTS}
                 updates = state.get(f"{_UPDATES}.{key}", torch.tensor(self.step)).float()

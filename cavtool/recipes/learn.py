@@ -8,7 +8,7 @@ from cavtool.recipes.absorb import Absorber
 from cavtool.recipes.common import DEFAULT_MODEL, MAX_LR, MAX_RANK, AbsorberKind, DType, check, check_prompt, check_seed
 from cavtool.recipes.memory import AUTO_MEMORY, MemoryOptions
 
-MAX_STEPS = 250  # of the motion
+MAX_STEPS = 400  # of the motion
 
 
 @dataclass(frozen=True)

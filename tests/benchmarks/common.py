@@ -18,6 +18,7 @@ from cavtool.core.metrics.channels import (
     spread_limits,
     stillness,
 )
+from cavtool.events import Event, Note
 from cavtool.mini import world
 from cavtool.mini.judge import Judge, Reading
 from cavtool.recipes import LearnRecipe, SampleRecipe
@@ -175,4 +176,9 @@ def learned_from(write: Callable[[Path], LearnRecipe], **changes: Any) -> Motion
     with TemporaryDirectory() as folder:
         file = Path(folder, "reference.mp4")
         recipe = replace(write(file), **changes)
-        return motion_of(learn("motion", file, recipe, workspace=Workspace(Path(folder))))
+        return motion_of(learn("motion", file, recipe, workspace=Workspace(Path(folder)), on_event=_show_notes))
+
+
+def _show_notes(event: Event) -> None:
+    if isinstance(event, Note):
+        print(event.text, flush=True)

@@ -10,9 +10,11 @@ from dataclasses import asdict, replace
 from functools import cache
 from typing import Any
 
+from cavtool.core.trainer import Trainer
 from cavtool.mini.judge import Judge, load_judge
 from cavtool.models import find_model
 from cavtool.recipes import AbsorberKind, LearnRecipe
+from cavtool.recipes.learn import MAX_STEPS
 from cavtool.schema import to_table
 from cavtool.studio.session import Session, open_session
 from tests.benchmarks.common import (
@@ -60,7 +62,8 @@ def what_it_depends_on(variant: str) -> dict[str, Any]:
         return {"revision": model.revision, "recipe": {}}
     recipe = replace(LearnRecipe(), **VARIANTS[variant])
     noise_from = model.native.noise_from if recipe.noise_from is None else recipe.noise_from
-    return {"revision": model.revision, "recipe": to_table(replace(recipe, noise_from=noise_from))}
+    table = to_table(replace(recipe, noise_from=noise_from))
+    return {"revision": model.revision, "recipe": table, "decay": Trainer.decay, "at most": MAX_STEPS}
 
 
 def key(variant: str, motion: str) -> dict[str, Any]:

@@ -24,12 +24,12 @@ from cavtool.mini import world
 PARTS = ("denoiser", "text_encoder", "vae")
 
 
-def quadratic(params: dict[str, nn.Parameter]) -> Trainer:
+def quadratic(params: dict[str, nn.Parameter], num_steps: int = 40) -> Trainer:
     def loss_at(step: int) -> Tensor:
         noise = torch.randn(4, generator=step_generator(3, step))
         return (params["a"] - noise).square().sum()
 
-    return Trainer(params, loss_at, num_steps=40, lr=0.05)
+    return Trainer(params, loss_at, num_steps, lr=0.05)
 
 
 def test_a_resumed_training_ends_with_the_same_weights() -> None:
@@ -46,6 +46,19 @@ def test_a_resumed_training_ends_with_the_same_weights() -> None:
     rest = list(second.run())
     assert rest == losses[-len(rest) :]
     assert torch.equal(resumed["a"], whole["a"])
+
+
+def test_the_averages_are_nearer_to_the_solution_than_the_last_step_and_are_resumed() -> None:
+    params = {"a": nn.Parameter(torch.ones(4))}
+    trainer, cut = quadratic(params, 200), quadratic({"a": nn.Parameter(torch.ones(4))}, 200)
+    for _ in zip(range(100), cut.run(), strict=False):
+        pass
+    resumed = quadratic({"a": nn.Parameter(torch.zeros(4))}, 200)
+    resumed.load(cut.state())
+    for each in (trainer, resumed):
+        list(each.run())
+    assert trainer.averages["a"].norm() < 0.7 * params["a"].norm()  # the solution is 0
+    assert torch.equal(trainer.averages["a"], resumed.averages["a"])
 
 
 def test_a_loss_that_is_not_finite_stops_the_training() -> None:

@@ -62,7 +62,7 @@ def load_into(denoiser: nn.Module, name: str, state: LoraState) -> None:
         param.requires_grad_(False)
 
 
-def extract(params: Mapping[str, nn.Parameter]) -> LoraState:
+def extract(params: Mapping[str, Tensor]) -> LoraState:
     """The parameters as the tensors of a file: fp32, on the CPU."""
     return {key: param.detach().float().cpu().clone() for key, param in params.items()}
 

@@ -134,7 +134,7 @@ class Training:
                 absorbing.close()
                 names = (ADAPTER, MOTION_ADAPTER)
                 with lora.switched_off(backbone.denoiser, *names):
-                    trials.add(step, lora.extract(params))
+                    trials.add(step, lora.extract(trainer.averages))
                 absorbing.enter_context(applied(backbone, existing))
                 return trials.are_over
 
@@ -142,7 +142,7 @@ class Training:
                 return finished | ({f"trials.{key}": value for key, value in trials.state().items()} if trials else {})
 
             loss = self._train(trainer, "motion", also, is_over)
-        state = lora.extract(params)
+        state = lora.extract(trainer.averages)
         lora.remove_all(backbone.denoiser)
         if trials is None or not is_main():
             return state, {"loss": loss}
