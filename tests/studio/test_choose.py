@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cavtool.events import Event, Interrupted, Note, Step
+from cavtool.events import Event, Interrupted, Note, Step, Warn
 from cavtool.mini import world
 from cavtool.recipes import AbsorberKind, LearnRecipe
 from cavtool.recipes.learn import MAX_STEPS
@@ -36,6 +36,7 @@ def test_the_best_checkpoint_is_kept_and_said_also_after_an_interruption(circle:
     assert set(metrics) == {"step", "fidelity", "leakage"}
     (said,) = [event.text for event in events if isinstance(event, Note) and event.text.startswith("kept")]
     assert said.startswith(f"kept the motion of step {metrics['step']:.0f} of 6: fidelity ")
+    assert any("hardly follow the motion" in event.text for event in events if isinstance(event, Warn))
     fixed = dataclasses.replace(SHORT, steps=int(metrics["step"]))
     assert learn("fixed", circle, fixed).record.content_id == asset.record.content_id
 
@@ -84,7 +85,17 @@ def test_leakage_counts_against_fidelity_and_two_trials_without_gain_are_enough(
     assert trials_of(session, [(0.5, 0.0)] * 3).done[-1].step < MAX_STEPS - choose.EVERY, "it saves time"
     assert trials_of(session, [(0.5, 0.0)] * 3).are_over
     assert not trials_of(session, [(0.05, 0.0)] * 4).are_over, "nothing has been learned yet"
+    assert not trials_of(session, [(0.35, 0.0)] * 4).are_over, "half of it is not there yet"
     assert "fidelity ▂▅▅ 0.50, leakage ▁▁▄ 0.05" in trials.summary()
+
+
+def test_where_the_motion_is_not_seen_the_longest_training_is_kept(session: Session) -> None:
+    unseen = trials_of(session, [(0.2, 0.0), (0.25, 0.0), (0.15, 0.0)])
+    assert unseen.best.step == 150
+    assert not unseen.is_learned
+    seen = trials_of(session, [(0.29, 0.0), (0.4, 0.2), (0.2, 0.0)])
+    assert seen.best.step == 100
+    assert seen.is_learned
 
 
 def test_a_checkpoint_that_makes_no_finite_videos_is_not_kept(

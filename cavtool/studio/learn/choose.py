@@ -24,7 +24,8 @@ PROMPTS = ("a red car in the snow", "a blue box in the desert")
 SAMPLING_STEPS = 10
 PATIENCE = 2  # trials without a better one
 _GAIN = 0.02  # of a score that is better
-_BEGUN = 0.3  # fidelity that unrelated motions hardly have: below it, nothing has been learned yet
+_SEEN = 0.3  # fidelity that unrelated motions hardly have
+_BEGUN = 0.5  # fidelity below which there is more to learn, whatever the last trials brought
 _BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -63,8 +64,14 @@ class Trials:
 
     @property
     def best(self) -> Trial:
-        """The trial with the best score; the first of equals."""
-        return max(self.done, key=lambda trial: trial.score)
+        """The trial with the best score, the first of equals; the last one if the motion is seen in none."""
+        seen = [trial for trial in self.done if trial.fidelity >= _SEEN]
+        return max(seen, key=lambda trial: trial.score) if seen else self.done[-1]
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether the motion is seen in the videos of the best trial."""
+        return self.best.fidelity >= _SEEN
 
     @property
     def are_over(self) -> bool:

@@ -38,6 +38,7 @@ from cavtool.system.processes import is_main
 MOTION_ADAPTER = "cav_motion"
 CHECKPOINT_EVERY = 50  # steps
 PREVIEW_STEPS: int | None = None  # the model's own
+_LONGER = "learn it for longer, `--steps {}`, or choose another part of the video with `--start`"
 RESTART_HINT = "start it again with `cav learn`"
 _STAGES = ("absorber", "motion", "preview")
 
@@ -147,6 +148,8 @@ class Training:
         if trials is None or not is_main():
             return state, {"loss": loss}
         self.report(Note(trials.summary()))
+        if not trials.is_learned:
+            self.report(Warn(f"new videos hardly follow the motion: {_LONGER.format(2 * recipe.motion_steps)}"))
         best = trials.best
         scores = {"step": float(best.step), "fidelity": best.fidelity, "leakage": best.leakage}
         return trials.best_state, scores
