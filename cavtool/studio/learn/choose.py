@@ -33,7 +33,8 @@ _BARS = "▁▂▃▄▅▆▇█"
 class Trial:
     """A checkpoint after `step` steps on new subjects: means over its videos, each in [0, 1].
 
-    `leakage` is 0 if the videos are as unlike the reference as the base model's own, and 1 if they show the reference.
+    Both are 0 if the videos are as unlike the reference as the base model's own. `fidelity` is 1 if they move as the
+    reference does, `leakage` if they look like it.
     """
 
     step: int
@@ -53,7 +54,7 @@ class Trials:
         self._session, self._reference, self._seed, self._noise_from = session, reference, seed, noise_from
         self._pattern = read_pattern(reference)
         self._appearance: Tensor | None = None
-        self._usual: float | None = None  # likeness of the base model's own videos
+        self._usual: tuple[float, float] | None = None  # what the base model's own videos have of both
         self.done: list[Trial] = []
         self.best_state: dict[str, Tensor] = {}
 
@@ -64,9 +65,11 @@ class Trials:
 
     @property
     def best(self) -> Trial:
-        """The trial with the best score, the first of equals; the last one if the motion is seen in none."""
+        """The trial with the best score; if the motion is seen in none, the last one that shows anything."""
         seen = [trial for trial in self.done if trial.fidelity >= _SEEN]
-        return max(seen, key=lambda trial: trial.score) if seen else self.done[-1]
+        if seen:
+            return max(seen, key=lambda trial: trial.score)
+        return next((trial for trial in reversed(self.done) if trial.leakage < 1), self.done[-1])
 
     @property
     def is_learned(self) -> bool:
@@ -84,12 +87,13 @@ class Trials:
     def add(self, step: int, state: dict[str, Tensor]) -> Trial:
         """Try the T-LoRA out, and keep it if it is the best so far."""
         if self._usual is None:
-            self._usual = self._watch([])[1]
+            self._usual = self._watch([])
         try:
             followed, alike = self._watch([Motion(state, noise_from=self._noise_from)])
         except InvalidInput:  # the videos are not finite
             followed, alike = 0.0, 1.0
-        trial = Trial(step, followed, max(0.0, alike - self._usual) / max(1 - self._usual, 1e-6))
+        pairs = zip((followed, alike), self._usual, strict=True)
+        trial = Trial(step, *(max(0.0, found - usual) / max(1 - usual, 1e-6) for found, usual in pairs))
         self.done.append(trial)
         if self.best is trial:
             self.best_state = state
@@ -120,7 +124,8 @@ class Trials:
         """Continue from a `state()`."""
         if state:
             self.done = [Trial(int(step), float(f), float(a)) for step, f, a in state["rows"].tolist()]
-            self._usual = float(state["usual"])
+            followed, alike = state["usual"].tolist()
+            self._usual = (followed, alike)
             self.best_state = {key.removeprefix("best."): value for key, value in state.items() if "best." in key}
 
     def summary(self) -> str:
