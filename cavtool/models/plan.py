@@ -24,7 +24,7 @@ _TEMPORAL = re.compile(
     r".*(?:temp_attentions|transformer_in|motion_modules)\..*\.to_(?:q|k|v|out\.0)\.weight"
     r"|blocks\.\d+\.attn1\.to_[qk]\.weight"
 )
-_LORA_BYTES = 16  # a parameter, its gradient and the two moments of AdamW, each fp32
+_LORA_BYTES = 20  # a parameter, its average, its gradient and the two moments of AdamW, each fp32
 _FULL_WIDTH = 320  # channels of the first level of the UNets that were counted
 _FULL_DEPTH = 1536 * 30  # width times layers of the Wan that was counted
 _DECODED_AT_ONCE = 16 * 256 * 256  # pixels, by the image VAEs

@@ -51,6 +51,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "absorber 200": {"absorber_steps": 200},
     "from 0.5, 400 steps, lr 2e-3": {"noise_from": 0.5, "steps": 400, "lr": 2e-3},
 }
+TRIALS = 2  # one more whenever `studio.learn.choose` keeps another checkpoint than before
 BASE = "base"  # the same prompts without a motion
 LOG = RESULTS / "study.jsonl"
 
@@ -63,7 +64,7 @@ def what_it_depends_on(variant: str) -> dict[str, Any]:
     recipe = replace(LearnRecipe(), **VARIANTS[variant])
     noise_from = model.native.noise_from if recipe.noise_from is None else recipe.noise_from
     table = to_table(replace(recipe, noise_from=noise_from))
-    return {"revision": model.revision, "recipe": table, "decay": Trainer.decay, "at most": MAX_STEPS}
+    return {"revision": model.revision, "recipe": table, "decay": Trainer.decay, "at most": MAX_STEPS, "trials": TRIALS}
 
 
 def key(variant: str, motion: str) -> dict[str, Any]:

@@ -105,6 +105,7 @@ def test_a_checkpoint_that_makes_no_finite_videos_is_not_kept(
     trials = Trials(session, world.render(world.reference("circle", "lantern", "white", "moon")), 0, 0.7)
     trials.done = [Trial(50, 0.0, 0.0)]
     state = random_state(session.backbone, session.backbone.temporal_targets(), 0)
+    assert trials.add(50, {key: 0 * value for key, value in state.items()}) == Trial(50, 0, 0), "as the base's own"
     diverged = trials.add(100, {key: 1e30 * value for key, value in state.items()})
     assert diverged.fidelity == 0
     assert diverged.leakage == pytest.approx(1)
