@@ -84,6 +84,7 @@ class Settings:
 
     steps: int
     absorber_steps: int
+    batch_size: int
     seeds: tuple[int, ...]
 
 
@@ -93,7 +94,7 @@ def train(session: Session, scene: world.Scene, variant: Variant, settings: Sett
     look = world.caption(scene.subject, scene.colour, scene.place)
     absorber = train_absorber(backbone, frames, look, variant, settings.absorber_steps)
     token = load_absorber(backbone, absorber)
-    latents = backbone.encode_clip(frames).repeat(USUAL.batch_size, 1, 1, 1, 1)
+    latents = backbone.encode_clip(frames).repeat(settings.batch_size, 1, 1, 1, 1)
     loss_at = motion_loss(
         backbone,
         latents,
@@ -187,11 +188,12 @@ def main() -> None:
     parser.add_argument("variants", nargs="*", help=", ".join(VARIANTS))
     parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--absorber-steps", type=int, default=USUAL.absorber_steps)
+    parser.add_argument("--batch-size", type=int, default=1)
     parser.add_argument("--motions", nargs="+", default=list(TUNE_REFERENCES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[201, 202])
     parser.add_argument("--folder", type=Path, default=RESULTS)
     asked = parser.parse_args()
-    settings = Settings(asked.steps, asked.absorber_steps, tuple(asked.seeds))
+    settings = Settings(asked.steps, asked.absorber_steps, asked.batch_size, tuple(asked.seeds))
     asked.folder.mkdir(exist_ok=True)
     variants = dict.fromkeys([BASE, "none", *(asked.variants or VARIANTS)])
     results = measured(list(variants), asked.motions, settings, asked.folder / "absorbers.jsonl")
@@ -203,7 +205,7 @@ def main() -> None:
         ]
         rows.append((variant, *means, *differ))
     columns = ("absorber", *TITLES, "fidelity less none's", "leakage less none's")
-    notes = f"{settings.steps} steps at all timesteps on {', '.join(asked.motions)}."
+    notes = f"{settings.steps} steps of {settings.batch_size} at all timesteps on {', '.join(asked.motions)}."
     write_table("absorbers", "Appearance absorbers", columns, rows, notes, asked.folder)
 
 

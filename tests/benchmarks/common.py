@@ -1,13 +1,16 @@
 """Parts that the benchmarks share: references that cav-mini was not trained on, prompts that it knows, scores."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from platformdirs import user_cache_path
 
 from cavtool import video
 from cavtool.core.metrics.channels import (
@@ -18,12 +21,18 @@ from cavtool.core.metrics.channels import (
     spread_limits,
     stillness,
 )
+from cavtool.core.trainer import Trainer
+from cavtool.errors import NotFound
 from cavtool.events import Event, Note
 from cavtool.mini import world
 from cavtool.mini.judge import Judge, Reading
+from cavtool.models import find_model
 from cavtool.recipes import LearnRecipe, SampleRecipe
+from cavtool.recipes.learn import MAX_STEPS
+from cavtool.schema import to_table
 from cavtool.studio.learn import learn
 from cavtool.studio.session import Motion, Session, motion_of
+from cavtool.system.checksums import file_sha256
 from cavtool.workspace import Workspace
 
 # Subject, colour and place of each reference. Pretraining drew none of them; tuning and reporting share none.
@@ -35,16 +44,18 @@ TUNE_REFERENCES = {
     "push": ("chair", "grey", "kitchen"),
     "nod": ("duck", "white", "kitchen"),
 }
-# Further motions for tuning, because those of the world neither zoom nor turn about the vertical.
-MORE_TUNE_MOTIONS: dict[str, Callable[[world.Track], world.Tracks]] = {
+# Further motions: those of the world neither zoom, nor turn about the vertical for tuning, nor only change in size.
+MORE_MOTIONS: dict[str, Callable[[world.Track], world.Tracks]] = {
     "push": lambda u: {"camera_zoom": 0.3 + 0.3 * np.sin(3 * np.pi * u)},
     "nod": lambda u: {"yaw": 80 * np.sin(3 * np.pi * u)},
+    "pulse": lambda u: {"log_scale": 0.5 * np.sin(2 * np.pi * u) ** 2},
 }
 REPORT_REFERENCES = {
     "twirl": ("lantern", "white", "moon"),
     "dolly zoom": ("teapot", "grey", "moon"),
     "somersault": ("lantern", "grey", "moon"),
     "figure eight": ("teapot", "white", "moon"),
+    "pulse": ("lantern", "white", "moon"),
 }
 TUNE_PROMPTS = (("star", "yellow", "ocean"), ("rocket", "purple", "snow"), ("boat", "orange", "desert"))
 REPORT_PROMPTS = (
@@ -53,6 +64,8 @@ REPORT_PROMPTS = (
     ("car", "green", "city"),
     ("bird", "pink", "night"),
 )
+
+TRIALS = 2  # one more whenever `studio.learn.choose` keeps another checkpoint than before
 
 
 @dataclass(frozen=True)
@@ -156,7 +169,7 @@ def reference_of(motion: str) -> world.Scene:
     attributes = (TUNE_REFERENCES | REPORT_REFERENCES)[motion]
     if motion in world.HELD_OUT_MOTIONS:
         return world.reference(motion, *attributes, layout=3)
-    return world.Scene(*attributes, 3, MORE_TUNE_MOTIONS[motion](world.TIME), world.caption(*attributes, motion))
+    return world.Scene(*attributes, 3, MORE_MOTIONS[motion](world.TIME), world.caption(*attributes, motion))
 
 
 def write_reference(scene: world.Scene, file: Path) -> LearnRecipe:
@@ -172,11 +185,33 @@ def learned(motion: str, **changes: Any) -> Motion:
 
 
 def learned_from(write: Callable[[Path], LearnRecipe], **changes: Any) -> Motion:
-    """A motion learned from the file that `write` makes, with the recipe that it returns and these changes."""
+    """A motion learned from the file that `write` makes, with the recipe that it returns and these changes.
+
+    It is learned once, and kept in the user's cache for all benchmarks.
+    """
+    workspace = Workspace(user_cache_path("cav-benchmarks"))
     with TemporaryDirectory() as folder:
         file = Path(folder, "reference.mp4")
         recipe = replace(write(file), **changes)
-        return motion_of(learn("motion", file, recipe, workspace=Workspace(Path(folder)), on_event=_show_notes))
+        key = json.dumps({"clip": file_sha256(file), **what_it_depends_on(recipe)}, sort_keys=True)
+        name = f"motion-{sha256(key.encode()).hexdigest()[:16]}"
+        try:
+            return motion_of(workspace.registry.get(name, "motion"))
+        except NotFound:
+            return motion_of(learn(name, file, recipe, workspace=workspace, on_event=_show_notes))
+
+
+def what_it_depends_on(recipe: LearnRecipe) -> dict[str, Any]:
+    """What a learned motion depends on besides the clip: the recipe with what it leaves to the model, and the code."""
+    native = find_model("cav-mini").native
+    noise_from = native.noise_from if recipe.noise_from is None else recipe.noise_from
+    table = to_table(replace(recipe, noise_from=noise_from))
+    return {**base(), "recipe": table, "decay": Trainer.decay, "at most": MAX_STEPS, "trials": TRIALS}
+
+
+def base() -> dict[str, Any]:
+    """The base model's weights."""
+    return {"revision": find_model("cav-mini").revision}
 
 
 def _show_notes(event: Event) -> None:

@@ -26,7 +26,7 @@ from cavtool.recipes import LearnRecipe
 from cavtool.studio.session import Session, open_session
 from tests.benchmarks.common import Asked, Clip, learned_from, make
 from tests.benchmarks.foreign_clips import REPORT, TUNE, Foreign
-from tests.benchmarks.study import BASE, VARIANTS, what_it_depends_on
+from tests.benchmarks.study import BASE, VARIANTS, depends_on
 from tests.benchmarks.tables import RESULTS, with_difference, with_interval, write_table
 
 PROMPTS = (("cat", "red", "forest"), ("box", "blue", "desert"), ("bird", "orange", "snow"))
@@ -93,7 +93,7 @@ def _has_both(clip: Clip) -> bool:
 
 def key(variant: str, clip: str) -> dict[str, Any]:
     """What a result depends on."""
-    return {"clip": clip, **what_it_depends_on(variant)}
+    return {"clip": clip, **depends_on(variant)}
 
 
 def main() -> None:

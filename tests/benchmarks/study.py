@@ -10,12 +10,8 @@ from dataclasses import asdict, replace
 from functools import cache
 from typing import Any
 
-from cavtool.core.trainer import Trainer
 from cavtool.mini.judge import Judge, load_judge
-from cavtool.models import find_model
 from cavtool.recipes import AbsorberKind, LearnRecipe
-from cavtool.recipes.learn import MAX_STEPS
-from cavtool.schema import to_table
 from cavtool.studio.session import Session, open_session
 from tests.benchmarks.common import (
     SCORES,
@@ -23,12 +19,14 @@ from tests.benchmarks.common import (
     TUNE_PROMPTS,
     TUNE_REFERENCES,
     Score,
+    base,
     by_clip,
     learned,
     limits_of_stillness,
     make,
     reference_of,
     score,
+    what_it_depends_on,
 )
 from tests.benchmarks.tables import RESULTS, with_difference, with_interval, write_table
 
@@ -51,25 +49,20 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "absorber 200": {"absorber_steps": 200},
     "from 0.5, 400 steps, lr 2e-3": {"noise_from": 0.5, "steps": 400, "lr": 2e-3},
 }
-TRIALS = 2  # one more whenever `studio.learn.choose` keeps another checkpoint than before
 BASE = "base"  # the same prompts without a motion
 LOG = RESULTS / "study.jsonl"
 
 
-def what_it_depends_on(variant: str) -> dict[str, Any]:
-    """The base's weights, and the recipe with what it leaves to the model; no recipe for the base's own clips."""
-    model = find_model("cav-mini")
+def depends_on(variant: str) -> dict[str, Any]:
+    """The base's weights, and how the motion is learned; no recipe for the base's own clips."""
     if variant == BASE:
-        return {"revision": model.revision, "recipe": {}}
-    recipe = replace(LearnRecipe(), **VARIANTS[variant])
-    noise_from = model.native.noise_from if recipe.noise_from is None else recipe.noise_from
-    table = to_table(replace(recipe, noise_from=noise_from))
-    return {"revision": model.revision, "recipe": table, "decay": Trainer.decay, "at most": MAX_STEPS, "trials": TRIALS}
+        return {**base(), "recipe": {}}
+    return what_it_depends_on(replace(LearnRecipe(), **VARIANTS[variant]))
 
 
 def key(variant: str, motion: str) -> dict[str, Any]:
     """What a result depends on."""
-    return {"motion": motion, **what_it_depends_on(variant)}
+    return {"motion": motion, **depends_on(variant)}
 
 
 @cache
