@@ -21,7 +21,7 @@ from cavtool.core.sampling import Predict, sample
 from cavtool.core.windows import window_starts, windowed
 from cavtool.mini import world
 from cavtool.mini.judge import Judge, Reading, load_judge
-from cavtool.recipes import AbsorberKind, EditRecipe, EditStart
+from cavtool.recipes import EditRecipe, EditStart
 from cavtool.studio.edit import edit_frames
 from cavtool.studio.session import Session, open_session
 from tests.benchmarks.common import (
@@ -211,7 +211,7 @@ def swaps(session: Session, judge: Judge, clips: Sequence[Source]) -> str:
 
 def additions(session: Session, judge: Judge, clips: Sequence[Source]) -> str:
     """A held-out motion on subjects that stand still."""
-    motion, truth = learned(ADDED, absorber_kind=AbsorberKind.DUAL), reference_of(ADDED).channels
+    motion, truth = learned(ADDED), reference_of(ADDED).channels
     rows, sheet = [], [(f"{clip.scene.caption}\nsource", clip.frames) for clip in clips]
     strong = replace(DESCRIBED, strength=1.0)
     for recipe in (None, DESCRIBED, strong, replace(strong, start=EditStart.NOISE)):
