@@ -14,7 +14,7 @@ from cavtool.core.metrics.appearance import diversity, leakage
 from cavtool.core.metrics.camera import camera_curve, camera_fidelity, object_curve
 from cavtool.core.metrics.dynamic import dynamic_degree
 from cavtool.core.metrics.flow import find_flows
-from cavtool.core.metrics.pattern import pattern_fidelity, read_pattern
+from cavtool.core.metrics.pattern import Pattern, pattern_fidelity, read_pattern
 from cavtool.core.metrics.temporal import consistency, flicker
 from cavtool.core.metrics.tracks import Motion, fidelity, object_fidelity, read_motion
 from cavtool.errors import InvalidInput, MediaError, NotFound, RequirementError, closest
@@ -67,11 +67,19 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class _Measured:
-    """A video's frames (F, H, W, 3), its motion, and what was measured on them."""
+class _Clip:
+    """The frames (F, H, W, 3) of a video, and how they move."""
 
     frames: video.Frames
     motion: Motion
+    pattern: Pattern
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """A clip and its scores."""
+
+    clip: _Clip
     scores: Evaluation
 
 
@@ -217,18 +225,17 @@ def _measure_group(group: Sequence[_Target], reference: _Source | None, on_event
     for each in dict.fromkeys((*group, compared_with)):
         _warn_of_length(each, compared_with, num_frames, on_event)
     theirs = _read(reference, num_frames, on_event) if reference else None
-    if theirs and len(theirs[1].tracks) and not theirs[1].moves.any():
+    if theirs and len(theirs.motion.tracks) and not theirs.motion.moves.any():
         raise MediaError(f"nothing moves in the reference `{compared_with.name}`", hint="choose another reference")
     measured = []
     for each in group:
-        frames, motion = _read(each, num_frames, on_event)
-        scores = _measure(each.name, "video", frames, motion, reference, theirs, num_frames / each.media.duration)
+        clip = _read(each, num_frames, on_event)
+        scores = _measure(each.name, "video", clip, reference, theirs, num_frames / each.media.duration)
         text, text_by = _alignment(each, on_event)
-        measured.append(_Measured(frames, motion, replace(scores, prompt=each.prompt, text=text, text_by=text_by)))
-    for name, kind, frames in _controls(theirs[0]) if theirs else ():
-        motion = read_motion(frames)
-        fps = num_frames / compared_with.media.duration
-        measured.append(_Measured(frames, motion, _measure(name, kind, frames, motion, reference, theirs, fps)))
+        measured.append(_Measured(clip, replace(scores, prompt=each.prompt, text=text, text_by=text_by)))
+    for name, kind, frames in _controls(theirs.frames) if theirs else ():
+        clip, fps = _clip(frames), num_frames / compared_with.media.duration
+        measured.append(_Measured(clip, _measure(name, kind, clip, reference, theirs, fps)))
     return measured
 
 
@@ -243,41 +250,40 @@ def _alignment(target: _Target, on_event: OnEvent) -> tuple[float | None, str | 
 def _measure(
     name: str,
     kind: Kind,
-    frames: video.Frames,
-    motion: Motion,
+    clip: _Clip,
     reference: _Source | None,
-    theirs: tuple[video.Frames, Motion] | None,
+    theirs: _Clip | None,
     fps: float,
 ) -> Evaluation:
-    flows = find_flows(frames)
+    flows = find_flows(clip.frames)
     dynamic = dynamic_degree(flows, fps)
-    tracked = theirs if theirs and len(motion.tracks) and len(theirs[1].tracks) else None
+    tracked = theirs.motion if theirs and len(clip.motion.tracks) and len(theirs.motion.tracks) else None
     return Evaluation(
         name=name,
         kind=kind,
         reference=reference.name if reference else None,
         prompt="",
-        motion=fidelity(motion, tracked[1]) if tracked else None,
-        pattern=pattern_fidelity(read_pattern(frames), read_pattern(theirs[0])) if theirs else None,
-        objects=object_fidelity(motion, tracked[1]) if tracked else None,
-        camera=camera_fidelity(motion, tracked[1]) if tracked else None,
-        leakage=leakage(frames, theirs[0]) if theirs else None,
+        motion=fidelity(clip.motion, tracked) if tracked else None,
+        pattern=pattern_fidelity(clip.pattern, theirs.pattern) if theirs else None,
+        objects=object_fidelity(clip.motion, tracked) if tracked else None,
+        camera=camera_fidelity(clip.motion, tracked) if tracked else None,
+        leakage=leakage(clip.frames, theirs.frames) if theirs else None,
         text=None,
         text_by=None,
         consistency=consistency(flows),
-        flicker=flicker(frames),
+        flicker=flicker(clip.frames),
         is_dynamic=dynamic.is_dynamic,
         flow=dynamic.flow,
         diversity=None,
         curves={
-            "object": {channel: values.tolist() for channel, values in object_curve(motion).items()},
-            "camera": {channel: values.tolist() for channel, values in camera_curve(motion).items()},
+            "object": {channel: values.tolist() for channel, values in object_curve(clip.motion).items()},
+            "camera": {channel: values.tolist() for channel, values in camera_curve(clip.motion).items()},
         },
     )
 
 
-def _read(source: _Source, num_frames: int, on_event: OnEvent) -> tuple[video.Frames, Motion]:
-    """Frames of a whole video, evenly spaced, and its motion. Raises MediaError."""
+def _read(source: _Source, num_frames: int, on_event: OnEvent) -> _Clip:
+    """Frames of a whole video, evenly spaced. Raises MediaError."""
     media = source.media
     scale = _SIDE / min(media.width, media.height)
     width, height = round(media.width * scale), round(media.height * scale)
@@ -292,7 +298,11 @@ def _read(source: _Source, num_frames: int, on_event: OnEvent) -> tuple[video.Fr
     )
     if video.shows_nothing(frames):
         raise MediaError(f"`{source.name}` shows only one colour", hint="choose another video")
-    return frames, read_motion(frames)
+    return _clip(frames)
+
+
+def _clip(frames: video.Frames) -> _Clip:
+    return _Clip(frames, read_motion(frames), read_pattern(frames))
 
 
 def _controls(frames: video.Frames) -> Iterator[tuple[str, Kind, video.Frames]]:
@@ -337,7 +347,7 @@ def _with_diversity(measured: Sequence[_Measured]) -> list[_Measured]:
     spread: dict[int, float] = {}
     for prompt in (prompt for prompt, count in prompts.items() if count > 1):
         alike = [index for index, each in enumerate(measured) if each.scores.prompt == prompt]
-        spread |= dict(zip(alike, diversity([measured[index].frames for index in alike]), strict=True))
+        spread |= dict(zip(alike, diversity([measured[index].clip.frames for index in alike]), strict=True))
     return [
         replace(each, scores=replace(each.scores, diversity=spread.get(index))) for index, each in enumerate(measured)
     ]
@@ -357,4 +367,4 @@ def _row(measured: _Measured) -> Row:
     values: dict[str, float | None] = {name: getattr(scores, name) for name in named}
     lines = [f"{name} {value:.2f}" for name, value in values.items() if value is not None and not is_reference]
     name = scores.reference if is_reference and scores.reference else scores.name
-    return Row(name, lines, measured.frames, measured.motion, scores.curves)
+    return Row(name, lines, measured.clip.frames, measured.clip.motion, scores.curves)
