@@ -11,9 +11,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from cavtool.studio.learn.choose import EVERY
 from tests.benchmarks.common import reference_of, write_reference
 from tests.benchmarks.tables import write_table
 
@@ -56,12 +58,23 @@ def seconds_to_import(names: Sequence[str]) -> list[float]:
     return [float(line) for line in done.stdout.split()]
 
 
+def share_of_trials(events: Timed) -> float:
+    """How much of the training of the motion went to trials, which follow every `EVERY` steps, in percent."""
+    gaps = [
+        (int(str(event["step"])), later - at)
+        for (at, event), (later, _) in pairwise(events)
+        if event.get("event") == "step" and event["stage"] == "motion"
+    ]
+    usual = statistics.median(gap for _, gap in gaps)
+    return 100 * sum(gap - usual for step, gap in gaps if step % EVERY == 0) / sum(gap for _, gap in gaps)
+
+
 def spread(values: Sequence[float], unit: str) -> str:
     return f"{statistics.median(values):.1f} [{min(values):.1f}, {max(values):.1f}] {unit}"
 
 
 def main() -> None:
-    starts, trains, peaks, samples_start, samples, demos, imports = [], [], [], [], [], [], []
+    starts, trains, trials, peaks, samples_start, samples, demos, imports = [], [], [], [], [], [], [], []
     num_runs = int(sys.argv[1]) if len(sys.argv) > 1 else 3
     for _ in range(num_runs):
         with TemporaryDirectory() as name:
@@ -73,6 +86,7 @@ def main() -> None:
             demo, _ = run("demo", "-o", f"{folder}/demo", home=folder / "demo-home")
         starts.append(first(learned, "stage"))
         trains.append(learned[-1][0] - first(learned, "stage"))
+        trials.append(share_of_trials(learned))
         peaks.append(peak)
         samples_start.append(first(made, "step"))
         samples.append(made[-1][0] - first(made, "stage"))
@@ -82,6 +96,7 @@ def main() -> None:
     rows = [
         ("learn: start to first stage", spread(starts, "s"), ""),
         ("learn: first stage to end", spread(trains, "s"), "90 s"),
+        ("learn: trials, of the training of the motion", spread(trials, "%"), "40 %"),
         ("learn: peak memory", spread(peaks, "GB"), "2.5 GB"),
         ("generate: start to first step done", spread(samples_start, "s"), "10 s"),
         *((f"part of each start: importing {name}", spread(times, "s"), "") for name, times in per_import),
