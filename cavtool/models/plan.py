@@ -19,9 +19,11 @@ from cavtool.system.safetensors import find_weights, tensor_shapes
 
 Task = Literal["learn", "generate"]
 
-# UNets have attention along time; of Wan's attention over the whole clip, q and k are trained.
+# UNets have attention along time, those of ModelScope convolutions as well; of Wan's attention over the whole clip, q
+# and k are trained.
 _TEMPORAL = re.compile(
     r".*(?:temp_attentions|transformer_in|motion_modules)\..*\.to_(?:q|k|v|out\.0)\.weight"
+    r"|.*\.temp_convs\.\d+\.conv\d\.[23]\.weight"
     r"|blocks\.\d+\.attn1\.to_[qk]\.weight"
 )
 _LORA_BYTES = 20  # a parameter, its average, its gradient and the two moments of AdamW, each fp32
@@ -136,9 +138,9 @@ def _shapes(folder: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _lora_parameters(folder: Path, rank: int) -> int:
-    """The parameters of a T-LoRA: rank x (in + out) a layer."""
+    """The parameters of a T-LoRA: rank x (in + out) a layer, of a convolution rank x (in x kernel + out)."""
     shapes = [item for part in _DENOISERS for item in _shapes(folder / part).items()]
-    return sum(rank * sum(shape) for name, shape in shapes if _TEMPORAL.fullmatch(name))
+    return sum(rank * (shape[0] + prod(shape[1:])) for name, shape in shapes if _TEMPORAL.fullmatch(name))
 
 
 def _activations(model: Model, task: Task, memory: MemoryOptions, batch_size: int, width: int) -> int:

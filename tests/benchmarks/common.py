@@ -65,7 +65,7 @@ REPORT_PROMPTS = (
     ("bird", "pink", "night"),
 )
 
-TRIALS = 2  # one more whenever `studio.learn.choose` keeps another checkpoint than before
+LEARNING = 3  # one more whenever the same recipe learns another motion than before
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ def what_it_depends_on(recipe: LearnRecipe) -> dict[str, Any]:
     native = find_model("cav-mini").native
     noise_from = native.noise_from if recipe.noise_from is None else recipe.noise_from
     table = to_table(replace(recipe, noise_from=noise_from))
-    return {**base(), "recipe": table, "decay": Trainer.decay, "at most": MAX_STEPS, "trials": TRIALS}
+    return {**base(), "recipe": table, "decay": Trainer.decay, "at most": MAX_STEPS, "learning": LEARNING}
 
 
 def base() -> dict[str, Any]:

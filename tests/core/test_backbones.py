@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from cavtool.core.backbones import open_backbone
 from cavtool.core.backbones.parts.unet import UNetBackbone
@@ -55,11 +56,13 @@ def test_every_video_of_a_batch_gets_its_own_text(backbone: UNetBackbone) -> Non
     assert (both[0] - both[1]).abs().max() > 1e-3
 
 
-def test_every_attention_layer_is_either_a_temporal_or_a_spatial_target(backbone: UNetBackbone) -> None:
-    projections = [
-        n for n, _ in backbone.denoiser.named_modules() if n.endswith((".to_q", ".to_k", ".to_v", "to_out.0"))
+def test_every_attention_layer_and_temporal_convolution_is_a_target_once(backbone: UNetBackbone) -> None:
+    expected = [
+        name
+        for name, layer in backbone.denoiser.named_modules()
+        if name.endswith((".to_q", ".to_k", ".to_v", "to_out.0")) or isinstance(layer, nn.Conv3d)
     ]
-    assert sorted(backbone.temporal_targets() + backbone.spatial_targets()) == sorted(projections)
+    assert sorted(backbone.temporal_targets() + backbone.spatial_targets()) == sorted(expected)
 
 
 def test_on_the_cpu_all_attention_uses_the_plain_processor(backbone: UNetBackbone) -> None:

@@ -19,7 +19,7 @@ def random_state(backbone: Backbone, targets: list[str], seed: int, rank: int = 
     state = {}
     for name in targets:
         layer: Any = backbone.denoiser.get_submodule(name)
-        out_features, in_features = layer.weight.shape
+        out_features, in_features = layer.weight.flatten(1).shape
         state[f"{lora.key_of(name)}.lora_A.weight"] = torch.randn(rank, in_features, generator=generator) / 4
         state[f"{lora.key_of(name)}.lora_B.weight"] = torch.randn(out_features, rank, generator=generator) / 4
     return state

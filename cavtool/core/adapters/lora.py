@@ -1,8 +1,9 @@
 """LoRA on a denoiser: inject it with peft to train it, extract it, save it. `merge.py` applies it for sampling.
 
 W' = W + s·BA (Ren et al. 2024, equation 2; Hu et al. 2021). Files hold PEFT's keys, `unet.<layer>.lora_A.weight`
-(R, in) and `unet.<layer>.lora_B.weight` (out, R), with alpha = rank, so that s is the weight a user gives. In place of
-`unet`, keys of a transformer (Wan) begin with `transformer` or `transformer_2`, which are part of the layer's name.
+(R, in) and `unet.<layer>.lora_B.weight` (out, R), with alpha = rank, so that s is the weight a user gives. The kernels
+of convolutions are flattened. In place of `unet`, keys of a transformer (Wan) begin with `transformer` or
+`transformer_2`, which are part of the layer's name.
 """
 
 import json
@@ -58,13 +59,13 @@ def load_into(denoiser: nn.Module, name: str, state: LoraState) -> None:
     check_fit(denoiser, pairs)
     params = inject(denoiser, name, list(pairs), rank, seed=0)
     for key, param in params.items():
-        param.data.copy_(state[key].view_as(param))  # of a convolution, with its height and width
+        param.data.copy_(state[key].view_as(param))
         param.requires_grad_(False)
 
 
 def extract(params: Mapping[str, Tensor]) -> LoraState:
     """The parameters as the tensors of a file: fp32, on the CPU."""
-    return {key: param.detach().float().cpu().clone() for key, param in params.items()}
+    return {key: param.detach().float().cpu().flatten(1).clone() for key, param in params.items()}
 
 
 def save(state: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
@@ -189,7 +190,7 @@ def _fitting(name: str, A: Tensor | None, B: Tensor | None) -> tuple[Tensor, Ten
 def check_fit(denoiser: nn.Module, pairs: Mapping[str, tuple[Tensor, Tensor]]) -> None:
     """Raise Incompatible if the denoiser lacks a layer of the LoRA or has it with another shape.
 
-    The kernels of a convolution count as flattened, (out, in · height · width).
+    The kernels of a convolution count as flattened, (out, in · size of a kernel).
     """
     shapes = {name: tuple(param.flatten(1).shape) for name, param in denoiser.named_parameters() if param.dim() > 1}
     for name, (A, B) in pairs.items():

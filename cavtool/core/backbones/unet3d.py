@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from cavtool.core.backbones.parts.layers import (
     attention_projections,
     bypassed,
+    convolutions,
     layers_of,
     parameters_outside,
     unchanged,
@@ -39,8 +40,14 @@ class UNet3DBackbone(UNetBackbone):
         return self._denoise(latents_BCFHW, timesteps_B, conditioning.expand(len(latents_BCFHW), -1, -1))
 
     def temporal_targets(self) -> list[str]:
-        """q, k, v and out of every temporal transformer, `transformer_in` included; both attentions run along time."""
-        return attention_projections(self.denoiser, TransformerTemporalModel)
+        """q, k, v and out of every temporal transformer, `transformer_in` included, and all temporal convolutions.
+
+        Both attentions of a temporal transformer run along time. Ren et al. 2024 train these alone. But they have no
+        positions: only the convolutions, padded with zeros at both ends, tell the first frames from the last. Without
+        them, courses that end elsewhere than they began are learned badly (`tests/benchmarks/results/knobs.md`).
+        """
+        attention = attention_projections(self.denoiser, TransformerTemporalModel)
+        return [*attention, *convolutions(self.denoiser, TemporalConvLayer)]
 
     def spatial_parameters(self) -> list[str]:
         """The parameters outside temporal transformers and convolutions, named as in Stable Diffusion 2.1."""

@@ -1,6 +1,6 @@
 """Motions and absorbers as LoRA files of other tools. The scale is in the weights: alpha equals the rank, or is absent.
 
-Shapes: A (R, in), B (out, R), R rank.
+Shapes: A (R, in), B (out, R), R rank; kernels of convolutions are flattened.
 """
 
 import json
@@ -83,7 +83,13 @@ def _diffusers(pairs: Mapping[str, tuple[Tensor, Tensor]]) -> LoraFile:
         spec = {"r": rank, "lora_alpha": rank, "target_modules": list(names.values())}
         metadata["lora_adapter_metadata"] = json.dumps({f"{part}.{key}": spec[key] for key in spec})
     keys = {layer: f"{part}.{name}" for layer, name in names.items()}
+    pairs = {layer: _kernels(A, B) if ".temp_convs." in layer else (A, B) for layer, (A, B) in pairs.items()}
     return LoraFile(_tensors(pairs, keys, ".lora_A.weight", ".lora_B.weight"), metadata)
+
+
+def _kernels(A: Tensor, B: Tensor) -> tuple[Tensor, Tensor]:
+    """The matrices of a temporal convolution as kernels (R, in, 3, 1, 1) and (out, R, 1, 1, 1)."""
+    return A.view(len(A), -1, 3, 1, 1), B.view(*B.shape, 1, 1, 1)
 
 
 def _kohya(pairs: Mapping[str, tuple[Tensor, Tensor]], name_of: Callable[[str], str]) -> LoraFile:

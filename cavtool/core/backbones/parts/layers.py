@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 _PROJECTION = re.compile(r"\.attn\d\.to_(q|k|v|out\.0)$")
+_CONVOLUTION = re.compile(r"conv\d\.\d")
 
 
 def attention_projections(denoiser: nn.Module, kind: type[nn.Module]) -> list[str]:
@@ -15,6 +16,17 @@ def attention_projections(denoiser: nn.Module, kind: type[nn.Module]) -> list[st
     owners = [name for name, module in denoiser.named_modules() if isinstance(module, kind)]
     names = [f"{owner}.{name}" for owner in owners for name, _ in denoiser.get_submodule(owner).named_modules()]
     return [name for name in names if _PROJECTION.search(name)]
+
+
+def convolutions(denoiser: nn.Module, kind: type[nn.Module]) -> list[str]:
+    """Names of the convolutions in modules of this kind, in module order, with an injected LoRA or without."""
+    owners = [name for name, module in denoiser.named_modules() if isinstance(module, kind)]
+    inside = [(owner, *layer) for owner in owners for layer in denoiser.get_submodule(owner).named_modules()]
+    return [
+        f"{owner}.{name}"
+        for owner, name, layer in inside
+        if _CONVOLUTION.fullmatch(name) and isinstance(getattr(layer, "base_layer", layer), nn.Conv3d)
+    ]
 
 
 def parameters_outside(denoiser: nn.Module, kinds: tuple[type[nn.Module], ...]) -> list[str]:
