@@ -70,6 +70,7 @@ class Way:
     muon: bool = False
     debiased: bool = False  # MotionDirector's loss (Zhao et al. 2023)
     layers: str = ""  # only the layers whose names end like this
+    convolutions: bool = False  # and the convolutions along time
     dropout: float = 0.0  # share of steps without the absorber
     absorber: str = "dual"
     keep: float = 0.0
@@ -99,6 +100,7 @@ WAYS = {
     "Muon": replace(USUAL, muon=True),
     "debiased": replace(USUAL, debiased=True),
     "K only": replace(USUAL, layers="to_k"),
+    "convolutions": replace(USUAL, convolutions=True),
     "applied from 0.7": replace(USUAL, applied_from=0.7),
     "absorber dropout": replace(USUAL, dropout=0.2),
     "no absorber": replace(USUAL, absorber="none"),
@@ -165,7 +167,11 @@ class Training:
         self.backbone: Backbone = training_session().backbone
         self.way, self.clip = way, prepared(clip, way.absorber)
         load_absorber(self.backbone, self.clip.absorber)
-        targets = [name for name in self.backbone.temporal_targets() if name.endswith(way.layers)]
+        targets = [
+            name
+            for name in self.backbone.temporal_targets()
+            if name.endswith(way.layers) and (way.convolutions or ".attn" in name)
+        ]
         self.params = lora.inject(self.backbone.denoiser, MOTION, targets, way.rank, seed=way.seed)
         if way.scale != 1:
             for module in self.backbone.denoiser.modules():
