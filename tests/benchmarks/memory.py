@@ -14,17 +14,15 @@ from unittest import mock
 
 import torch
 from diffusers import AutoencoderKL, MotionAdapter, UNet2DConditionModel, UNet3DConditionModel, UNetMotionModel
-from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
-from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from cavtool.core.adapters import lora
-from cavtool.core.backbones.animatediff import ACTIVATION_LAYERS as OF_ANIMATEDIFF
+from cavtool.core.backbones.animatediff import AnimateDiffBackbone
 from cavtool.core.backbones.memory import set_checkpointing
-from cavtool.core.backbones.parts.layers import attention_projections, layers_of
-from cavtool.core.backbones.unet3d import ACTIVATION_LAYERS as OF_UNET3D
+from cavtool.core.backbones.parts.unet import UNetBackbone
+from cavtool.core.backbones.unet3d import UNet3DBackbone
 from cavtool.recipes import LearnRecipe
 from tests.benchmarks.tables import write_table
 
@@ -81,16 +79,15 @@ def flash(query: Tensor, key: Tensor, value: Tensor, **_: Any) -> Tensor:
 
 @dataclass
 class Model:
-    """A published model: its denoiser, the layers of its T-LoRA, its native clip in frames and pixels."""
+    """A published model: its denoiser, its native clip in frames and pixels."""
 
     name: str
     build: Callable[[], nn.Module]
-    temporal: type[nn.Module]
+    backbone: type[UNetBackbone]
     text_width: int
     num_frames: int
     width: int
     height: int
-    activation_layers: tuple[type[nn.Module], ...]
     text_per_frame: bool = False
 
 
@@ -108,9 +105,9 @@ def animatediff() -> nn.Module:
 
 
 MODELS = (
-    Model("modelscope", unet3d, TransformerTemporalModel, 1024, 16, 256, 256, OF_UNET3D),
-    Model("zeroscope", unet3d, TransformerTemporalModel, 1024, 24, 576, 320, OF_UNET3D),
-    Model("animatediff", animatediff, AnimateDiffTransformer3D, 768, 16, 512, 512, OF_ANIMATEDIFF, text_per_frame=True),
+    Model("modelscope", unet3d, UNet3DBackbone, 1024, 16, 256, 256),
+    Model("zeroscope", unet3d, UNet3DBackbone, 1024, 24, 576, 320),
+    Model("animatediff", animatediff, AnimateDiffBackbone, 768, 16, 512, 512, text_per_frame=True),
 )
 
 
@@ -138,14 +135,14 @@ def measure(model: Model) -> tuple[str, ...]:
     ).to(torch.bfloat16)
     with Peak(vae) as decoding, torch.no_grad():
         vae.decode(torch.empty(model.num_frames, 4, model.height // 8, model.width // 8, dtype=torch.bfloat16))
-    recipe = LearnRecipe()
-    targets = attention_projections(denoiser, model.temporal)
-    params = lora.inject(denoiser, "cav_motion", targets, recipe.rank, seed=0)
+    recipe, backbone = LearnRecipe(), model.backbone.__new__(model.backbone)
+    backbone.denoiser = denoiser
+    params = lora.inject(denoiser, "cav_motion", backbone.temporal_targets(), recipe.rank, seed=0)
     for param in params.values():
         param.data = param.data.bfloat16()  # under autocast, each is used as bf16
     training = trained(model, denoiser, recipe.batch_size)
     in_parts = trained(model, denoiser, 1)
-    for layer in layers_of(denoiser, *model.activation_layers):
+    for layer in backbone.activation_layers():
         set_checkpointing(layer, on=True)
     checkpointed = trained(model, denoiser, 1)
     learned = sum(param.numel() for param in params.values())
