@@ -38,7 +38,8 @@ SEEDS = (101, 102)
 BASE, LEARNED = "base", "learned"
 ROWS = (BASE, LEARNED)
 FILMED = "filmed"
-SHOWN = "figure eight"  # in the README, one clip per prompt
+# In the README, all with one seed.
+SHOWN, PROMPTS, SEED = "twirl", ("ironman in the desert", "a green car in the city", "a blue box in the desert"), 1
 Scores = Mapping[str, Mapping[str, list[Score]]]  # by motion and row
 
 
@@ -76,9 +77,8 @@ def main() -> None:
         sheet = [(f"{motion}\nreference", seen_by_the_model(motion))]
         sheet += [(f"{clip.asked.prompt}\nseed {clip.seed}", clip.frames) for clip in clips]
         video.contact_sheet(sheet, RESULTS / f"motion-{motion.replace(' ', '-')}.png", scale=1)
-        if motion == SHOWN:
-            video.contact_sheet([sheet[0], *sheet[1 :: len(SEEDS)]], RESULTS / "readme.png", scale=1)
         report(scores)  # of those learned so far
+    show(session, motions[SHOWN])
     both(session, judge, [motions["twirl"], replace(motions["dolly zoom"], weight=0.7)], limits)
 
 
@@ -104,6 +104,12 @@ def report(scores: Scores) -> None:
         ]
     titles = ("motion", "videos", *TITLES)
     write_table("motions", "Report motions on new subjects and places", titles, rows, "\n".join(lines))
+
+
+def show(session: Session, motion: Motion) -> None:
+    """Draw the picture of the README."""
+    made = [(prompt, session.generate(prompt, SEED, [motion])) for prompt in PROMPTS]
+    video.contact_sheet([(f"{SHOWN}\nreference", seen_by_the_model(SHOWN)), *made], RESULTS / "readme.png", scale=1)
 
 
 def both(session: Session, judge: Judge, motions: list[Motion], limits: dict[str, float]) -> None:
