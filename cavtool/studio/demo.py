@@ -24,6 +24,7 @@ REFERENCES = {
     "dolly_zoom": world.reference("dolly zoom", "teapot", "grey", "kitchen", layout=5),
 }
 MIX, BLENDS = "twirl_zoom", (Blend("twirl"), Blend("dolly_zoom", 0.7))
+STEPS = 150  # fewer than `learn` would choose, so that the demo takes minutes
 PROMPT, SEED, NUM_VIDEOS = "ironman", 1, 2
 EDIT_PROMPT = "a red cat"
 
@@ -118,7 +119,8 @@ def _learn_once(workspace: Workspace, name: str, file: Path, on_event: OnEvent) 
     except NotFound:
         workspace.registry.check_free(name)
         scene = REFERENCES[name]
-        recipe = LearnRecipe(prompt=scene.caption, appearance=world.caption(scene.subject, scene.colour, scene.place))
+        look = world.caption(scene.subject, scene.colour, scene.place)
+        recipe = LearnRecipe(prompt=scene.caption, appearance=look, steps=STEPS)
         learn(name, file, recipe, replace=True, workspace=workspace, on_event=on_event)  # replaces an old absorber
 
 
