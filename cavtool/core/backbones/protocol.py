@@ -102,7 +102,9 @@ class Backbone(Protocol):
     # Layers
 
     def temporal_targets(self) -> list[str]:
-        """Names of the linear layers of all attention along time, inside `denoiser`."""
+        """Names of the layers that a motion trains, inside `denoiser`: linear ones of all attention along time, and
+        convolutions along time.
+        """
 
     def spatial_targets(self) -> list[str]:
         """Names of the linear layers of all attention within a frame."""
