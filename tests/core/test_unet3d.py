@@ -15,9 +15,7 @@ def test_the_temporal_targets_include_transformer_in(modelscope: Path) -> None:
 
 
 def test_the_targets_in_the_model_of_full_size() -> None:
-    """ModelScope and ZeroScope: 17 temporal transformers with two attentions of four projections each, 22 times four
-    convolutions.
-    """
+    """ModelScope and ZeroScope: 17 temporal transformers with twice four projections, 22 times four convolutions."""
     with torch.device("meta"):
         unet = UNet3DConditionModel(cross_attention_dim=1024, attention_head_dim=64)
     backbone = UNet3DBackbone.__new__(UNet3DBackbone)
