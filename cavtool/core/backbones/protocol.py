@@ -102,7 +102,7 @@ class Backbone(Protocol):
     # Layers
 
     def temporal_targets(self) -> list[str]:
-        """Names of the layers along time that a motion trains, inside `denoiser`: attention's linear ones, convolutions."""
+        """Names of the layers along time that a motion trains, inside `denoiser`: linear ones and convolutions."""
 
     def spatial_targets(self) -> list[str]:
         """Names of the linear layers of all attention within a frame."""
