@@ -1,9 +1,9 @@
 """Two motions in the same clips: `python -m tests.benchmarks.together [PROMPTS [SEEDS [STEPS]]]`.
 
-Each motion is learned once, from a reference with an appearance that cav-mini never saw, in a workspace of its own. The
-rows of a pair are the same prompts and seeds without a motion, with either motion alone, with both, and with both at
-weight 0.7; the judge reads the clips. A course and a change of size complement each other, as an object motion and a
-camera motion do; two courses compete for the subject's position. The intervals are over prompts and seeds.
+Each motion is learned once, from a reference with an appearance that cav-mini never saw. The rows of a pair are the
+same prompts and seeds without a motion, with either motion alone, with both, and with both at weight 0.7; the judge
+reads the clips. A course and a change of size complement each other, as an object motion and a camera motion do; two
+courses compete for the subject's position. The intervals are over prompts and seeds.
 """
 
 import sys

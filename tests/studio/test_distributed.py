@@ -50,8 +50,10 @@ def test_two_processes_end_in_the_weights_of_one(circle: Path, two_frames: Path,
     learn("circle", circle, LearnRecipe(**{**vars(RECIPE), "model": str(two_frames)}), workspace=alone)
     for name in ("circle", "circle-look"):
         found, expected = (load_file(each.registry.get(name).weights) for each in (Workspace(), alone))
-        # On average: AdamW divides a gradient by its size, so where it is all rounding, single weights differ by more.
-        assert max((found[key] - value).abs().mean() for key, value in expected.items()) <= 1e-5
+        for key, value in expected.items():
+            share = ((found[key] - value).abs() > 1e-5).float().mean()
+            # AdamW divides a gradient by its size: where one of a convolution is all rounding, its sign is left to it.
+            assert share <= (0.1 if "temp_convs" in key else 0), key
         assert max(value.abs().max() for key, value in expected.items() if "lora_B" in key) > 1e-4, "it learned"
 
 

@@ -62,6 +62,19 @@ def weights(asset: Asset) -> dict[str, Tensor]:
     return load_file(asset.weights)
 
 
+@pytest.mark.parametrize("family", ["modelscope", "animatediff"])
+def test_the_estimate_counts_the_layers_that_a_motion_trains(family: str, request: pytest.FixtureRequest) -> None:
+    model = find_model(str(request.getfixturevalue(family)))
+    one, two = (
+        required(model, "learn", MemoryOptions(), batch_size=1, rank=rank, width=2, all_parts=True) for rank in (1, 2)
+    )
+    backbone = open_session(model).backbone
+    layers: list[Any] = [backbone.denoiser.get_submodule(name) for name in backbone.temporal_targets()]
+    shapes = [layer.weight.flatten(1).shape for layer in layers]
+    in_training = 5 * 4  # a weight, its average, its gradient and two moments, each of four bytes
+    assert two - one == in_training * sum(map(sum, shapes))
+
+
 def test_out_of_memory_is_tried_again_with_one_more_option(
     circle: Path, recipe: LearnRecipe, short_of_memory: list[int], tmp_path: Path
 ) -> None:
