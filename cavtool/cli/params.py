@@ -58,6 +58,7 @@ Motions = Annotated[
         autocompletion=motion_names,
     ),
 ]
+Turns = Annotated[bool, typer.Option("--turns", help="Motions take turns, a sampling step each, instead of adding up.")]
 Styles = Annotated[
     list[str] | None,
     typer.Option(

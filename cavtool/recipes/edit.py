@@ -21,9 +21,9 @@ class EditRecipe:
     """The prompt that a video is changed to, the motions and styles to apply, and how to invert and sample.
 
     `source_prompt` describes the video as it is. `strength` is the share of the sampling steps that are done again: 0
-    changes nothing, 1 starts from pure noise. A seed is used by `EditStart.NOISE` only; without one, it is drawn when
-    the work begins. `steps` and `guidance` are the model's own if None. `revision`, in a video's recipe, identifies the
-    model's weights. Raises InvalidInput for values out of range.
+    changes nothing, 1 starts from pure noise. `turns` is that of `SampleRecipe`. A seed is used by `EditStart.NOISE`
+    only; without one, it is drawn when the work begins. `steps` and `guidance` are the model's own if None. `revision`,
+    in a video's recipe, identifies the model's weights. Raises InvalidInput for values out of range.
     """
 
     prompt: str
@@ -40,6 +40,7 @@ class EditRecipe:
     model: str = DEFAULT_MODEL
     revision: str = ""
     styles: tuple[Absorber, ...] = ()
+    turns: bool = False
     memory: MemoryOptions = AUTO_MEMORY
 
     def __post_init__(self) -> None:

@@ -14,6 +14,7 @@ MAX_VIDEOS = 1000  # of one call
 class SampleRecipe:
     """A prompt, the motions to apply, and how to sample; `num_videos` videos take consecutive seeds from `seed` on.
 
+    Motions that are active at the same steps are added, or with `turns` used alone, one after the other, a step each.
     `styles` are absorbers, which change the appearance at every timestep (Ren et al. 2024, Figure 5).
     Without a seed, one is drawn when the work begins. `steps`, `guidance` and `scale`, which enlarges the videos, are
     the model's own if None. `revision`, in a video's recipe, identifies the model's weights. Raises InvalidInput for
@@ -33,6 +34,7 @@ class SampleRecipe:
     revision: str = ""
     styles: tuple[Absorber, ...] = ()
     scale: int | None = None
+    turns: bool = False
     memory: MemoryOptions = AUTO_MEMORY
 
     def __post_init__(self) -> None:

@@ -126,7 +126,14 @@ def edit_frames(
     predict = windowed(partial(backbone.predict_guided, **texts, guidance_scale=guidance), window)
     on_step = _reporter("sampling", num_stages, num_stages, num_steps - start, on_event)
     latents = session.denoise(
-        predict, scheduler, latents, motions, styles=styles, start=start, on_step=lambda step: on_step(step - start)
+        predict,
+        scheduler,
+        latents,
+        motions,
+        turns=recipe.turns,
+        styles=styles,
+        start=start,
+        on_step=lambda step: on_step(step - start),
     )
     return session.decode(latents)
 

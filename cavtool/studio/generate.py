@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -147,6 +148,7 @@ def _sample(
         recipe.prompt,
         seed,
         motions,
+        turns=recipe.turns,
         styles=styles,
         negative=recipe.negative,
         steps=recipe.steps,
@@ -214,8 +216,18 @@ def warn_about(recipe: AnyRecipe, session: Session, on_event: OnEvent) -> None:
     warn_if_too_long(session, {"the prompt": recipe.prompt, "the negative prompt": recipe.negative}, on_event)
     if recipe.negative and recipe.guidance == 1:
         on_event(Warn("`--negative` does nothing at `--guidance 1`"))
+    if recipe.turns and len(recipe.motions) < 2:
+        on_event(Warn("`--turns` does nothing with fewer than two motions"))
+    if not recipe.turns and any(_overlap(*pair) for pair in combinations(recipe.motions, 2)):
+        on_event(Note("added motions disturb each other; `--turns` often keeps more of each"))
     if recipe.revision not in {"", model.revision}:
         on_event(Warn(f"that video was made with different weights of `{model.name}`: this one will differ"))
+
+
+def _overlap(a: Blend, b: Blend) -> bool:
+    """Whether two motions share sampling steps; without a window, a motion is taken to be active at all of them."""
+    (start_a, end_a), (start_b, end_b) = (blend.window or (0.0, 1.0) for blend in (a, b))
+    return start_a < end_b and start_b < end_a
 
 
 def metadata_of(

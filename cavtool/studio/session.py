@@ -135,6 +135,7 @@ class Session:
         seed: int,
         motions: Sequence[Motion] = (),
         *,
+        turns: bool = False,
         styles: Sequence[LoraState] = (),
         negative: str = "",
         steps: int | None = None,
@@ -156,7 +157,8 @@ class Session:
         predict = partial(backbone.predict_guided, **texts, guidance_scale=guidance)
         shape = backbone.latent_shape(clip.num_frames, clip.height, clip.width)
         latents = seeded_noise(shape, seed, backbone.device) * scheduler.init_noise_sigma
-        return self.decode(self.denoise(predict, scheduler, latents, motions, styles=styles, on_step=on_step))
+        latents = self.denoise(predict, scheduler, latents, motions, turns=turns, styles=styles, on_step=on_step)
+        return self.decode(latents)
 
     def decode(self, latents_BCFHW: Tensor) -> FramesFHWC:
         """The frames (F, H, W, 3) of latents."""
@@ -181,24 +183,30 @@ class Session:
         latents_BCFHW: Tensor,
         motions: Sequence[Motion] = (),
         *,
+        turns: bool = False,
         styles: Sequence[LoraState] = (),
         start: int = 0,
         on_step: Callable[[int], None] = lambda _: None,
     ) -> Tensor:
         """Sample from the step with index `start` to the end, motions merged for their steps, styles for all.
 
+        With `turns`, of the motions of a step only one is merged, each in turn: nearly the mean of their predictions,
+        where the sum of their weights leaves what each of them was trained on.
         Raises InvalidInput if weights or guidance are so large that the result is not finite.
         """
         self.make_room()
         spans = [self.span_of(motion, scheduler) for motion in motions]
         loras = [(state, 1.0) for state in styles if targets(state)]
-        cuts = {*chain.from_iterable(spans), len(scheduler.timesteps)}
+        num_steps = len(scheduler.timesteps)
+        cuts = set(range(num_steps + 1)) if turns else {*chain.from_iterable(spans), num_steps}
         for stop in sorted(cut for cut in cuts if cut > start):
             active = [
                 (motion.state, motion.weight)
                 for motion, (first, end) in zip(motions, spans, strict=True)
                 if first <= start and stop <= end
             ]
+            if turns and active:
+                active = [active[start % len(active)]]
             with merged(self.backbone.denoiser, [*loras, *active]):
                 latents_BCFHW = sample(predict, scheduler, latents_BCFHW, start=start, stop=stop, on_step=on_step)
             start = stop

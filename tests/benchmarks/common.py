@@ -118,12 +118,16 @@ def make(
     seeds: Sequence[int],
     motions: Sequence[Motion] = (),
     motion: str = "",
+    *,
+    turns: bool = False,
 ) -> list[Clip]:
     """A clip of every scene with every seed; `motion` is what the prompt says of it."""
     usual, clips = SampleRecipe("a"), []
     for asked in (Asked(*look, motion) for look in looks):
         for seed in seeds:
-            frames = session.generate(asked.prompt, seed, motions, steps=usual.steps, guidance=usual.guidance)
+            frames = session.generate(
+                asked.prompt, seed, motions, turns=turns, steps=usual.steps, guidance=usual.guidance
+            )
             clips.append(Clip(asked, seed, frames, judge.read(frames)))
     return clips
 

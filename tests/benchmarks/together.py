@@ -1,9 +1,9 @@
 """Two motions in the same clips: `python -m tests.benchmarks.together [PROMPTS [SEEDS [STEPS]]]`.
 
 Each motion is learned once, from a reference with an appearance that cav-mini never saw. The rows of a pair are the
-same prompts and seeds without a motion, with either motion alone, with both, and with both at weight 0.7; the judge
-reads the clips. A course and a change of size complement each other, as an object motion and a camera motion do; two
-courses compete for the subject's position. The intervals are over prompts and seeds.
+same prompts and seeds without a motion, with either motion alone, with both, with both at weight 0.7, and with both in
+turns; the judge reads the clips. A course and a change of size complement each other, as an object motion and a camera
+motion do; two courses compete for the subject's position. The intervals are over prompts and seeds.
 """
 
 import sys
@@ -64,11 +64,11 @@ def differences(pair: tuple[str, str], clips: Clips) -> list[str]:
     return [
         f"- {a} beside {b}, {both} less alone: {with_difference(followed(clips[both], a), followed(clips[a], a))}"
         for a, b in ((a, b), (b, a))
-        for both in (BOTH, BOTH_LOWER)
+        for both in (BOTH, BOTH_LOWER, TURNS)
     ]
 
 
-BOTH, BOTH_LOWER = "`a b`", f"`a:{LOWER} b:{LOWER}`"
+BOTH, BOTH_LOWER, TURNS = "`a b`", f"`a:{LOWER} b:{LOWER}`", "`a b --turns`"
 
 
 def main() -> None:
@@ -89,11 +89,12 @@ def main() -> None:
             **{name: alone[name] for name in pair},
             BOTH: make(session, judge, prompts, seeds, both),
             BOTH_LOWER: make(session, judge, prompts, seeds, [replace(motion, weight=LOWER) for motion in both]),
+            TURNS: make(session, judge, prompts, seeds, both, turns=True),
         }
         rows += rows_of(pair, clips)
         if pair == PAIRS[0]:
             references = [(f"{name}\nreference", world.render(reference_of(name))) for name in pair]
-            made = [(f"{clip.asked.prompt}\nboth", clip.frames) for clip in clips[BOTH][::num_seeds]]
+            made = [(f"{clip.asked.prompt}\nin turns", clip.frames) for clip in clips[TURNS][::num_seeds]]
             video.contact_sheet([*references, *made], RESULTS / "together.png", scale=1)
         lines += differences(pair, clips)
     titles = ("a + b", "motions", "fidelity to a", "fidelity to b", "the lower of both", "attributes right")

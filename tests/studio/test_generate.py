@@ -107,6 +107,38 @@ def test_a_motion_changes_the_video_by_its_weight_and_is_removed_afterwards(
 
 
 @pytest.mark.slow
+def test_a_motion_in_turns_with_itself_is_the_motion_alone(session: Session, shaky: str, tmp_path: Path) -> None:
+    def made(*motions: Blend, turns: bool) -> video.Frames:
+        recipe = dataclasses.replace(QUICK, motions=motions, turns=turns)
+        return pixels(generate(recipe, output=tmp_path / "v.mp4", overwrite=True, session=session)[0]).astype(int)
+
+    alone, twice = made(Blend(shaky), turns=False), [Blend(shaky)] * 2
+    assert np.array_equal(made(*twice, turns=True), alone)
+    assert not np.array_equal(made(*twice, turns=False), alone)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("windows", "turns", "told"),
+    [
+        ([None, (0.5, 1.0)], False, "added motions disturb each other"),
+        ([(0.0, 0.5), (0.5, 1.0)], False, ""),
+        ([None, None], True, ""),
+        ([None], True, "`--turns` does nothing with fewer than two motions"),
+    ],
+)
+def test_motions_that_are_added_are_said_to_disturb_each_other(
+    session: Session, shaky: str, tmp_path: Path, windows: list[tuple[float, float] | None], turns: bool, told: str
+) -> None:
+    events: list[Event] = []
+    blends = tuple(Blend(shaky, window=window) for window in windows)
+    recipe = dataclasses.replace(QUICK, motions=blends, turns=turns, steps=1)
+    generate(recipe, output=tmp_path / "v.mp4", session=session, on_event=events.append)
+    texts = [e.text for e in events if isinstance(e, Note | Warn) and "motions" in e.text]
+    assert [told in text for text in texts] == [True] * bool(told)
+
+
+@pytest.mark.slow
 def test_ten_motions_add_up_and_more_than_fit_into_the_metadata_are_refused(
     session: Session, shaky: str, tmp_path: Path
 ) -> None:
@@ -127,7 +159,7 @@ def test_the_file_holds_the_recipe_without_paths_which_reproduces_it(
     session: Session, shaky: str, tmp_path: Path, suffix: str
 ) -> None:
     motions = (Blend(shaky, 0.7), Blend(shaky, -0.2, window=(0.5, 1.0)))
-    recipe = dataclasses.replace(QUICK, motions=motions, negative="blue", steps=2)
+    recipe = dataclasses.replace(QUICK, motions=motions, negative="blue", steps=2, turns=True)
     (file,) = generate(recipe, output=tmp_path / f"first{suffix}", session=session)
     recorded = video.read_recipe(file)
     assert recorded is not None

@@ -65,6 +65,25 @@ def test_a_motion_is_merged_at_the_steps_of_its_window(
     assert torch.equal(layer.weight.data, original)
 
 
+@pytest.mark.slow
+def test_motions_take_turns_at_the_steps_that_they_share(session: Session) -> None:
+    names = session.backbone.temporal_targets()
+    layer: Any = session.backbone.denoiser.get_submodule(names[0])
+    states = [random_state(session.backbone, names, seed) for seed in (1, 2)]
+    original, first, second = (tensor.clone() for tensor in (layer.weight.data, *(_delta(s, names[0]) for s in states)))
+    deltas = {"": 0 * first, "a": 0.5 * first, "b": second}
+    seen: list[str] = []
+
+    def on_step(_: int) -> None:
+        changed = layer.weight.data - original
+        seen.extend(key for key, delta in deltas.items() if torch.allclose(changed, delta, atol=1e-6))
+
+    motions = [Motion(states[0], 0.5, window=(0.0, 0.8)), Motion(states[1], 1.0, window=(0.2, 1.0))]
+    session.generate("a red cat", 1, motions, turns=True, steps=5, guidance=1, on_step=on_step)
+    assert seen == ["a", "b", "a", "b", "b"]
+    assert torch.equal(layer.weight.data, original)
+
+
 def _delta(state: LoraState, layer: str) -> torch.Tensor:
     A, B = pairs_of(state)[layer]
     return B @ A

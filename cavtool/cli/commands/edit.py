@@ -21,6 +21,7 @@ from cavtool.cli.params import (
     Quantize,
     SamplingSteps,
     Styles,
+    Turns,
     VaeTiling,
     existing,
 )
@@ -42,6 +43,7 @@ def edit(
     prompt: Annotated[str, typer.Argument(help="Description of the edited video.", show_default=False)],
     *,
     motions: Motions = None,
+    turns: Turns = Recipe.turns,
     styles: Styles = None,
     source_prompt: Annotated[str, typer.Option(help="Description of the video as it is.")] = Recipe.source_prompt,
     strength: Annotated[float, typer.Option(help="How much may change, from 0 to 1.")] = Recipe.strength,
@@ -77,6 +79,7 @@ def edit(
         prompt=prompt,
         source_prompt=source_prompt,
         motions=tuple(map(parse_blend, motions or ())),
+        turns=turns,
         styles=tuple(map(parse_absorber, styles or ())),
         start=start,
         strength=strength,

@@ -22,6 +22,7 @@ from cavtool.cli.params import (
     Quantize,
     SamplingSteps,
     Styles,
+    Turns,
     VaeTiling,
     existing_or_none,
 )
@@ -41,6 +42,7 @@ def generate(
     prompt: Annotated[str, typer.Argument(help="Description of the video.", show_default=False)] = "",
     *,
     motions: Motions = None,
+    turns: Turns = Recipe.turns,
     styles: Styles = None,
     num_videos: Annotated[
         int, typer.Option("-n", help="Number of videos, with seeds SEED, SEED+1, ...")
@@ -90,6 +92,7 @@ def generate(
         "model": model,
         "device": device,
         "scale": scale,
+        "turns": turns,
     }
     memory = MemoryOptions(offload=offload, quantize=quantize, vae_tiling=vae_tiling, compile=compile_)
     recipe = _changed(_recipe_in(like), _on_command_line(ctx, values)) if like else Recipe(**values)
