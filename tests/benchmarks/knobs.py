@@ -19,13 +19,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from cavtool import video
 from cavtool.core.adapters import lora
 from cavtool.core.adapters.absorber import ADAPTER, load_absorber
-from cavtool.core.backbones.protocol import Backbone, Conditioning
+from cavtool.core.backbones.protocol import Backbone, Conditioning, FramesFHWC
 from cavtool.core.noise import step_generator
 from cavtool.mini import world
 from cavtool.mini2.training.optimizer import Muon
@@ -47,9 +48,9 @@ averaged over about the last 33 steps had 0.11, 0.44 and 0.55 after the first th
 After 280 steps the averaged weights kept 1.00 of the subjects, the last ones 0.67. These checkpoints were measured with
 a script that is not kept.
 
-All ways but "convolutions" train attention alone, as `learn` did then. The two clips here end where they began. On
-"hops", which crosses the frame, the usual training had a fidelity of 0.32 and kept 0.33 of the subjects, the one with
-convolutions 0.79 and 0.67 (`--clips hops`)."""
+All ways but "convolutions" and "recoloured" train attention alone, as `learn` did then. The two clips here end where
+they began. On "hops", which crosses the frame, the usual training had a fidelity of 0.32 and kept 0.33 of the subjects,
+the one with convolutions 0.79 and 0.67 (`--clips hops`)."""
 BANK = 16  # clips of the base's own
 GOLDEN = 0.6180339887  # its multiples fill [0, 1) evenly
 
@@ -77,6 +78,7 @@ class Way:
     convolutions: bool = False  # and the convolutions along time
     dropout: float = 0.0  # share of steps without the absorber
     absorber: str = "dual"
+    recolour: int = 0  # versions of the clip in other colours, 0 for the clip as it is
     keep: float = 0.0
     seed: int = 0
 
@@ -105,6 +107,7 @@ WAYS = {
     "debiased": replace(USUAL, debiased=True),
     "K only": replace(USUAL, layers="to_k"),
     "convolutions": replace(USUAL, convolutions=True),
+    "recoloured": replace(USUAL, convolutions=True, recolour=16),
     "applied from 0.7": replace(USUAL, applied_from=0.7),
     "absorber dropout": replace(USUAL, dropout=0.2),
     "no absorber": replace(USUAL, absorber="none"),
@@ -118,7 +121,7 @@ WAYS = {
 
 @dataclass(frozen=True)
 class Prepared:
-    """A clip's latents (1, C, F, H, W), absorber and conditioning, with the absorber's token and without."""
+    """A clip's latents (N, C, F, H, W), its absorber, and its conditioning with the absorber's token and without."""
 
     latents: Tensor
     absorber: lora.LoraState
@@ -133,15 +136,29 @@ def training_session() -> Session:
 
 
 @cache
-def prepared(clip: str, absorber: str) -> Prepared:
+def prepared(clip: str, absorber: str, recolour: int) -> Prepared:
     """A clip ready to learn from; its absorber is trained once for all ways."""
     backbone, foreign_clip = training_session().backbone, TUNE[clip]
     frames = foreign.seen_by_the_model(foreign_clip)
-    state = train_absorber(backbone, frames, foreign_clip.appearance, VARIANTS[absorber], LearnRecipe.absorber_steps)
+    versions = recoloured(frames, recolour) or [frames]
+    every = np.concatenate(versions)
+    state = train_absorber(backbone, every, foreign_clip.appearance, VARIANTS[absorber], LearnRecipe.absorber_steps)
     token = load_absorber(backbone, state)
     conditioning = backbone.encode_text([foreign_clip.prompt], token)
     lora.remove_all(backbone.denoiser)
-    return Prepared(backbone.encode_clip(frames), state, conditioning, backbone.encode_text([foreign_clip.prompt]))
+    latents = torch.cat([backbone.encode_clip(each) for each in versions])
+    return Prepared(latents, state, conditioning, backbone.encode_text([foreign_clip.prompt]))
+
+
+def recoloured(frames: FramesFHWC, num_versions: int) -> list[FramesFHWC]:
+    """Versions of a clip in other colours: its channels permuted, some of them inverted, with random gammas."""
+    rng, levels, versions = np.random.default_rng(0), np.linspace(0, 1, 256), []
+    for _ in range(num_versions):
+        order, inverted, gammas = rng.permutation(3), rng.random(3) < 0.5, np.exp(rng.uniform(-0.5, 0.5, 3))
+        curves = [(1 - levels if inverted[i] else levels) ** gammas[i] for i in range(3)]
+        channels = [(255 * curves[i]).round().astype(np.uint8)[frames[..., order[i]]] for i in range(3)]
+        versions.append(np.stack(channels, axis=-1))
+    return versions
 
 
 @cache
@@ -169,7 +186,7 @@ class Training:
 
     def __init__(self, clip: str, way: Way) -> None:
         self.backbone: Backbone = training_session().backbone
-        self.way, self.clip = way, prepared(clip, way.absorber)
+        self.way, self.clip = way, prepared(clip, way.absorber, way.recolour)
         load_absorber(self.backbone, self.clip.absorber)
         targets = [
             name
@@ -247,7 +264,8 @@ class Training:
 
     def _denoising(self, step: int, conditioning: Conditioning, generator: torch.Generator) -> Tensor:
         count = 2 if self.way.paired else self.way.batch
-        latents = self.clip.latents.repeat(count, 1, 1, 1, 1)
+        picks = torch.randint(len(self.clip.latents), (count,), generator=generator)
+        latents = self.clip.latents[picks[:1].expand(count) if self.way.paired else picks]
         timesteps = self._timesteps(step, count, generator)
         noise = torch.randn(latents.shape, generator=generator)
         if self.way.paired:
