@@ -71,7 +71,7 @@ def main() -> None:
                 subject.append(float(reading.subject == SUBJECT))
                 right_place.append(float(reading.place == place))
                 followed.append(fidelity(reading.channels, truth))
-                if seed == SEEDS[0]:
+                if (place, seed) == (PLACES[0], SEEDS[0]):
                     sheet.append((f"{prompt}\nstyle: {kind}", frames))
         rows.append((str(kind), *map(with_interval, (subject, right_place, followed))))
         print(rows[-1], flush=True)
