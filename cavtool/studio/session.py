@@ -190,9 +190,9 @@ class Session:
     ) -> Tensor:
         """Sample from the step with index `start` to the end, motions merged for their steps, styles for all.
 
-        With `turns`, of the motions of a step only one is merged, each in turn: nearly the mean of their predictions,
-        where the sum of their weights leaves what each of them was trained on.
-        Raises InvalidInput if weights or guidance are so large that the result is not finite.
+        With `turns`, only one of a step's motions is merged, each in turn: over the steps, about the mean of what they
+        predict alone. No model was trained on the sum of their weights. Raises InvalidInput if weights or guidance are
+        so large that the result is not finite.
         """
         self.make_room()
         spans = [self.span_of(motion, scheduler) for motion in motions]

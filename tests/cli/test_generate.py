@@ -20,7 +20,7 @@ def test_the_written_recipe_gives_the_same_video(
     cav: Cav, forked_cav: ForkedCav, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    options = ("-n", "2", "--seed", "4", "--steps", "1", "--guidance", "2", "--negative", "blue")
+    options = ("-n", "2", "--seed", "4", "--steps", "1", "--guidance", "2", "--negative", "blue", "--turns")
     done = forked_cav("generate", "ironman", *options)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["ironman-4.mp4", "ironman-5.mp4"]
@@ -28,12 +28,13 @@ def test_the_written_recipe_gives_the_same_video(
     assert "1/1" in done.stderr
     recipe = video.read_recipe(Path("ironman-5.mp4"))
     assert recipe is not None
-    assert {key: recipe[key] for key in ("prompt", "seed", "steps", "guidance", "negative", "model")} == {
+    assert {key: recipe[key] for key in ("prompt", "seed", "steps", "guidance", "negative", "turns", "model")} == {
         "prompt": "ironman",
         "seed": 5,
         "steps": 1,
         "guidance": 2.0,
         "negative": "blue",
+        "turns": True,
         "model": "cav-mini",
     }
     again = cav("generate", "--like", "ironman-5.mp4", "-o", "again.mp4", "--json")

@@ -147,6 +147,17 @@ def test_a_motion_changes_the_edit_and_is_removed_afterwards(
 
 
 @pytest.mark.slow
+def test_motions_take_turns_in_an_edit(session: Session, shaky: str, cat: Path, tmp_path: Path) -> None:
+    def made(name: str, *motions: Blend, turns: bool) -> Path:
+        recipe = dataclasses.replace(QUICK, motions=motions, turns=turns, strength=0.5)
+        return edit(cat, recipe, output=tmp_path / name, session=session)
+
+    alone, twice = made("alone.mp4", Blend(shaky), turns=False), [Blend(shaky)] * 2
+    assert distance(made("turns.mp4", *twice, turns=True), alone) == 0
+    assert distance(made("added.mp4", *twice, turns=False), alone) > 0
+
+
+@pytest.mark.slow
 def test_a_style_changes_the_edit_and_is_recorded(session: Session, cat: Path, tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(5)
     token = {"look": torch.randn(2, session.backbone.token_like("a", 1).shape[-1], generator=generator)}
