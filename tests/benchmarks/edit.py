@@ -191,8 +191,21 @@ def sweep(session: Session, judge: Judge) -> None:
     video.contact_sheet(sheet, RESULTS / "edit-sweep.png", scale=1)
 
 
+def generated(session: Session, judge: Judge, clips: Sequence[Source]) -> tuple[str, ...]:
+    """What the base shows under the new prompts alone: an edit can hardly show the new subject more often."""
+    attributes = []
+    for clip in clips:
+        frames = session.generate(
+            clip.swapped_prompt, DESCRIBED.seed or 0, [], steps=USUAL.steps, guidance=USUAL.guidance
+        )
+        read, scene = judge.read(frames), clip.scene
+        attributes.append((read.subject == clip.new_subject, read.colour == scene.colour, read.place == scene.place))
+    shares = [with_interval([float(right) for right in rights]) for rights in zip(*attributes, strict=True)]
+    return ("generated without the source, for comparison", *shares, "-", "-")
+
+
 def swaps(session: Session, judge: Judge, clips: Sequence[Source]) -> str:
-    rows, sheet = [], list[tuple[str, video.Frames]]()
+    rows, sheet = [generated(session, judge, clips)], list[tuple[str, video.Frames]]()
     for recipe in (DESCRIBED, replace(DESCRIBED, start=EditStart.NOISE)):
         made = [swapped(session, judge, clip, recipe) for clip in clips]
         rows.append(swap_row(title_of(recipe), made))
