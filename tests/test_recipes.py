@@ -214,6 +214,8 @@ def test_a_sample_recipe_out_of_range_is_refused(values: dict[str, Any]) -> None
         {"lr": 1e38},
         {"absorber_lr": -1.0},
         {"batch_size": 0},
+        {"recolour": -1},
+        {"recolour": 257},
         {"seed": 2**63},
     ],
 )

@@ -9,6 +9,7 @@ from cavtool.recipes.common import DEFAULT_MODEL, MAX_LR, MAX_RANK, AbsorberKind
 from cavtool.recipes.memory import AUTO_MEMORY, MemoryOptions
 
 MAX_STEPS = 400  # of the motion
+MAX_RECOLOUR = 256  # each version takes time to encode, and disk space
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,9 @@ class LearnRecipe:
     `duration`, in seconds, choose the clip (default: its busiest part). If `steps` is 0, the training stops when trials
     of its checkpoints bring nothing better, at most after `MAX_STEPS`, and keeps the best. `absorbers` are loaded in
     place of one that is trained, so that `absorber_kind` and `absorber_steps` do not count. `batch_size` is that of a
-    step, over all processes and parts. Raises InvalidInput for values out of range.
+    step, over all processes and parts. `recolour` is the number of versions in other colours (see `core.colours`) that
+    half of the training takes; with 0, or with existing absorbers, which know the clip's own colours, it takes the clip
+    only. Raises InvalidInput for values out of range.
     """
 
     prompt: str = ""
@@ -37,6 +40,7 @@ class LearnRecipe:
     lr: float = 1.5e-3
     absorber_lr: float = 1e-3
     batch_size: int = 2
+    recolour: int = 0
     seed: int = 0
     device: str = "auto"
     dtype: DType = DType.AUTO
@@ -51,6 +55,7 @@ class LearnRecipe:
         check(self.absorber_steps > 0, "`--absorber-steps` must be at least 1", "`--absorber-kind none` trains none")
         check(self.noise_from is None or 0 <= self.noise_from < 1, "`--noise-from` must be at least 0 and below 1")
         check(1 <= self.rank <= MAX_RANK, f"`--rank` must be from 1 to {MAX_RANK}")
+        check(0 <= self.recolour <= MAX_RECOLOUR, f"`--recolour` must be from 0 to {MAX_RECOLOUR}")
         check(self.batch_size > 0, "`--batch-size` must be at least 1")
         num_parts = self.memory.gradient_accumulation_steps
         check(num_parts <= self.batch_size, f"a batch of {self.batch_size} cannot be split into {num_parts} parts")
@@ -67,6 +72,11 @@ class LearnRecipe:
     def trains_absorber(self) -> bool:
         """Whether there is a stage 1."""
         return self.absorber_kind is not AbsorberKind.NONE and not self.absorbers
+
+    @property
+    def num_versions(self) -> int:
+        """The recoloured versions to learn from, besides the clip."""
+        return 0 if self.absorbers else self.recolour
 
     @property
     def motion_steps(self) -> int:

@@ -3,7 +3,8 @@
 Long training at all timesteps, where leakage shows most. Rows: the base with the same prompts, T-LoRAs without an
 absorber, with each kind, with parts trained one after the other, with whole frames in place of crops, and with
 absorber dropout. Every (variant, motion) is trained once and kept in `absorbers.jsonl` with its settings and the
-base's revision; run again, it goes on where it stopped. Intervals are over prompts and seeds.
+base's revision; run again, it goes on where it stopped. Intervals are over prompts and seeds. `--picture` makes one
+video of each prompt with the motions of this table, which it learns again where the user's cache has none.
 """
 
 import argparse
@@ -11,11 +12,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from platformdirs import user_cache_path
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from cavtool import video
 from cavtool.core.adapters import lora
 from cavtool.core.adapters.absorber import (
     CROP_RATIO,
@@ -94,12 +99,13 @@ def train(session: Session, scene: world.Scene, variant: Variant, settings: Sett
     look = world.caption(scene.subject, scene.colour, scene.place)
     absorber = train_absorber(backbone, frames, look, variant, settings.absorber_steps)
     token = load_absorber(backbone, absorber)
-    latents = backbone.encode_clip(frames).repeat(settings.batch_size, 1, 1, 1, 1)
+    latents = backbone.encode_clip(frames)
     loss_at = motion_loss(
         backbone,
         latents,
         scene.caption,
         token,
+        batch_size=settings.batch_size,
         seed=USUAL.seed,
         first_step=settings.absorber_steps,
         dropout=variant.dropout,
@@ -158,11 +164,36 @@ def key(variant: str, motion: str, settings: Settings) -> dict[str, Any]:
 def measure(variant: str, motion: str, settings: Settings) -> dict[str, Any]:
     """Train one motion one way; the scores of its clips."""
     scene = reference_of(motion)
-    training, session, judge, limits = opened()
-    motions = [] if variant == BASE else [train(training, scene, VARIANTS[variant], settings)]
+    _, session, judge, limits = opened()
+    motions = motions_of(variant, motion, settings)
     clips = make(session, judge, TUNE_PROMPTS, settings.seeds, motions)
     scores = [asdict(score(clip, scene, limits)) for clip in clips]
     return {**key(variant, motion, settings), "scores": scores}
+
+
+def motions_of(variant: str, motion: str, settings: Settings) -> list[Motion]:
+    """The motion learned this way, from the user's cache if it is there; none for the base."""
+    if variant == BASE:
+        return []
+    name = sha256(json.dumps(key(variant, motion, settings), sort_keys=True).encode()).hexdigest()[:16]
+    file = user_cache_path("cav-benchmarks") / "absorbers" / f"{name}.safetensors"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        learned = train(opened()[0], reference_of(motion), VARIANTS[variant], settings)
+        save_file(learned.state, file)
+    return [Motion(load_file(file))]
+
+
+def picture(variants: Sequence[str], motions: Sequence[str], settings: Settings, file: Path) -> None:
+    """A video of each prompt, with each motion learned each way."""
+    _, session, judge, _ = opened()
+    rows = []
+    for motion in motions:
+        rows.append((f"{motion}\nreference", world.render(reference_of(motion))))
+        for variant in variants:
+            clips = make(session, judge, TUNE_PROMPTS, settings.seeds[:1], motions_of(variant, motion, settings))
+            rows += [(f"{clip.asked.prompt}\n{variant}", clip.frames) for clip in clips]
+    video.contact_sheet(rows, file, scale=1)
 
 
 def measured(variants: Sequence[str], motions: Sequence[str], settings: Settings, log: Path) -> dict[str, Any]:
@@ -192,6 +223,7 @@ def main() -> None:
     parser.add_argument("--motions", nargs="+", default=list(TUNE_REFERENCES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[201, 202])
     parser.add_argument("--folder", type=Path, default=RESULTS)
+    parser.add_argument("--picture", action="store_true")
     asked = parser.parse_args()
     settings = Settings(asked.steps, asked.absorber_steps, asked.batch_size, tuple(asked.seeds))
     asked.folder.mkdir(exist_ok=True)
@@ -207,6 +239,8 @@ def main() -> None:
     columns = ("absorber", *TITLES, "fidelity less none's", "leakage less none's")
     notes = f"{settings.steps} steps of {settings.batch_size} at all timesteps on {', '.join(asked.motions)}."
     write_table("absorbers", "Appearance absorbers", columns, rows, notes, asked.folder)
+    if asked.picture:
+        picture(list(variants), asked.motions, settings, asked.folder / "absorbers.png")
 
 
 if __name__ == "__main__":

@@ -116,7 +116,7 @@ def plain_step(session: Session, latents: Tensor, text: Tensor, params: dict[str
 
 def our_step(session: Session, latents: Tensor, params: dict[str, nn.Parameter]) -> Callable[[], object]:
     """A training step of `cav learn`."""
-    loss_at = motion_loss(session.backbone, latents, "a lantern circles", None, seed=0)
+    loss_at = motion_loss(session.backbone, latents, "a lantern circles", None, batch_size=len(latents), seed=0)
     steps = train.new_trainer(session, params, loss_at, len(latents), 10**6, 1e-4).run()
     return lambda: next(steps)
 

@@ -26,7 +26,8 @@ from torch import Tensor, nn
 from cavtool import video
 from cavtool.core.adapters import lora
 from cavtool.core.adapters.absorber import ADAPTER, load_absorber
-from cavtool.core.backbones.protocol import Backbone, Conditioning, FramesFHWC
+from cavtool.core.backbones.protocol import Backbone, Conditioning
+from cavtool.core.colours import recoloured
 from cavtool.core.noise import step_generator
 from cavtool.mini import world
 from cavtool.mini2.training.optimizer import Muon
@@ -78,7 +79,7 @@ class Way:
     convolutions: bool = False  # and the convolutions along time
     dropout: float = 0.0  # share of steps without the absorber
     absorber: str = "dual"
-    recolour: int = 0  # versions of the clip in other colours, 0 for the clip as it is
+    recolour: int = 0  # versions of the clip with what moves in other colours, 0 for the clip as it is
     keep: float = 0.0
     seed: int = 0
 
@@ -140,7 +141,8 @@ def prepared(clip: str, absorber: str, recolour: int) -> Prepared:
     """A clip ready to learn from; its absorber is trained once for all ways."""
     backbone, foreign_clip = training_session().backbone, TUNE[clip]
     frames = foreign.seen_by_the_model(foreign_clip)
-    versions = recoloured(frames, recolour) or [frames]
+    others = recoloured(frames, recolour, seed=0)
+    versions = [frames] * max(len(others), 1) + others  # half of the draws take the clip's own colours
     every = np.concatenate(versions)
     state = train_absorber(backbone, every, foreign_clip.appearance, VARIANTS[absorber], LearnRecipe.absorber_steps)
     token = load_absorber(backbone, state)
@@ -148,17 +150,6 @@ def prepared(clip: str, absorber: str, recolour: int) -> Prepared:
     lora.remove_all(backbone.denoiser)
     latents = torch.cat([backbone.encode_clip(each) for each in versions])
     return Prepared(latents, state, conditioning, backbone.encode_text([foreign_clip.prompt]))
-
-
-def recoloured(frames: FramesFHWC, num_versions: int) -> list[FramesFHWC]:
-    """Versions of a clip in other colours: its channels permuted, some of them inverted, with random gammas."""
-    rng, levels, versions = np.random.default_rng(0), np.linspace(0, 1, 256), []
-    for _ in range(num_versions):
-        order, inverted, gammas = rng.permutation(3), rng.random(3) < 0.5, np.exp(rng.uniform(-0.5, 0.5, 3))
-        curves = [(1 - levels if inverted[i] else levels) ** gammas[i] for i in range(3)]
-        channels = [(255 * curves[i]).round().astype(np.uint8)[frames[..., order[i]]] for i in range(3)]
-        versions.append(np.stack(channels, axis=-1))
-    return versions
 
 
 @cache

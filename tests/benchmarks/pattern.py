@@ -38,12 +38,13 @@ def checkpoints(session: Session, scene: world.Scene) -> Iterator[Motion]:
     backbone, frames, noise_from = session.backbone, world.render(scene), session.model.native.noise_from
     look = world.caption(scene.subject, scene.colour, scene.place)
     token = load_absorber(backbone, train_absorber(backbone, frames, look, VARIANTS["dual"], USUAL.absorber_steps))
-    latents = backbone.encode_clip(frames).repeat(USUAL.batch_size, 1, 1, 1, 1)
+    latents = backbone.encode_clip(frames)
     loss_at = motion_loss(
         backbone,
         latents,
         scene.caption,
         token,
+        batch_size=USUAL.batch_size,
         seed=USUAL.seed,
         first_step=USUAL.absorber_steps,
         noise_from=noise_from,

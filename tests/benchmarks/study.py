@@ -34,6 +34,7 @@ SEEDS = (201, 202)
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
     "250 steps": {"steps": 250},
+    "recoloured": {"recolour": 16},
     "none": {"absorber_kind": AbsorberKind.NONE},
     "s-lora": {"absorber_kind": AbsorberKind.S_LORA},
     "textinv": {"absorber_kind": AbsorberKind.TEXTINV},

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -190,7 +192,7 @@ def test_with_dropout_a_step_of_stage_2_runs_without_the_absorber(modelscope_bac
     latents = torch.randn(1, 4, 4, 8, 8, generator=torch.Generator().manual_seed(0))
 
     def losses(token: Tensor | None, dropout: float) -> list[float]:
-        loss_at = motion_loss(backbone, latents, "a lantern twirls", token, seed=0, dropout=dropout)
+        loss_at = motion_loss(backbone, latents, "a lantern twirls", token, batch_size=1, seed=0, dropout=dropout)
         with torch.no_grad():
             return [loss_at(step).item() for step in range(8)]
 
@@ -207,3 +209,25 @@ def test_with_dropout_a_step_of_stage_2_runs_without_the_absorber(modelscope_bac
     assert set(half) & set(loaded)
     assert set(half) & set(bare)
     assert losses(token, 1e-9) == loaded, "it was not switched on again"
+
+
+def test_half_of_the_draws_of_stage_2_take_the_clip_and_the_others_its_versions(
+    modelscope_backbone: UNetBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each version is recognised by its value."""
+    latents = torch.arange(5.0).reshape(5, 1, 1, 1, 1).expand(5, 4, 2, 8, 8)
+    seen: list[float] = []
+
+    def note(_: UNetBackbone, latents_BCFHW: Tensor, *_args: Any, **_kwargs: Any) -> Tensor:
+        seen.extend(latents_BCFHW[:, 0, 0, 0, 0].tolist())
+        return torch.tensor(0.0)
+
+    monkeypatch.setattr("cavtool.core.adapters.absorber.denoising_loss", note)
+    for count in (5, 1):
+        loss_at = motion_loss(modelscope_backbone, latents[:count], "it twirls", None, batch_size=8, seed=0)
+        for step in range(50):
+            loss_at(step)
+    several, alone = np.array(seen[:400]), seen[400:]
+    assert 0.4 < (several == 0).mean() < 0.6
+    assert {*several} == {0, 1, 2, 3, 4}
+    assert {*alone} == {0}

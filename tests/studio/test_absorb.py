@@ -203,7 +203,7 @@ def test_existing_absorbers_serve_in_stage_2_only_and_a_resumed_run_needs_their_
         UsedAbsorber(name="lantern", kind="textinv", content_id=token.record.content_id, weight=1.0),
         UsedAbsorber(name="ghibli.v1.safetensors", kind="s-lora", content_id=file_sha256(spatial), weight=0.5),
     )
-    assert not {"absorber_kind", "absorbers"} & uncut.record.recipe.keys()
+    assert not {"absorber_kind", "absorbers", "recolour"} & uncut.record.recipe.keys()
     assert str(tmp_path) not in (uncut.folder / "record.toml").read_text()
     with pytest.raises(Interrupted) as caught:
         learn("circle", circle, recipe, replace=True, on_event=interrupt)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -18,16 +19,22 @@ from cavtool.mini import world
 from cavtool.models import write_description
 from cavtool.recipes import AbsorberKind, AbsorbRecipe, Blend, DType, LearnRecipe, SampleRecipe
 from cavtool.registry import Asset
-from cavtool.runs import Outcome
+from cavtool.runs import INPUTS, Outcome
 from cavtool.studio.absorb import absorb
 from cavtool.studio.generate import generate
-from cavtool.studio.learn import learn
+from cavtool.studio.learn import learn, prepare_run
 from cavtool.studio.session import motion_of, open_session
 from cavtool.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("quick_preview")
 SHORT = LearnRecipe(
-    prompt="a white lantern circles on the moon", steps=2, absorber_steps=1, rank=4, batch_size=1, dtype=DType.FP32
+    prompt="a white lantern circles on the moon",
+    steps=2,
+    absorber_steps=1,
+    rank=4,
+    batch_size=1,
+    recolour=2,
+    dtype=DType.FP32,
 )
 
 
@@ -69,6 +76,22 @@ def adapted_modules(asset: Asset) -> list[str]:
     with safe_open(asset.weights, "pt") as file:
         spec = json.loads(file.metadata().get("lora_adapter_metadata", "{}"))
     return sorted(f"unet.{name}" for name in spec.get("unet.target_modules", []))
+
+
+@pytest.mark.slow
+def test_a_motion_and_its_absorber_are_learned_from_recoloured_versions_too(circle: Path) -> None:
+    """What the training reads: the clip, and as many versions in other colours as asked for."""
+    inputs = {}
+    for recolour in (3, 0):
+        recipe = dataclasses.replace(SHORT, recolour=recolour)
+        run, _ = prepare_run("circle", circle, recipe, Workspace(), lambda _: None, replace=True)
+        inputs[recolour] = load_file(run.folder / INPUTS)
+    (own,), (first, *others) = inputs[0]["latents"], inputs[3]["latents"]
+    assert torch.equal(own, first)
+    assert len(others) == 3
+    assert all((version - own).abs().max() > 0.5 for version in others)
+    assert inputs[3]["crops"].shape == inputs[0]["crops"].shape
+    assert (inputs[3]["crops"] - inputs[0]["crops"]).abs().max() > 0.5
 
 
 @pytest.mark.slow

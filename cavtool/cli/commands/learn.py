@@ -83,6 +83,9 @@ def learn(
     rank: Annotated[int, typer.Option(help="Rank of the LoRAs.")] = Recipe.rank,
     lr: Annotated[float, typer.Option(help="Learning rate of the motion.")] = Recipe.lr,
     batch_size: Annotated[int, typer.Option(help="Noised copies of the clip per step.")] = Recipe.batch_size,
+    recolour: Annotated[
+        int, typer.Option(help="Versions of the video, in which what moves has other colours, to learn from too.")
+    ] = Recipe.recolour,
     seed: Annotated[int, typer.Option(help="Random seed.")] = Recipe.seed,
     device: Device = Recipe.device,
     dtype: Annotated[DType, typer.Option(help="Compute precision.")] = Recipe.dtype,
@@ -116,6 +119,7 @@ def learn(
         rank=rank,
         lr=lr,
         batch_size=batch_size,
+        recolour=recolour,
         seed=seed,
         device=device,
         dtype=dtype,

@@ -69,7 +69,7 @@ def _lines(asset: "Asset") -> Iterator[tuple[str, str]]:
     yield "folder", str(asset.folder)
 
 
-_SHOWN = ("steps", "lr", "seed", "noise_from", "absorber_kind", "absorber_steps", "kind")
+_SHOWN = ("steps", "lr", "seed", "noise_from", "recolour", "absorber_kind", "absorber_steps", "kind")
 
 
 def _clip(record: "Record") -> str:

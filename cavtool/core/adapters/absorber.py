@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from cavtool.core.adapters import lora
 from cavtool.core.adapters.heads import Heads, restrict
-from cavtool.core.backbones.protocol import Backbone, FramesFHWC
+from cavtool.core.backbones.protocol import Backbone, Conditioning, FramesFHWC
 from cavtool.core.distributed import WHOLE, Share, StepLoss
 from cavtool.core.losses import denoising_loss
 from cavtool.core.noise import step_generator
@@ -22,6 +22,7 @@ from cavtool.core.noise import step_generator
 ADAPTER = "cav_absorber"
 TOKEN = "token"  # noqa: S105 a key, not a secret
 TOKEN_VECTORS = 2  # our choice; the paper does not say
+OWN_COLOURS = 0.5  # share of the draws that take the clip and not a recoloured version
 CROP_RATIO = (0.33, 0.67)  # of the frame's sides (Ren et al. 2024, appendix A.2): appearance without layout
 
 Params = dict[str, nn.Parameter]
@@ -105,10 +106,11 @@ def load_absorber(backbone: Backbone, state: lora.LoraState) -> Tensor | None:
 
 def motion_loss(
     backbone: Backbone,
-    latents_BCFHW: Tensor,
+    latents_NCFHW: Tensor,
     prompt: str,
     token: Tensor | None,
     *,
+    batch_size: int,
     seed: int,
     first_step: int = 0,
     noise_from: float = 0.0,
@@ -116,8 +118,10 @@ def motion_loss(
 ) -> StepLoss:
     """The loss of each step of stage 2: the whole clip under the prompt y, with the absorber that the backbone has.
 
-    Ren et al. 2024, equation (5). With the probability `dropout` a step runs without the injected absorber and its
-    token (MotionDirector, Zhao et al. 2023); merged ones stay. `first_step` is the number of steps of earlier stages.
+    Ren et al. 2024, equation (5). The first of the latents are those of the clip, the others, if there are any, of
+    versions of it: each element of a batch takes the clip or, just as often, one of the others. With the probability
+    `dropout` a step runs without the injected absorber and its token (MotionDirector, Zhao et al. 2023); merged ones
+    stay. `first_step` is the number of steps of earlier stages.
     """
     conditioning = backbone.encode_text([prompt], token)
     bare = backbone.encode_text([prompt]) if dropout else conditioning
@@ -126,7 +130,15 @@ def motion_loss(
         generator = step_generator(seed, first_step + step)
         if dropout and torch.rand((), generator=generator) < dropout:
             with lora.switched_off(backbone.denoiser, ADAPTER):
-                return denoising_loss(backbone, latents_BCFHW, bare, generator, noise_from=noise_from, share=share)
-        return denoising_loss(backbone, latents_BCFHW, conditioning, generator, noise_from=noise_from, share=share)
+                return loss_of(generator, bare, share)
+        return loss_of(generator, conditioning, share)
+
+    def loss_of(generator: torch.Generator, conditioning: Conditioning, share: Share) -> Tensor:
+        versions = torch.zeros(batch_size, dtype=torch.long)
+        if len(latents_NCFHW) > 1:
+            others = torch.randint(1, len(latents_NCFHW), (batch_size,), generator=generator)
+            versions = torch.where(torch.rand(batch_size, generator=generator) < OWN_COLOURS, versions, others)
+        latents = latents_NCFHW[versions]
+        return denoising_loss(backbone, latents, conditioning, generator, noise_from=noise_from, share=share)
 
     return loss_at

@@ -12,6 +12,7 @@ from cavtool import video
 from cavtool.core.adapters.absorber import crop_bank
 from cavtool.core.adapters.existing import combine
 from cavtool.core.backbones.memory import check_options
+from cavtool.core.colours import recoloured
 from cavtool.core.devices import explain_oom
 from cavtool.core.distributed import from_main, shares_of
 from cavtool.errors import MediaError, RequirementError
@@ -55,9 +56,10 @@ def prepare_run(
         warn_if_too_long(session, prompts, on_event)
         _warn_about_experts(noise_from, session, on_event)
         given = load_absorbers(recipe.absorbers, session, workspace, on_event)
-        inputs = _encode_inputs(session, frames, recipe.seed if recipe.trains_absorber else None)
+        latents = session.backbone.encode_clip(frames)
+        inputs = _encode_inputs(session, frames, latents, recipe)
         session.backbone.release("vae")
-        heads = temporal_heads(session, inputs["latents"], recipe.prompt_for(name), on_event)
+        heads = temporal_heads(session, latents, recipe.prompt_for(name), on_event)
     inputs |= {f"{HEADS}{layer}": mask_H for layer, mask_H in heads.items()}
     inputs |= {f"{ABSORBER}{key}": value for key, value in combine([each.state for each in given]).items()}
     used = tuple(each.used for each in given)
@@ -146,9 +148,14 @@ def temporal_heads(session: Session, latents: Tensor, prompt: str, on_event: OnE
     return heads
 
 
-def _encode_inputs(session: Session, frames: video.Frames, crop_seed: int | None) -> dict[str, Tensor]:
-    """The clip's frames and latents, and the latents of its crop bank (N, C, 1, H, W) unless the seed is None."""
-    inputs = {"frames": torch.from_numpy(frames), "latents": session.backbone.encode_clip(frames)}
-    if crop_seed is not None:
-        inputs["crops"] = session.backbone.encode_stills(crop_bank(frames, NUM_CROPS, crop_seed))
+def _encode_inputs(
+    session: Session, frames: video.Frames, latents_1CFHW: Tensor, recipe: LearnRecipe
+) -> dict[str, Tensor]:
+    """The clip's frames, latents of it and its recoloured versions (N, C, F, H, W), and of crops (N, C, 1, H, W)."""
+    backbone, inputs = session.backbone, {"frames": torch.from_numpy(frames)}
+    versions = recoloured(frames, recipe.num_versions, recipe.seed)
+    inputs["latents"] = torch.cat([latents_1CFHW, *map(backbone.encode_clip, versions)])
+    if recipe.trains_absorber:
+        every = [frame for clip in (*[frames] * max(len(versions), 1), *versions) for frame in clip]  # half its own
+        inputs["crops"] = backbone.encode_stills(crop_bank(every, NUM_CROPS, recipe.seed))
     return {key: value.cpu().contiguous() for key, value in inputs.items()}

@@ -23,7 +23,7 @@ from cavtool.studio.weights import heads_metadata, save_weights
 
 _SEPARATE = {"prompt", "appearance", "model", "absorbers"}  # in fields of their own, not in the table of the recipe
 _OF_MACHINE = {"memory"}
-_OF_STAGE_1 = {"absorber_kind", "absorber_steps", "absorber_lr"}  # without effect if existing absorbers are used
+_WITHOUT_EFFECT = {"absorber_kind", "absorber_steps", "absorber_lr", "recolour"}  # if existing absorbers are used
 
 
 def save_results(
@@ -91,7 +91,7 @@ def _has_weights(registry: Registry, name: str, weights: Path) -> bool:
 
 def _draft(asked: RunRecord, model: Model, kind: Kind, state: LoraState) -> Record:
     recipe = asked.recipe
-    left_out = _SEPARATE | _OF_MACHINE | (_OF_STAGE_1 if recipe.absorbers else set())
+    left_out = _SEPARATE | _OF_MACHINE | (_WITHOUT_EFFECT if recipe.absorbers else set())
     table = {key: value for key, value in to_table(recipe).items() if key not in left_out}
     return Record(
         name=asked.name if kind == "motion" else absorber_name(asked.name),

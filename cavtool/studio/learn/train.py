@@ -113,10 +113,17 @@ class Training:
         backbone, recipe = self.session.backbone, self.recipe
         existing = _under(ABSORBER, self.inputs)
         token = load_absorber(backbone, absorber) if absorber else token_of([existing], backbone)
-        latents = self.inputs["latents"].to(backbone.device).repeat(recipe.batch_size, 1, 1, 1, 1)
+        latents = self.inputs["latents"].to(backbone.device)
         first = recipe.total_steps - recipe.motion_steps
         loss_at = motion_loss(
-            backbone, latents, prompt, token, seed=recipe.seed, first_step=first, noise_from=self.noise_from
+            backbone,
+            latents,
+            prompt,
+            token,
+            batch_size=recipe.batch_size,
+            seed=recipe.seed,
+            first_step=first,
+            noise_from=self.noise_from,
         )
         backbone.release("text_encoder")
         targets = backbone.temporal_targets()
