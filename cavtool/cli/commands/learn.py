@@ -84,7 +84,7 @@ def learn(
     lr: Annotated[float, typer.Option(help="Learning rate of the motion.")] = Recipe.lr,
     batch_size: Annotated[int, typer.Option(help="Noised copies of the clip per step.")] = Recipe.batch_size,
     recolour: Annotated[
-        int, typer.Option(help="Versions of the video, in which what moves has other colours, to learn from too.")
+        int, typer.Option(help="Recoloured versions to train on as well: what moves has other colours in them.")
     ] = Recipe.recolour,
     seed: Annotated[int, typer.Option(help="Random seed.")] = Recipe.seed,
     device: Device = Recipe.device,
