@@ -1,6 +1,6 @@
 """User requests as frozen dataclasses that check their values: the same for the CLI, runs and metadata."""
 
-from cavtool.recipes.absorb import Absorber, AbsorbRecipe, parse_absorber
+from cavtool.recipes.absorb import ABSORBER_STEPS, STYLE_STEPS, Absorber, AbsorbRecipe, parse_absorber
 from cavtool.recipes.blend import Blend, parse_blend
 from cavtool.recipes.common import (
     DEFAULT_MODEL,
@@ -18,12 +18,14 @@ from cavtool.recipes.mix import MixRecipe
 from cavtool.recipes.sample import SampleRecipe
 
 __all__ = [
+    "ABSORBER_STEPS",
     "AUTO_MEMORY",
     "DEFAULT_MODEL",
     "MAX_GUIDANCE",
     "MAX_RANK",
     "MAX_SAMPLING_STEPS",
     "NO_SAVING",
+    "STYLE_STEPS",
     "AbsorbRecipe",
     "Absorber",
     "AbsorberKind",

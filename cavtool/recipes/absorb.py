@@ -18,6 +18,8 @@ from cavtool.recipes.common import (
 )
 from cavtool.recipes.memory import AUTO_MEMORY, MemoryOptions
 
+ABSORBER_STEPS = 100  # more keep no more of the appearance out of a motion
+STYLE_STEPS = 600
 WEIGHT_FILES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 _NAME_AND_WINDOW = re.compile(r"(?P<name>[a-z0-9][a-z0-9_-]*)(?P<rest>[:@].*)")
 
@@ -71,12 +73,14 @@ def _is_in_a_path(before: str, after: str) -> bool:
 class AbsorbRecipe:
     """The training of an absorber on its own; `prompt` describes the appearance (y_S in Ren et al. 2024).
 
-    Raises InvalidInput for values out of range.
+    One `for_style` shows it in new places; any other keeps it out of a motion. `steps` is ABSORBER_STEPS or STYLE_STEPS
+    if None. Raises InvalidInput for values out of range.
     """
 
     prompt: str = ""
     kind: AbsorberKind = AbsorberKind.DUAL
-    steps: int = 100
+    for_style: bool = False
+    steps: int | None = None
     rank: int = 32
     lr: float = 1e-3
     batch_size: int = 2
@@ -89,8 +93,14 @@ class AbsorbRecipe:
     def __post_init__(self) -> None:
         check(self.kind is not AbsorberKind.NONE, "`--kind` must be dual, s-lora or textinv")
         check_prompt(self.prompt)
-        check(self.steps > 0, "`--steps` must be at least 1")
+        check(self.num_steps > 0, "`--steps` must be at least 1")
         check(1 <= self.rank <= MAX_RANK, f"`--rank` must be from 1 to {MAX_RANK}")
         check(0 < self.lr <= MAX_LR, f"`lr` must be above 0 and at most {MAX_LR:g}")
         check(self.batch_size > 0, "`batch_size` must be at least 1")
         check_seed(self.seed)
+
+    @property
+    def num_steps(self) -> int:
+        """The number of training steps."""
+        usual = STYLE_STEPS if self.for_style else ABSORBER_STEPS
+        return usual if self.steps is None else self.steps

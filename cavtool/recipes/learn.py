@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from cavtool.names import absorber_name, check_learned
-from cavtool.recipes.absorb import Absorber
+from cavtool.recipes.absorb import ABSORBER_STEPS, Absorber
 from cavtool.recipes.common import DEFAULT_MODEL, MAX_LR, MAX_RANK, AbsorberKind, DType, check, check_prompt, check_seed
 from cavtool.recipes.memory import AUTO_MEMORY, MemoryOptions
 
@@ -34,7 +34,7 @@ class LearnRecipe:
     start: float | None = None
     duration: float | None = None
     steps: int = 0
-    absorber_steps: int = 100
+    absorber_steps: int = ABSORBER_STEPS
     noise_from: float | None = None
     rank: int = 32
     lr: float = 1.5e-3

@@ -10,7 +10,7 @@ from PIL import Image
 
 from cavtool import video
 from cavtool.core.adapters import lora
-from cavtool.core.adapters.absorber import crop_bank
+from cavtool.core.adapters.absorber import CROP_RATIO, STYLE_RATIO, crop_bank
 from cavtool.core.adapters.heads import Heads, other_heads
 from cavtool.core.adapters.lora import LoraState
 from cavtool.core.devices import explain_oom
@@ -24,6 +24,7 @@ from cavtool.registry.record import WEIGHTS
 from cavtool.schema import to_table
 from cavtool.studio.learn.prepare import NUM_CROPS, open_for_training, temporal_heads
 from cavtool.studio.learn.train import absorber_trainer, smooth
+from cavtool.studio.own_stills import own_stills
 from cavtool.studio.retry import retrying
 from cavtool.studio.session import Session, warn_if_too_long
 from cavtool.studio.weights import save_weights
@@ -120,11 +121,15 @@ def _train(
 ) -> tuple[LoraState, float]:
     """Stage 1 on the crops of these frames: the absorber and its last smoothed loss."""
     backbone, clip = session.backbone, session.model.clip
-    crops = backbone.encode_stills(crop_bank(frames, NUM_CROPS, recipe.seed, size=(clip.height, clip.width)))
+    ratios = STYLE_RATIO if recipe.for_style else CROP_RATIO
+    size = (clip.height, clip.width)
+    crops = backbone.encode_stills(crop_bank(frames, NUM_CROPS, recipe.seed, size=size, ratios=ratios))
     heads = _spatial_heads(session, clip_FHWC, recipe.prompt, on_event)
     backbone.release("vae")
-    trainer, began, smoothed = absorber_trainer(session, recipe, crops, heads), time.monotonic(), 0.0
-    on_event(Stage("absorber", 1, 1))
+    own = own_stills(session, recipe.seed, on_event) if recipe.for_style else []
+    trainer, began, smoothed = absorber_trainer(session, recipe, crops, heads, own), time.monotonic(), 0.0
+    count = 2 if own else 1
+    on_event(Stage("absorber", count, count))
     for loss in trainer.run():
         smoothed = smooth(smoothed, loss)
         on_event(Step("absorber", trainer.step, trainer.num_steps, loss, round(time.monotonic() - began, 3)))
@@ -162,6 +167,6 @@ def _draft(name: str, recipe: AbsorbRecipe, model: Model, state: LoraState, loss
         prompt=recipe.prompt,
         appearance=recipe.prompt,
         rank=recipe.rank if lora.targets(state) else 0,
-        recipe=table | {"num_frames": num_frames},
+        recipe=table | {"steps": recipe.num_steps, "num_frames": num_frames},
         metrics={"loss": loss},
     )

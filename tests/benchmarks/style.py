@@ -1,11 +1,12 @@
 """A look learned from eight pictures, moving with a motion of another video: `python -m tests.benchmarks.style`.
 
 `cav absorb` learns a lantern from pictures of it in two places; cav-mini knows neither the subject nor its colour nor
-the places. Then `generate --style` puts it in four places that the base knows, with a learned figure eight. Rows: the
-words "a white lantern", which mean nothing to the base, and each kind of absorber; a learned token stands in place of
-the words. The judge reads the videos. Intervals are over prompts and seeds.
+the places. Then `generate --style` puts "a white lantern" in four places that the base knows, with a learned figure
+eight. Rows: the words alone, which mean nothing to the base; an absorber that was trained to keep the lantern out of
+motions; and each kind trained `--for-style`. The judge reads the videos. Intervals are over prompts and seeds.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,7 +15,6 @@ from PIL import Image
 from safetensors.torch import load
 
 from cavtool import video
-from cavtool.core.adapters.absorber import TOKEN
 from cavtool.core.adapters.lora import LoraState
 from cavtool.core.metrics.channels import fidelity
 from cavtool.mini import world
@@ -30,7 +30,13 @@ SUBJECT, COLOUR = "lantern", "white"
 PLACES = ("forest", "desert", "city", "snow")
 SEEDS = (401, 402)
 MOTION = "figure eight"
+KINDS = ("textinv", "s-lora", "dual")
 PLAIN = "none"
+ROWS: dict[str, AbsorbRecipe | None] = {
+    PLAIN: None,
+    "dual, trained for `learn`": AbsorbRecipe(kind=AbsorberKind.DUAL),
+    **{f"{kind}, for style": AbsorbRecipe(kind=AbsorberKind(kind), for_style=True) for kind in KINDS},
+}
 
 
 def pictures() -> list[video.Frames]:
@@ -43,14 +49,14 @@ def pictures() -> list[video.Frames]:
     return made
 
 
-def learned_look(kind: AbsorberKind) -> LoraState:
+def learned_look(recipe: AbsorbRecipe) -> LoraState:
     """What `cav absorb` makes of the pictures."""
     with TemporaryDirectory() as folder:
         home, sources = Path(folder, "home"), Path(folder, "pictures")
         sources.mkdir()
         for i, picture in enumerate(pictures()):
             Image.fromarray(picture).save(sources / f"{i}.png")
-        recipe = AbsorbRecipe(prompt=world.noun(SUBJECT, COLOUR), kind=kind)
+        recipe = replace(recipe, prompt=world.noun(SUBJECT, COLOUR))
         return load(absorb("look", [sources], recipe, workspace=Workspace(home)).read_weights())
 
 
@@ -59,21 +65,20 @@ def main() -> None:
     motion, truth = learned(MOTION), reference_of(MOTION).channels
     sheet = [("two of the pictures", np.repeat(pictures()[:2], world.NUM_FRAMES // 2, axis=0))]
     rows = []
-    for kind in (PLAIN, AbsorberKind.TEXTINV, AbsorberKind.S_LORA, AbsorberKind.DUAL):
-        style = {} if kind == PLAIN else learned_look(AbsorberKind(kind))
+    for title, recipe in ROWS.items():
+        style = learned_look(recipe) if recipe else {}
         subject, right_place, followed = [], [], []
         for place in PLACES:
             for seed in SEEDS:
-                noun = "*" if TOKEN in style else world.noun(SUBJECT, COLOUR)
-                prompt = f"{noun} {world.where(place)}"
+                prompt = f"{world.noun(SUBJECT, COLOUR)} {world.where(place)}"
                 frames = session.generate(prompt, seed, [motion], styles=[style] if style else [])
                 reading = judge.read(frames)
                 subject.append(float(reading.subject == SUBJECT))
                 right_place.append(float(reading.place == place))
                 followed.append(fidelity(reading.channels, truth))
                 if (place, seed) == (PLACES[0], SEEDS[0]):
-                    sheet.append((f"{prompt}\nstyle: {kind}", frames))
-        rows.append((str(kind), *map(with_interval, (subject, right_place, followed))))
+                    sheet.append((f"{prompt}\nstyle: {title}", frames))
+        rows.append((title, *map(with_interval, (subject, right_place, followed))))
         print(rows[-1], flush=True)
     columns = ("style", "shows the lantern", "place right", f"fidelity to {MOTION}")
     write_table("style", "A look learned from eight pictures, with a motion of another video", columns, rows)

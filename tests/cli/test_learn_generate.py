@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cavtool import video
-from cavtool.recipes import AbsorbRecipe, LearnRecipe, SampleRecipe
+from cavtool.recipes import ABSORBER_STEPS, STYLE_STEPS, AbsorbRecipe, LearnRecipe, SampleRecipe
 from tests.cli.assets import put_motion
 from tests.cli.conftest import Cav
 
@@ -71,7 +71,10 @@ def test_the_help_shows_the_defaults_of_the_recipe(
     cav: Cav, command: str, recipe: LearnRecipe | AbsorbRecipe | SampleRecipe
 ) -> None:
     text = " ".join(cav(command, "--help").stdout.split())
-    assert (f"[default: {recipe.steps}]" if recipe.steps is not None else "(default: the model's)") in text
+    if isinstance(recipe, AbsorbRecipe):
+        assert f"(default: {ABSORBER_STEPS}, {STYLE_STEPS} with --for-style)" in text
+    else:
+        assert (f"[default: {recipe.steps}]" if recipe.steps is not None else "(default: the model's)") in text
     assert f"[default: {recipe.model}]" in text
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from cavtool.core.adapters import lora
 from cavtool.core.adapters.absorber import (
     CROP_RATIO,
+    STYLE_RATIO,
     TOKEN,
     absorber_loss,
     crop_bank,
@@ -156,6 +157,20 @@ def test_an_absorber_learns_and_nothing_else_changes(backbone: UNetBackbone, wit
     layer = {key.replace(".base_layer", ""): value for key, value in now.items() if "cav_absorber" not in key}
     assert all(torch.equal(base[key], layer[key]) for key in base)
     assert all(torch.equal(texts[key], value) for key, value in backbone.text_encoder.state_dict().items())
+
+
+def test_a_style_trains_on_stills_of_the_base_under_their_own_prompts(backbone: UNetBackbone) -> None:
+    frames = world.render(world.reference("circle", "lantern", "white", "moon"))
+    crops, others = (backbone.encode_stills(crop_bank(frames, 8, seed, ratios=STYLE_RATIO)) for seed in (0, 1))
+    text, losses = backbone.encode_text(["a red cat in the snow"]), []
+    for own in ([], [(text, -others)]):
+        params = new_absorber(backbone, "a lantern", with_lora=True, with_token=False, rank=4, seed=0)
+        loss_at = absorber_loss(backbone, params, crops, "a lantern", batch_size=2, seed=0, own=own)
+        list(Trainer(params, loss_at, num_steps=30, lr=1e-2).run())
+        with torch.no_grad(), backbone.without_time():
+            losses.append(float(denoising_loss(backbone, -others, text, step_generator(1, 0))))
+        lora.remove_all(backbone.denoiser)
+    assert losses[1] < losses[0]
 
 
 def test_a_motion_trains_under_a_frozen_absorber(backbone: UNetBackbone) -> None:

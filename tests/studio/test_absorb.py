@@ -21,9 +21,20 @@ from cavtool.errors import Conflict, Incompatible, IntegrityFailure, InvalidInpu
 from cavtool.events import Event, Interrupted, Note, Stage, Step, Warn
 from cavtool.mini import world
 from cavtool.models import find_model
-from cavtool.recipes import Absorber, AbsorberKind, AbsorbRecipe, Blend, DType, LearnRecipe, SampleRecipe
+from cavtool.recipes import (
+    ABSORBER_STEPS,
+    STYLE_STEPS,
+    Absorber,
+    AbsorberKind,
+    AbsorbRecipe,
+    Blend,
+    DType,
+    LearnRecipe,
+    SampleRecipe,
+)
 from cavtool.registry import Asset, Record, UsedAbsorber
 from cavtool.schema import read
+from cavtool.studio import own_stills
 from cavtool.studio.absorb import absorb
 from cavtool.studio.appearance import load_absorbers
 from cavtool.studio.generate import generate
@@ -118,6 +129,33 @@ def test_an_absorber_is_trained_from_videos_and_pictures(circle: Path, pictures:
     assert Workspace().runs.list() == []
     token = absorb("token", [pictures], dataclasses.replace(ABSORB, kind=AbsorberKind.TEXTINV))
     assert (set(load_file(token.weights)), token.record.rank) == ({"token"}, 0)
+
+
+@pytest.mark.slow
+def test_a_style_is_trained_on_pictures_of_the_base_too(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_stills, "PROMPTS", ("a red cat in the snow", "a blue box in the desert"))
+    monkeypatch.setattr(own_stills, "SAMPLING_STEPS", 2)
+    events: list[Event] = []
+    style = absorb("lantern", [pictures], dataclasses.replace(ABSORB, for_style=True), on_event=events.append)
+    assert [(e.name, e.index, e.count) for e in events if isinstance(e, Stage)] == [
+        ("pictures", 1, 2),
+        ("absorber", 2, 2),
+    ]
+    assert [(e.stage, e.step, e.num_steps) for e in events if isinstance(e, Step)] == [
+        *(("pictures", step, 2) for step in (1, 2)),
+        *(("absorber", step, 2) for step in (1, 2)),
+    ]
+    assert (style.record.recipe["for_style"], style.record.recipe["steps"]) == (True, 2)
+    usual = absorb("usual", [pictures], ABSORB)
+    assert usual.record.recipe["for_style"] is False
+    assert style.record.content_id != usual.record.content_id
+
+
+def test_a_style_has_its_own_number_of_steps() -> None:
+    assert (AbsorbRecipe().num_steps, AbsorbRecipe(for_style=True).num_steps) == (ABSORBER_STEPS, STYLE_STEPS)
+    assert AbsorbRecipe(for_style=True, steps=5).num_steps == 5
+    with pytest.raises(InvalidInput, match="`--steps` must be at least 1"):
+        AbsorbRecipe(steps=0)
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """`cav absorb`."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,7 +11,7 @@ from cavtool.cli.completion.offers import source_files
 from cavtool.cli.format import describe, size_text
 from cavtool.cli.output import Output
 from cavtool.cli.params import Accumulation, Checkpointing, Device, Model, Offload, Replace, all_existing
-from cavtool.recipes import AUTO_MEMORY, AbsorberKind, MemoryOptions
+from cavtool.recipes import ABSORBER_STEPS, AUTO_MEMORY, STYLE_STEPS, AbsorberKind, MemoryOptions
 from cavtool.recipes import AbsorbRecipe as Recipe
 from cavtool.workspace import Workspace
 
@@ -36,7 +37,16 @@ def absorb(
     kind: Annotated[
         Literal["dual", "s-lora", "textinv"], typer.Option(help="Spatial LoRA, learned token, or both (dual).")
     ] = "dual",
-    steps: Annotated[int, typer.Option(help="Training steps.")] = Recipe.steps,
+    for_style: Annotated[
+        bool,
+        typer.Option(
+            "--for-style",
+            help="Train it to show this appearance in new places (for `--style`), not to keep it out of a motion.",
+        ),
+    ] = Recipe.for_style,
+    steps: Annotated[
+        int | None, typer.Option(help=f"Training steps (default: {ABSORBER_STEPS}, {STYLE_STEPS} with --for-style).")
+    ] = Recipe.steps,
     rank: Annotated[int, typer.Option(help="Rank of the spatial LoRA.")] = Recipe.rank,
     seed: Annotated[int, typer.Option(help="Random seed.")] = Recipe.seed,
     model: Model = Recipe.model,
@@ -48,14 +58,15 @@ def absorb(
 ) -> None:
     """Learn an appearance from videos or pictures.
 
-    The absorber can be used by `cav learn --absorber`, which then learns only the motion, and by
-    `cav generate --style`.
+    `cav learn --absorber` uses it and learns only the motion. One that was trained `--for-style` is for
+    `cav generate --style`, which shows its subject or look in other places.
 
-    Example: `cav absorb ghibli pictures/ --prompt "a painted landscape"`
+    Example: `cav absorb lantern pictures/ --prompt "a white lantern" --for-style`
     """
     recipe = Recipe(
         prompt=prompt,
         kind=AbsorberKind(kind),
+        for_style=for_style,
         steps=steps,
         rank=rank,
         seed=seed,
@@ -74,4 +85,6 @@ def absorb(
         raise
     record = asset.record
     out.result(describe(asset), [f"{record.name}  {record.short_id}  {size_text(asset.size)}"])
-    out.hint(f'try `cav generate "ironman" --style {record.name}`')
+    shown = shlex.quote(f"{prompt or 'ironman'} in the snow")
+    generate, learn = f"cav generate {shown} --style {record.name}", f"cav learn NAME VIDEO --absorber {record.name}"
+    out.hint(f"try `{generate if for_style else learn}`")

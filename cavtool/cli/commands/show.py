@@ -59,7 +59,8 @@ def _lines(asset: "Asset") -> Iterator[tuple[str, str]]:
     yield "clip", _clip(record)
     yield "made of", ", ".join(f"{each.name}:{each.weight:g}" for each in record.parents)
     yield "absorbers", ", ".join(f"{each.name}:{each.weight:g}" for each in record.absorbers)
-    yield "training", ", ".join(f"{key} {value}" for key, value in record.recipe.items() if key in _SHOWN)
+    shown = [(key, value) for key, value in record.recipe.items() if key in _SHOWN and value is not False]
+    yield "training", ", ".join(f"{key} {value}" for key, value in shown)
     yield "metrics", ", ".join(f"{key} {value:.3g}" for key, value in record.metrics.items())
     yield "tags", " ".join(record.tags)
     yield "note", record.note
@@ -69,7 +70,7 @@ def _lines(asset: "Asset") -> Iterator[tuple[str, str]]:
     yield "folder", str(asset.folder)
 
 
-_SHOWN = ("steps", "lr", "seed", "noise_from", "recolour", "absorber_kind", "absorber_steps", "kind")
+_SHOWN = ("steps", "lr", "seed", "noise_from", "recolour", "absorber_kind", "absorber_steps", "kind", "for_style")
 
 
 def _clip(record: "Record") -> str:

@@ -3,6 +3,10 @@
 An absorber is an S-LoRA on spatial attention, a learned token (textual inversion, Gal et al. 2022), or both ("dual").
 It trains on random crops of single frames with every temporal layer bypassed. Its state holds the S-LoRA under the keys
 of its file and the token as `token` (N, D).
+
+One for `--style` has another purpose: to show what it has learned in new places. It trains on almost whole pictures,
+and half of its draws are the base's own pictures of other things, so that those stay as they are (prior preservation,
+Ruiz et al. 2023, arXiv 2208.12242).
 """
 
 from collections.abc import Sequence
@@ -24,7 +28,9 @@ TOKEN = "token"  # noqa: S105 a key, not a secret
 TOKEN_VECTORS = 2  # our choice; the paper does not say
 OWN_COLOURS = 0.5  # share of the draws that take the clip and not a recoloured version
 CROP_RATIO = (0.33, 0.67)  # of the frame's sides (Ren et al. 2024, appendix A.2): appearance without layout
+STYLE_RATIO = (0.6, 1.0)  # our choice, for what is to be shown as a whole
 
+Stills = tuple[Conditioning, Tensor]  # of one prompt, and latents of pictures of it (N, C, 1, H, W)
 Params = dict[str, nn.Parameter]
 
 
@@ -77,21 +83,36 @@ def new_absorber(
 
 
 def absorber_loss(
-    backbone: Backbone, params: Params, crops_NCFHW: Tensor, appearance: str, *, batch_size: int, seed: int
+    backbone: Backbone,
+    params: Params,
+    crops_NCFHW: Tensor,
+    appearance: str,
+    *,
+    batch_size: int,
+    seed: int,
+    own: Sequence[Stills] = (),
 ) -> StepLoss:
     """The loss of each step of stage 1: single crops under the appearance prompt y_S, with time bypassed.
 
-    Ren et al. 2024, equations (3) and (4).
+    Ren et al. 2024, equations (3) and (4). With the base's `own` stills, the mean of this loss and of that on as many
+    stills of one of their prompts.
     """
     token = params.get(TOKEN)
     fixed = None if token is not None else backbone.encode_text([appearance])
 
     def loss_at(step: int, share: Share = WHOLE) -> Tensor:
         generator = step_generator(seed, step)
-        picks = torch.randint(len(crops_NCFHW), (batch_size,), generator=generator)
         conditioning = backbone.encode_text([appearance], token) if fixed is None else fixed
+        loss = loss_of(crops_NCFHW, conditioning, generator, share)
+        if not own:
+            return loss
+        other, stills_NCFHW = own[int(torch.randint(len(own), (), generator=generator))]
+        return (loss + loss_of(stills_NCFHW, other, generator, share)) / 2
+
+    def loss_of(stills_NCFHW: Tensor, conditioning: Conditioning, generator: torch.Generator, share: Share) -> Tensor:
+        picks = torch.randint(len(stills_NCFHW), (batch_size,), generator=generator)
         with backbone.without_time():
-            return denoising_loss(backbone, crops_NCFHW[picks], conditioning, generator, share=share)
+            return denoising_loss(backbone, stills_NCFHW[picks], conditioning, generator, share=share)
 
     return loss_at
 

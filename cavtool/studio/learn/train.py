@@ -6,7 +6,7 @@ absorber is in the run's inputs.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,14 @@ from torch import Tensor, nn
 
 from cavtool import video
 from cavtool.core.adapters import lora
-from cavtool.core.adapters.absorber import ADAPTER, absorber_loss, load_absorber, motion_loss, new_absorber
+from cavtool.core.adapters.absorber import (
+    ADAPTER,
+    Stills,
+    absorber_loss,
+    load_absorber,
+    motion_loss,
+    new_absorber,
+)
 from cavtool.core.adapters.existing import applied, token_of
 from cavtool.core.adapters.heads import Heads, other_heads, restrict
 from cavtool.core.adapters.lora import LoraState
@@ -251,11 +258,15 @@ def new_trainer(
 
 
 def absorber_trainer(
-    session: Session, recipe: AbsorbRecipe, crops_NCFHW: Tensor, heads: Heads | None = None
+    session: Session,
+    recipe: AbsorbRecipe,
+    crops_NCFHW: Tensor,
+    heads: Heads | None = None,
+    own: Sequence[Stills] = (),
 ) -> Trainer:
     """The trainer of stage 1, over the parameters of a new absorber that it adds to the backbone.
 
-    `heads` as in `new_absorber`.
+    `heads` as in `new_absorber`, `own` as in `absorber_loss`.
     """
     backbone = session.backbone
     params = new_absorber(
@@ -267,9 +278,9 @@ def absorber_trainer(
         seed=recipe.seed,
         heads=heads,
     )
-    batch = 8 * recipe.batch_size  # a single frame costs little
-    loss_at = absorber_loss(backbone, params, crops_NCFHW, recipe.prompt, batch_size=batch, seed=recipe.seed)
-    return new_trainer(session, params, loss_at, batch, recipe.steps, recipe.lr)
+    batch = (4 if own else 8) * recipe.batch_size  # a single frame costs little
+    loss_at = absorber_loss(backbone, params, crops_NCFHW, recipe.prompt, batch_size=batch, seed=recipe.seed, own=own)
+    return new_trainer(session, params, loss_at, batch, recipe.num_steps, recipe.lr)
 
 
 def smooth(smoothed: float, loss: float) -> float:
