@@ -3,8 +3,8 @@
 Long training at all timesteps, where leakage shows most. Rows: the base with the same prompts, T-LoRAs without an
 absorber, with each kind, with parts trained one after the other, with whole frames in place of crops, and with
 absorber dropout. Every (variant, motion) is trained once and kept in `absorbers.jsonl` with its settings and the
-base's revision; run again, it goes on where it stopped. Intervals are over prompts and seeds. `--picture` makes one
-video of each prompt with the motions of this table, which it learns again where the user's cache has none.
+base's revision; run again, it goes on where it stopped. Intervals are over prompts and seeds. `--picture` makes a
+video with each motion of this table, which it learns again where the user's cache has none.
 """
 
 import argparse
@@ -185,13 +185,13 @@ def motions_of(variant: str, motion: str, settings: Settings) -> list[Motion]:
 
 
 def picture(variants: Sequence[str], motions: Sequence[str], settings: Settings, file: Path) -> None:
-    """A video of each prompt, with each motion learned each way."""
+    """A video of the first prompt and seed, with each motion learned each way."""
     _, session, judge, _ = opened()
     rows = []
     for motion in motions:
         rows.append((f"{motion}\nreference", world.render(reference_of(motion))))
         for variant in variants:
-            clips = make(session, judge, TUNE_PROMPTS, settings.seeds[:1], motions_of(variant, motion, settings))
+            clips = make(session, judge, TUNE_PROMPTS[:1], settings.seeds[:1], motions_of(variant, motion, settings))
             rows += [(f"{clip.asked.prompt}\n{variant}", clip.frames) for clip in clips]
     video.contact_sheet(rows, file, scale=1)
 
