@@ -14,7 +14,8 @@ from cavtool.workspace import Workspace
 from tests.cli.conftest import Cav
 from tests.cli.test_models import pickled
 
-QUICK = ("--dtype", "fp32", "--steps", "1", "--rank", "2", "--prompt", "a lantern twirls")
+SHORT = ("--steps", "1", "--rank", "2", "--prompt", "a lantern twirls")
+QUICK = ("--dtype", "fp32", *SHORT)
 
 
 def described(folder: Path, num_frames: int, size: int | None = None) -> Path:
@@ -99,6 +100,9 @@ def test_learn_generate_mix_edit_and_eval(
         for name, motion in (("plain.mp4", ()), ("moved.mp4", ("--motion", "both")))
     )
     assert Path(plain).read_bytes() != Path(moved).read_bytes()
+    done("absorb", "look", str(circle), "--for-style", *SHORT, "--kind", "s-lora")
+    styled = done("generate", "a red cat", "--seed", "1", "-o", "styled.mp4", "--style", "look:50").strip()
+    assert Path(plain).read_bytes() != Path(styled).read_bytes()
     edited = done("edit", str(circle), "a red cat", "--motion", "spin", "--steps", "1", "-o", "edited.mp4").strip()
     source, result = video.probe(circle), video.probe(Path(edited))
     assert (result.width, result.height, result.num_frames) == (source.width, source.height, source.num_frames)
