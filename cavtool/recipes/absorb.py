@@ -93,6 +93,12 @@ class AbsorbRecipe:
     def __post_init__(self) -> None:
         check(self.kind is not AbsorberKind.NONE, "`--kind` must be dual, s-lora or textinv")
         check_prompt(self.prompt)
+        needed = "`--for-style` needs a `--prompt`"
+        check(
+            self.prompt.strip() or not self.for_style,
+            needed,
+            "the same words call for it later",
+        )
         check(self.num_steps > 0, "`--steps` must be at least 1")
         check(1 <= self.rank <= MAX_RANK, f"`--rank` must be from 1 to {MAX_RANK}")
         check(0 < self.lr <= MAX_LR, f"`lr` must be above 0 and at most {MAX_LR:g}")

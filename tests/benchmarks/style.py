@@ -6,7 +6,6 @@ eight. Rows: the words alone, which mean nothing to the base; an absorber that w
 motions; and each kind trained `--for-style`. The judge reads the videos. Intervals are over prompts and seeds.
 """
 
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,6 +26,7 @@ from tests.benchmarks.common import learned, reference_of
 from tests.benchmarks.tables import RESULTS, with_interval, write_table
 
 SUBJECT, COLOUR = "lantern", "white"
+LOOK = world.noun(SUBJECT, COLOUR)
 PLACES = ("forest", "desert", "city", "snow")
 SEEDS = (401, 402)
 MOTION = "figure eight"
@@ -34,8 +34,8 @@ KINDS = ("textinv", "s-lora", "dual")
 PLAIN = "none"
 ROWS: dict[str, AbsorbRecipe | None] = {
     PLAIN: None,
-    "dual, trained for `learn`": AbsorbRecipe(kind=AbsorberKind.DUAL),
-    **{f"{kind}, for style": AbsorbRecipe(kind=AbsorberKind(kind), for_style=True) for kind in KINDS},
+    "dual, trained for `learn`": AbsorbRecipe(LOOK, AbsorberKind.DUAL),
+    **{f"{kind}, for style": AbsorbRecipe(LOOK, AbsorberKind(kind), for_style=True) for kind in KINDS},
 }
 
 
@@ -56,7 +56,6 @@ def learned_look(recipe: AbsorbRecipe) -> LoraState:
         sources.mkdir()
         for i, picture in enumerate(pictures()):
             Image.fromarray(picture).save(sources / f"{i}.png")
-        recipe = replace(recipe, prompt=world.noun(SUBJECT, COLOUR))
         return load(absorb("look", [sources], recipe, workspace=Workspace(home)).read_weights())
 
 
@@ -70,7 +69,7 @@ def main() -> None:
         subject, right_place, followed = [], [], []
         for place in PLACES:
             for seed in SEEDS:
-                prompt = f"{world.noun(SUBJECT, COLOUR)} {world.where(place)}"
+                prompt = f"{LOOK} {world.where(place)}"
                 frames = session.generate(prompt, seed, [motion], styles=[style] if style else [])
                 reading = judge.read(frames)
                 subject.append(float(reading.subject == SUBJECT))

@@ -30,6 +30,7 @@ from tests.cli.conftest import Cav
         ),
         ("absorb twirl-look pyproject.toml", 4, "error: `twirl-look` already exists"),
         ("absorb x pyproject.toml --kind none", 2, "error: invalid value for `--kind`"),
+        ("absorb x pyproject.toml --for-style", 2, "error: `--for-style` needs a `--prompt`"),
         ("absorb x pyproject.toml --rank 0", 2, "error: `--rank` must be from 1 to 1024"),
         ("absorb x gone.png", 3, "error: no such file: `gone.png`"),
         ("generate", 2, "error: the prompt is empty"),

@@ -152,8 +152,9 @@ def test_a_style_is_trained_on_pictures_of_the_base_too(pictures: Path, monkeypa
 
 
 def test_a_style_has_its_own_number_of_steps() -> None:
-    assert (AbsorbRecipe().num_steps, AbsorbRecipe(for_style=True).num_steps) == (ABSORBER_STEPS, STYLE_STEPS)
-    assert AbsorbRecipe(for_style=True, steps=5).num_steps == 5
+    style = AbsorbRecipe(prompt="a white lantern", for_style=True)
+    assert (AbsorbRecipe().num_steps, style.num_steps) == (ABSORBER_STEPS, STYLE_STEPS)
+    assert dataclasses.replace(style, steps=5).num_steps == 5
     with pytest.raises(InvalidInput, match="`--steps` must be at least 1"):
         AbsorbRecipe(steps=0)
 

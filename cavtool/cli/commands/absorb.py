@@ -85,6 +85,6 @@ def absorb(
         raise
     record = asset.record
     out.result(describe(asset), [f"{record.name}  {record.short_id}  {size_text(asset.size)}"])
-    shown = shlex.quote(f"{prompt or 'ironman'} in the snow")
+    shown = shlex.quote(f"{prompt} in the snow")
     generate, learn = f"cav generate {shown} --style {record.name}", f"cav learn NAME VIDEO --absorber {record.name}"
     out.hint(f"try `{generate if for_style else learn}`")
