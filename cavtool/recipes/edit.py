@@ -16,21 +16,25 @@ class EditStart(StrEnum):
     NOISE = "noise"
 
 
+WITH_MOTION, WITHOUT = 1.0, 0.9  # strengths
+
+
 @dataclass(frozen=True)
 class EditRecipe:
     """The prompt that a video is changed to, the motions and styles to apply, and how to invert and sample.
 
     `source_prompt` describes the video as it is. `strength` is the share of the sampling steps that are done again: 0
-    changes nothing, 1 starts from pure noise. `turns` is that of `SampleRecipe`. A seed is used by `EditStart.NOISE`
-    only; without one, it is drawn when the work begins. `steps` and `guidance` are the model's own if None. `revision`,
-    in a video's recipe, identifies the model's weights. Raises InvalidInput for values out of range.
+    changes nothing, 1 starts from pure noise; if None, see `share`. `turns` is that of `SampleRecipe`. A seed is used
+    by `EditStart.NOISE` only; without one, it is drawn when the work begins. `steps` and `guidance` are the model's own
+    if None. `revision`, in a video's recipe, identifies the model's weights. Raises InvalidInput for values out of
+    range.
     """
 
     prompt: str
     source_prompt: str = ""
     motions: tuple[Blend, ...] = ()
     start: EditStart = EditStart.DDIM
-    strength: float = 0.9
+    strength: float | None = None
     negative: str = ""
     seed: int | None = None
     steps: int | None = None
@@ -50,9 +54,16 @@ class EditRecipe:
         check_prompt(self.negative, "the negative prompt")
         check_number(self.motions, self.styles)
         check_sampling(self.steps, self.guidance)
-        check(0 <= self.strength <= 1, "`--strength` must be from 0 to 1")
+        check(0 <= self.share <= 1, "`--strength` must be from 0 to 1")
         check_seed(self.seed or 0)
+
+    @property
+    def share(self) -> float:
+        """The strength; by default 1 if a motion is added to the inverted video, for it acts on the first steps."""
+        if self.strength is None:
+            return WITH_MOTION if self.motions and self.start is EditStart.DDIM else WITHOUT
+        return self.strength
 
     def first_step(self, num_steps: int) -> int:
         """The index, of `num_steps`, of the sampling step that the edit starts with; `num_steps` for none."""
-        return num_steps - round(self.strength * num_steps)
+        return num_steps - round(self.share * num_steps)

@@ -62,6 +62,7 @@ def edit(
     """
     if recipe.start is EditStart.NOISE and recipe.seed is None:
         recipe = replace(recipe, seed=secrets.randbelow(2**31))
+    recipe = replace(recipe, strength=recipe.share)
     workspace = workspace or Workspace()
     model = workspace.models.find(recipe.model)
     recipe = resolved(recipe, model)
@@ -201,12 +202,12 @@ def _warn(recipe: EditRecipe, session: Session, motions: Sequence[Motion], on_ev
     num_steps = recipe.steps or session.model.native.steps
     start = recipe.first_step(num_steps)
     if start == num_steps:
-        on_event(Warn(f"`--strength {recipe.strength:g}` changes nothing: it runs none of the {num_steps} steps"))
+        on_event(Warn(f"`--strength {recipe.share:g}` changes nothing: it runs none of the {num_steps} steps"))
     scheduler = session.backbone.scheduler()
     scheduler.set_timesteps(num_steps)
     for blend, motion in zip(recipe.motions, motions, strict=True):
         if start >= session.span_of(motion, scheduler)[1]:
-            on_event(Warn(f"`{blend.name}` does nothing at `--strength {recipe.strength:g}`, which skips its steps"))
+            on_event(Warn(f"`{blend.name}` does nothing at `--strength {recipe.share:g}`, which skips its steps"))
 
 
 def _sha256(video: Path) -> str:

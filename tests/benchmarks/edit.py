@@ -154,9 +154,7 @@ def swap_row(title: str, made: Sequence[Swap]) -> tuple[str, ...]:
 
 def title_of(recipe: EditRecipe) -> str:
     described = "" if recipe.source_prompt else ", no source prompt"
-    return (
-        f"{recipe.start}, strength {recipe.strength:g}, guidance {recipe.guidance:g}, {recipe.steps} steps{described}"
-    )
+    return f"{recipe.start}, strength {recipe.share:g}, guidance {recipe.guidance:g}, {recipe.steps} steps{described}"
 
 
 MOTION_COLUMNS = ("setting", "subject kept", "place kept", f"fidelity to {ADDED}")

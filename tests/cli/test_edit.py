@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cavtool.recipes import EditRecipe
+from cavtool.recipes import Blend, EditRecipe, EditStart
 from tests.cli.assets import put_motion
 from tests.cli.conftest import Cav
 
@@ -52,8 +52,10 @@ def test_a_missing_file_is_not_found(cav: Cav) -> None:
 
 
 def test_the_help_shows_the_defaults_of_the_recipe(cav: Cav) -> None:
-    text, recipe = " ".join(cav("edit", "--help").stdout.split()), EditRecipe("x")
-    assert f"[default: {recipe.strength}]" in text
+    text, motion = " ".join(cav("edit", "--help").stdout.split()), (Blend("twirl"),)
+    assert (EditRecipe("x").share, EditRecipe("x", motions=motion).share) == (0.9, 1.0)
+    assert EditRecipe("x", motions=motion, start=EditStart.NOISE).share == 0.9  # 1 would ignore the video
+    assert "(default: 0.9, or 1 with a motion)" in text
     for option in ("--steps <int> Sampling steps", "--guidance <float> Guidance scale"):
         assert f"{option} (default: the model's)" in text
     assert "<ddim|noise>" in text

@@ -46,7 +46,9 @@ def edit(
     turns: Turns = Recipe.turns,
     styles: Styles = None,
     source_prompt: Annotated[str, typer.Option(help="Description of the video as it is.")] = Recipe.source_prompt,
-    strength: Annotated[float, typer.Option(help="How much may change, from 0 to 1.")] = Recipe.strength,
+    strength: Annotated[
+        float | None, typer.Option(help="How much may change, from 0 to 1 (default: 0.9, or 1 with a motion).")
+    ] = Recipe.strength,
     start: Annotated[
         EditStart, typer.Option(help="Start from the video's inverted latents, or from noised ones.")
     ] = Recipe.start,
