@@ -1,10 +1,10 @@
 """Which checkpoint `cav learn` keeps, against fixed numbers of steps: `python -m tests.benchmarks.checkpoints`.
 
-Each motion (or only those that are named) is trained once, for as many steps as `cav learn` ever takes, and the judge scores the checkpoint of every
-trial on new prompts. A row keeps the checkpoint of one step for all motions, or that which the rule of `cav learn`
-keeps after the trials so far; all rows share trainings, prompts and noise, so that only the choice differs. The number
-of steps to compare with is the best one on the tune motions. Every motion is measured once and kept in
-`checkpoints.jsonl`. Intervals are over prompts and seeds.
+Each motion (or only those that are named) is trained once, for as many steps as `cav learn` ever takes, and the judge
+scores the checkpoint of every trial on new prompts. A row keeps the checkpoint of one step for all motions, or that
+which the rule of `cav learn` keeps after the trials so far; all rows share trainings, prompts and noise, so that only
+the choice differs. The number of steps to compare with is the best one on the tune motions. Every motion is measured
+once and kept in `checkpoints.jsonl`. Intervals are over prompts and seeds.
 """
 
 import json
