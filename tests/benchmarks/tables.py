@@ -1,6 +1,7 @@
 """Tables of results, with intervals, and the environment in which an installed `cav` is measured."""
 
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -48,7 +49,7 @@ def write_table(
     lines = [
         f"# {title}",
         "",
-        f"`python -m tests.{folder.parent.name}.{Path(sys.argv[0]).stem} {' '.join(sys.argv[1:])}`".replace(" `", "`"),
+        f"`python -m tests.{folder.parent.name}.{Path(sys.argv[0]).stem} {shlex.join(sys.argv[1:])}`".replace(" `", "`"),
         "",
     ]
     lines += [
