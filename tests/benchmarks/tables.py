@@ -46,10 +46,11 @@ def write_table(
     folder: Path = RESULTS,
 ) -> None:
     """Print a table and save it as Markdown, with the command that made it."""
+    module = f"tests.{folder.parent.name}.{Path(sys.argv[0]).stem}"
     lines = [
         f"# {title}",
         "",
-        f"`python -m tests.{folder.parent.name}.{Path(sys.argv[0]).stem} {shlex.join(sys.argv[1:])}`".replace(" `", "`"),
+        f"`{shlex.join(['python', '-m', module, *sys.argv[1:]])}`",
         "",
     ]
     lines += [
