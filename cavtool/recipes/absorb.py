@@ -18,7 +18,7 @@ from cavtool.recipes.common import (
 )
 from cavtool.recipes.memory import AUTO_MEMORY, MemoryOptions
 
-ABSORBER_STEPS = 100  # more keep no more of the appearance out of a motion
+ABSORBER_STEPS = 100
 STYLE_STEPS = 600
 WEIGHT_FILES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 _NAME_AND_WINDOW = re.compile(r"(?P<name>[a-z0-9][a-z0-9_-]*)(?P<rest>[:@].*)")

@@ -55,7 +55,7 @@ def test_the_help_shows_the_defaults_of_the_recipe(cav: Cav) -> None:
     text, motion = " ".join(cav("edit", "--help").stdout.split()), (Blend("twirl"),)
     assert (EditRecipe("x").share, EditRecipe("x", motions=motion).share) == (0.9, 1.0)
     assert EditRecipe("x", motions=motion, start=EditStart.NOISE).share == 0.9  # 1 would ignore the video
-    assert "(default: 0.9, or 1 with a motion)" in text
+    assert "(default: 0.9, or 1 for a motion with ddim)" in text
     for option in ("--steps <int> Sampling steps", "--guidance <float> Guidance scale"):
         assert f"{option} (default: the model's)" in text
     assert "<ddim|noise>" in text

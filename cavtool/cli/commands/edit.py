@@ -47,7 +47,7 @@ def edit(
     styles: Styles = None,
     source_prompt: Annotated[str, typer.Option(help="Description of the video as it is.")] = Recipe.source_prompt,
     strength: Annotated[
-        float | None, typer.Option(help="How much may change, from 0 to 1 (default: 0.9, or 1 with a motion).")
+        float | None, typer.Option(help="How much may change, from 0 to 1 (default: 0.9, or 1 for a motion with ddim).")
     ] = Recipe.strength,
     start: Annotated[
         EditStart, typer.Option(help="Start from the video's inverted latents, or from noised ones.")
