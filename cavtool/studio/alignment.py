@@ -2,10 +2,12 @@
 
 from functools import cache
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 from cavtool import video
-from cavtool.core.metrics.text import attribute_alignment, clip_alignment
+from cavtool.core.metrics.text import attribute_alignment, clip_alignment, clip_truncated
+from cavtool.events import OnEvent, Warn
 
 if TYPE_CHECKING:
     from cavtool.mini.judge import Judge
@@ -13,18 +15,25 @@ if TYPE_CHECKING:
 MINI = "cav-mini"
 
 
-def align(path: Path, media: video.Media, prompt: str, model: str) -> tuple[float | None, str | None]:
+def align(
+    path: Path, media: video.Media, prompt: str, model: str, on_event: OnEvent = lambda _: None
+) -> tuple[float | None, str | None]:
     """The alignment of a video with its prompt, and who measured it; None without a prompt.
 
     For videos of cav-mini (`model`), the share of the prompt's subject, colour and place that its judge sees; for
-    others CLIPScore. Raises RequirementError if CLIP is not on this machine.
+    others CLIPScore, with a warning if CLIP reads only the beginning of the prompt. Raises RequirementError if CLIP is
+    not on this machine.
     """
     if not prompt:
         return None, None
     if model == MINI:
         return _judged(path, media, prompt), "judge of cav-mini"
     frames = _frames(path, media, 8, 224, 224)
-    return clip_alignment(frames, prompt), "CLIP ViT-L/14"
+    score = clip_alignment(frames, prompt)
+    if rest := clip_truncated(prompt):
+        beginning = shorten(rest, 60, placeholder=" …")
+        on_event(Warn(f"the prompt of `{path.name}` is too long: CLIP ignores it from `{beginning}` on"))
+    return score, "CLIP ViT-L/14"
 
 
 def _judged(path: Path, media: video.Media, prompt: str) -> float | None:

@@ -164,11 +164,12 @@ def _read_frames(video: Path, media: Media, model: Model, on_event: OnEvent) -> 
     if shows_nothing(frames):
         raise MediaError(f"`{video}` shows only one colour", hint="choose another video")
     num_windows = len(window_starts(native.num_latents(num_frames), native.num_latents(native.num_frames)))
+    written = media.even_size
     windows = f" in {num_windows} overlapping windows" if num_windows > 1 else ""
     on_event(
         Note(
             f"`{model.name}` edits {num_frames} frames of {width}x{height}{windows}; "
-            f"written as {media.width}x{media.height} at {media.fps:g} frames per second"
+            f"written as {written[0]}x{written[1]} at {media.fps:g} frames per second"
         )
     )
     return frames

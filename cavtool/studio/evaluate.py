@@ -241,7 +241,7 @@ def _measure_group(group: Sequence[_Target], reference: _Source | None, on_event
 
 def _alignment(target: _Target, on_event: OnEvent) -> tuple[float | None, str | None]:
     try:
-        return align(target.path, target.media, target.prompt, target.model)
+        return align(target.path, target.media, target.prompt, target.model, on_event)
     except RequirementError as error:
         on_event(Warn(f"text alignment is not measured: {error.message}; {error.hint} downloads it"))
         return None, None

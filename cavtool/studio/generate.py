@@ -219,7 +219,7 @@ def warn_about(recipe: AnyRecipe, session: Session, on_event: OnEvent) -> None:
     if recipe.turns and len(recipe.motions) < 2:
         on_event(Warn("`--turns` does nothing with fewer than two motions"))
     if not recipe.turns and any(_overlap(*pair) for pair in combinations(recipe.motions, 2)):
-        on_event(Note("added motions disturb each other; `--turns` often keeps more of each"))
+        on_event(Note("added motions disturb each other; try `--turns`"))
     if recipe.revision not in {"", model.revision}:
         on_event(Warn(f"that video was made with different weights of `{model.name}`: this one will differ"))
 

@@ -54,8 +54,7 @@ def encode_like(source: Path, frames_FHWC: Frames, path: Path, *, recipe: Mappin
         .filter("fps", fps=media.fps, round="up", start_time=0)
         .filter("tpad", stop_mode="clone", stop=num_frames)
     )
-    even = (media.width + media.width % 2, media.height + media.height % 2)
-    streams, options = [_to_yuv(stream, *even)], _mp4_options(to_comment(recipe))
+    streams, options = [_to_yuv(stream, *media.even_size)], _mp4_options(to_comment(recipe))
     if sound:
         streams.append(ffmpeg.input(input_path(source))["a:0"])
         options["acodec"] = "copy" if sound in _COPIED_SOUND else "aac"

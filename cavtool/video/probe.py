@@ -34,6 +34,11 @@ class Media:
     codec: str
     num_frames: int
 
+    @property
+    def even_size(self) -> tuple[int, int]:
+        """Width and height, the next even ones if they are odd, as an .mp4 needs them."""
+        return self.width + self.width % 2, self.height + self.height % 2
+
 
 @dataclass(frozen=True)
 class Scan:

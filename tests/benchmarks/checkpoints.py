@@ -43,7 +43,7 @@ from tests.benchmarks.common import (
 )
 from tests.benchmarks.tables import RESULTS, with_difference, with_interval, write_table
 
-TUNE = ("circle", "zigzag", "swing", "spiral")
+TUNE = ("circle", "zigzag", "swing")
 REPORT = tuple(REPORT_REFERENCES)
 SEEDS = (201, 202)
 LOG = RESULTS / "checkpoints.jsonl"

@@ -1,6 +1,6 @@
 """Files that are no usable video: each command that takes videos refuses them in one line, and leaves nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import ffmpeg
@@ -63,7 +63,7 @@ COMMANDS = {
 def test_what_no_video_can_be_read_from(
     cav: Cav, tmp_path: Path, command: str, make: Callable[[Path], Path], message: str
 ) -> None:
-    check_refused(cav, make(tmp_path), command, message)
+    check_refused(cav, make(tmp_path), COMMANDS[command], message)
 
 
 @pytest.mark.parametrize(
@@ -92,13 +92,29 @@ def test_what_no_video_can_be_read_from(
 def test_videos_that_show_too_little(
     cav: Cav, tmp_path: Path, command: str, make: Callable[[Path], Path], message: str
 ) -> None:
-    check_refused(cav, make(tmp_path), command, message)
+    check_refused(cav, make(tmp_path), COMMANDS[command], message)
 
 
-def check_refused(cav: Cav, path: Path, command: str, message: str) -> None:
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        *UNREADABLE,
+        (picture, "`{path}` has fewer than two readable frames"),
+        (three_frames, "`{path}` has 3 frames"),
+        (black, "`black.mp4` shows only one colour"),
+    ],
+)
+def test_a_reference_that_is_no_usable_video(
+    cav: Cav, tmp_path: Path, make: Callable[[Path], Path], message: str
+) -> None:
+    good = lavfi(tmp_path / "good.mp4", "testsrc=size=64x64:rate=8:duration=2", pix_fmt="yuv420p")
+    check_refused(cav, make(tmp_path), ("eval", str(good), "--reference", "{path}"), message)
+
+
+def check_refused(cav: Cav, path: Path, command: Sequence[str], message: str) -> None:
     """One error, at most a hint, and nothing written."""
     before = {file.name for file in path.parent.iterdir()}
-    done = cav(*(part.format(path=path) for part in COMMANDS[command]))
+    done = cav(*(part.format(path=path) for part in command))
     assert done.returncode in {1, 3}
     assert done.stdout == ""
     lines = [line for line in done.stderr.splitlines() if not line.startswith("note: ")]

@@ -61,8 +61,12 @@ def test_a_score_of_clip_is_not_taken_for_one_of_the_judge(
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     done = cav("eval", str(clips[0]), "--prompt", "a red cat")
     assert done.returncode == 0, done.stderr
+    assert "too long" not in done.stderr
     row = done.stdout.splitlines()[1]
     assert re.search(r" CLIP \d+\.\d ", row), row
+    long = cav("eval", str(clips[0]), "--prompt", f"{'a red cat ' * 40}sits")
+    assert long.returncode == 0, long.stderr
+    assert "warning: the prompt of `clip.mp4` is too long: CLIP ignores it from" in long.stderr
 
 
 def test_unknown_names_and_other_reports_are_refused_before_any_work(cav: Cav, home: Path, tmp_path: Path) -> None:

@@ -26,7 +26,9 @@ def test_a_mix_is_a_motion_with_parents(cav: Cav, tmp_path: Path, monkeypatch: p
     done = cav("mix", "both", "twirl", "zoom:0.7")
     asset = Workspace().registry.get("both", "motion")
     assert (done.returncode, done.stdout.split()[:2]) == (0, ["both", asset.record.short_id])
-    assert done.stderr == 'hint: try `cav generate "ironman" --motion both`\n'
+    note, hint = done.stderr.splitlines()
+    assert note.startswith("note: mixed motions disturb each other; `cav generate` with all of them and `--turns`")
+    assert hint == 'hint: try `cav generate "ironman" --motion both`'
     shown = tomllib.loads(cav("show", "both", "--toml").stdout)
     assert [(each["name"], each["weight"]) for each in shown["parents"]] == [("twirl", 1.0), ("zoom", 0.7)]
     assert cav("list").stdout.splitlines()[1].split()[:4] == ["both", "motion", "cav-mini", "4"]

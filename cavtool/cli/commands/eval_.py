@@ -65,7 +65,7 @@ def eval_(
 
     MOTION, OBJECTS and CAMERA compare tracks of points and are 1 for the same motion; in soft or flickering videos,
     where tracks break off, trust PATTERN, which is 1 if the same parts of the frame move at the same times.
-    LEAKAGE is 1 for the same look, TEXT for all of the prompt.
+    LEAKAGE is 1 for the same colours and layout, TEXT for all of the prompt.
     STEADY and FLICKER are 1 for a still, DYNAMIC is yes for fast movement, DIVERSITY is 0 for copies.
 
     Examples: `cav eval twirl`, `cav eval ironman-*.mp4 --reference ref.mp4 -o report.png`

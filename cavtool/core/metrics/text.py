@@ -31,6 +31,14 @@ def clip_alignment(frames_FHWC: Frames, prompt: str) -> float:
     return 100 * max(0.0, clip_cosine(folder, frames_FHWC, prompt))
 
 
+def clip_truncated(prompt: str) -> str:
+    """The end of the prompt that CLIP does not read; empty if it reads all of it. Raises RequirementError."""
+    folder = _clip_folder()
+    from cavtool.core.backbones.parts.clip import truncated
+
+    return truncated(folder, prompt)
+
+
 def _clip_folder() -> Path:
     from huggingface_hub import try_to_load_from_cache
 
