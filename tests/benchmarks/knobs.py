@@ -119,6 +119,9 @@ WAYS = {
     "keep 0.03": replace(USUAL, keep=0.03),
     "keep 0.03, no absorber": replace(USUAL, keep=0.03, absorber="none"),
     "keep 0.03, no absorber, all timesteps": replace(USUAL, keep=0.03, absorber="none", noise_from=0.0),
+    "convolutions, no absorber": replace(USUAL, convolutions=True, absorber="none"),
+    "convolutions, keep 0.003": replace(USUAL, convolutions=True, keep=0.003),
+    "convolutions, keep 0.03, no absorber": replace(USUAL, convolutions=True, keep=0.03, absorber="none"),
 }
 
 
