@@ -16,7 +16,6 @@ from cavtool.studio.session import Motion, motion_of
 from cavtool.studio.weights import save_weights
 from cavtool.workspace import Workspace
 
-DISTURB = "mixed motions disturb each other; `cav generate` with all of them and `--turns` may keep more"
 RELATIVE_ERROR = "relative_error"  # the metric of a mix that has a lower rank than the exact one
 
 Part = tuple[Record, Motion]
@@ -46,7 +45,8 @@ def mix(
     metrics: dict[str, float] = {}
     if recipe.rank is not None:
         state, metrics = _at_rank(state, recipe.rank, on_event)
-    on_event(Note(DISTURB))
+    what_else = "`cav generate` with all of them and `--turns` may keep more of each"
+    on_event(Note(f"mixed motions disturb each other; {what_else}"))
     draft = _draft(name, [record for record, _ in parts], parents, rank_of(state), metrics)
     with TemporaryDirectory() as folder:
         weights = Path(folder, WEIGHTS)

@@ -126,13 +126,13 @@ def test_no_view_of_a_place_is_empty(place: str) -> None:
 @pytest.fixture(scope="module")
 def scenes() -> list[Scene]:
     """Moving scenes of pretraining; about one draw in 20 moved like a held-out motion and was drawn again."""
-    return [sample_scene(seed) for seed in range(400)]
+    return [sample_scene(seed) for seed in range(1000)]
 
 
 @pytest.fixture(scope="module")
 def stills() -> list[Scene]:
     """Still scenes of pretraining."""
-    return [sample_still(seed) for seed in range(1500)]
+    return [sample_still(seed) for seed in range(3000)]
 
 
 def test_every_held_out_track_differs_from_every_track_of_pretraining(scenes: list[Scene]) -> None:

@@ -179,7 +179,10 @@ def test_motions_of_different_weights_of_the_base_are_mixed_with_a_note(three: S
     put("later", lora_of(5, 2), revision="s" * 12)
     events: list[Event] = []
     asset = mixed("both", "twirl", "later", on_event=events.append)
-    assert events[0] == Note("`twirl` and `later` were learned on different weights of the base model")
+    weights, disturb = events
+    assert weights == Note("`twirl` and `later` were learned on different weights of the base model")
+    assert isinstance(disturb, Note)
+    assert disturb.text.startswith("mixed motions disturb each other")
     assert asset.record.revision == ""
 
 

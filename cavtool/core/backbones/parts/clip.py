@@ -11,8 +11,7 @@ from cavtool.core.backbones.parts.loading import explain_load_errors, quiet
 from cavtool.core.backbones.protocol import FramesFHWC
 
 _MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # of CLIP's training pictures
-
-_MAX_TOKENS = 77
+_MAX_TOKENS = 77  # with those that mark the start and the end
 
 
 @torch.inference_mode()
