@@ -112,6 +112,7 @@ def test_what_cannot_be_written_is_refused_before_sampling(cav: Cav, tmp_path: P
         assert (done.returncode, message in done.stderr, "sampling" in done.stderr) == (code, True, False), done.stderr
 
 
+@pytest.mark.usefixtures("quick_preview")
 def test_a_motion_of_another_cav_mini_is_refused_with_the_command_that_learns_it_again(
     cav: Cav, home: Path, circle: Path
 ) -> None:

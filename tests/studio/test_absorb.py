@@ -198,8 +198,9 @@ def test_sources_that_cannot_be_used_are_refused_before_any_work(pictures: Path,
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_preview")
 def test_existing_absorbers_serve_in_stage_2_only_and_a_resumed_run_needs_their_files_no_more(
-    circle: Path, modelscope: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    circle: Path, two_frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[Session] = []
 
@@ -208,9 +209,9 @@ def test_existing_absorbers_serve_in_stage_2_only_and_a_resumed_run_needs_their_
         return opened[-1]
 
     monkeypatch.setattr(prepare, "open_session", opening)
-    usual = open_session(str(modelscope)).backbone
+    usual = open_session(str(two_frames)).backbone
     spatial = save_kohya(usual, tmp_path / "ghibli.v1.safetensors")
-    model = find_model(str(modelscope))
+    model = find_model(str(two_frames))
     of_model = {"base_model": model.name, "fingerprint": model.fingerprint, "revision": model.revision}
     token = put_absorber(tmp_path, "lantern", {"token": torch.ones(2, TEXT_WIDTH) / 10}, **of_model)
     layer = usual.spatial_targets()[0]
@@ -232,7 +233,7 @@ def test_existing_absorbers_serve_in_stage_2_only_and_a_resumed_run_needs_their_
             os.kill(os.getpid(), signal.SIGINT)
 
     absorbers = (Absorber("lantern"), Absorber(str(spatial), 0.5))
-    recipe = dataclasses.replace(LEARN, model=str(modelscope), absorbers=absorbers)
+    recipe = dataclasses.replace(LEARN, model=str(two_frames), absorbers=absorbers)
     uncut = learn("circle", circle, recipe, on_event=on_event)
     assert list(seen) == ["motion", "preview"]
     torch.testing.assert_close(seen["motion"], original + 0.5 * up @ down)
@@ -350,6 +351,7 @@ def test_each_part_of_a_style_has_an_effect_and_none_changes_nothing(session: Se
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_preview")
 def test_a_whole_unet_is_an_absorber_but_not_a_style(circle: Path, modelscope: Path, tmp_path: Path) -> None:
     save_dreambooth("modelscope", tmp_path / "dreambooth")
     absorbers = (Absorber(str(tmp_path / "dreambooth")),)

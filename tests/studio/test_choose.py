@@ -21,7 +21,7 @@ SHORT = LearnRecipe(prompt="a white lantern circles on the moon", absorber_steps
 
 @pytest.fixture
 def _quick(monkeypatch: pytest.MonkeyPatch, quick_preview: None) -> None:
-    monkeypatch.setattr("cavtool.recipes.learn.MAX_STEPS", 6)
+    monkeypatch.setattr("cavtool.recipes.learn.MAX_STEPS", 4)
     monkeypatch.setattr("cavtool.studio.learn.train.EVERY", 2)
     monkeypatch.setattr(choose, "SAMPLING_STEPS", 2)
     monkeypatch.setattr(choose, "PROMPTS", choose.PROMPTS[:1])
@@ -35,13 +35,13 @@ def test_the_best_checkpoint_is_kept_and_said_also_after_an_interruption(circle:
     metrics = asset.record.metrics
     assert set(metrics) == {"step", "fidelity", "leakage"}
     (said,) = [event.text for event in events if isinstance(event, Note) and event.text.startswith("kept")]
-    assert said.startswith(f"kept the motion of step {metrics['step']:.0f} of 6: fidelity ")
+    assert said.startswith(f"kept the motion of step {metrics['step']:.0f} of 4: fidelity ")
     assert any("hardly follow the motion" in event.text for event in events if isinstance(event, Warn))
     fixed = dataclasses.replace(SHORT, steps=int(metrics["step"]))
     assert learn("fixed", circle, fixed).record.content_id == asset.record.content_id
 
     def interrupt(event: Event) -> None:
-        if isinstance(event, Step) and (event.stage, event.step) == ("motion", 5):
+        if isinstance(event, Step) and (event.stage, event.step) == ("motion", 3):
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(Interrupted) as interrupted:
@@ -54,11 +54,11 @@ def test_the_best_checkpoint_is_kept_and_said_also_after_an_interruption(circle:
 @pytest.mark.slow
 @pytest.mark.usefixtures("_quick")
 def test_the_training_stops_when_nothing_gets_better(circle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Trials, "are_over", property(lambda trials: len(trials.done) == 2))
+    monkeypatch.setattr(Trials, "are_over", property(lambda trials: len(trials.done) == 1))
     events: list[Event] = []
     recipe = dataclasses.replace(SHORT, absorber_kind=AbsorberKind.NONE)
     learn("circle", circle, recipe, on_event=events.append)
-    assert max(event.step for event in events if isinstance(event, Step) and event.stage == "motion") == 4
+    assert max(event.step for event in events if isinstance(event, Step) and event.stage == "motion") == 2
     (run,) = Workspace().runs.list()
     assert run.step == recipe.total_steps  # nothing is left to train
 
