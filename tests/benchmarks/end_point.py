@@ -30,7 +30,8 @@ SEEDS = (201, 202)
 ENDS = (0.2, 0.35, 0.5, 0.65, 0.8, 1.0)
 DEFAULT, BASE = "as learned", "base"
 MEASURED = {"fidelity": "fidelity", "right": "attributes right", "leaked": "leakage"}
-NOTE = """So a motion stays active where it was trained: later, fidelity gains little, and subjects, colours and places are lost.
+NOTE = """\
+So a motion stays active where it was trained: later, fidelity gains little, and subjects, colours and places are lost.
 Which window is best differs by motion: the circle has nearly all of its fidelity after a third of the sampling."""
 Scores = dict[str, list[Score]]  # of every row, one for each prompt and seed
 
