@@ -9,7 +9,7 @@ from cavtool.models import write_description
 
 @pytest.fixture(scope="session")
 def two_frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A UNet3D of two levels with clips of two frames, one training step of which takes less than a tenth of a second."""
+    """A UNet3D of two levels with clips of two frames, which trains in moments."""
     from tests.small_models import save_modelscope
 
     folder = save_modelscope(tmp_path_factory.mktemp("models") / "two-frames", all_levels=False)

@@ -82,6 +82,8 @@ def test_leakage_counts_against_fidelity_and_two_trials_without_gain_are_enough(
     assert not trials.are_over
     assert not trials_of(session, [(0.2, 0.0), (0.3, 0.0), (0.3, 0.0), (0.33, 0.0)]).are_over
     assert trials_of(session, [(0.2, 0.0), (0.5, 0.0), (0.51, 0.0), (0.4, 0.0)]).are_over
+    assert trials_of(session, [(0.2, 0.0), (0.6, 0.0), (0.64, 0.0), (0.69, 0.0)]).are_over, "too little"
+    assert not trials_of(session, [(0.2, 0.0), (0.6, 0.0), (0.64, 0.0), (0.71, 0.0)]).are_over
     assert trials_of(session, [(0.5, 0.0)] * 3).done[-1].step < MAX_STEPS - choose.EVERY, "it saves time"
     assert trials_of(session, [(0.5, 0.0)] * 3).are_over
     assert not trials_of(session, [(0.05, 0.0)] * 4).are_over, "nothing has been learned yet"

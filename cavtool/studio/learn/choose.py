@@ -23,7 +23,7 @@ EVERY = 50  # steps between trials
 PROMPTS = ("a red car in the snow", "a blue box in the desert")
 SAMPLING_STEPS = 10
 PATIENCE = 2  # trials without a better one
-_GAIN = 0.02  # of a score that is better
+_GAIN = 0.1  # in score that is worth the steps of more trials
 _SEEN = 0.3  # fidelity that unrelated motions hardly have
 _BEGUN = 0.5  # fidelity below which there is more to learn, whatever the last trials brought
 _BARS = "▁▂▃▄▅▆▇█"
@@ -78,7 +78,7 @@ class Trials:
 
     @property
     def are_over(self) -> bool:
-        """Whether something has been learned and the last few trials brought nothing better."""
+        """Whether something has been learned and the last few trials brought nothing much better."""
         before, last = self.done[:-PATIENCE], self.done[-PATIENCE:]
         if not before or self.best.fidelity < _BEGUN:
             return False
