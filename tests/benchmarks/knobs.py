@@ -58,7 +58,7 @@ the one with convolutions 0.79 and 0.67 (`--clips hops`).
 Keeping the base whole, with convolutions and 240 seconds on a slower machine (`--seconds 240 --clips hops triangle`),
 fidelity and kept:
 
-| way | steps | hops | triangle |
+| way | steps on hops | hops | triangle |
 |---|---|---|---|
 | convolutions | 301 | 0.80, 0.67 | 0.53, 0.83 |
 | convolutions, no absorber | 291 | 0.86, 0.33 | 0.96, 0.50 |

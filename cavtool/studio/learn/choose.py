@@ -22,8 +22,8 @@ from cavtool.video import Frames
 EVERY = 50  # steps between trials
 PROMPTS = ("a red car in the snow", "a blue box in the desert")
 SAMPLING_STEPS = 10
-PATIENCE = 2  # trials without a better one
-_GAIN = 0.1  # in score that is worth the steps of more trials
+PATIENCE = 2  # trials without a much better one
+_GAIN = 0.1  # in score: how much better that is
 _SEEN = 0.3  # fidelity that unrelated motions hardly have
 _BEGUN = 0.5  # fidelity below which there is more to learn, whatever the last trials brought
 _BARS = "▁▂▃▄▅▆▇█"
